@@ -1,0 +1,28 @@
+"""The one error that says a user's input cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """A file, folder or setting that cannot be used, said so that its owner can repair it.
+
+    The command line prints it as one line and exits with status 1; library users can catch it.
+
+    Args:
+        where: The file, folder or setting at fault.
+        fault: What is wrong with it, as a clause without a full stop.
+        remedy: What to do about it, as a sentence.
+
+    Example::
+
+        raise InputError("data/train", "no folder ID_<n> in it", "Name the data set's root with --data.data_dir.")
+    """
+
+    def __init__(self, where: str | Path, fault: str, remedy: str) -> None:
+        self.where, self.fault, self.remedy = str(where), fault, remedy
+        super().__init__(where, fault, remedy)  # all three, so that a worker process can send it back
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.fault}. {self.remedy}"

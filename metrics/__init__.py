@@ -1,0 +1,1 @@
+"""Metrics: torchmetrics classes and functions on features."""

@@ -1,0 +1,1 @@
+"""Data tools behind `python cli.py prepare`."""

@@ -1,0 +1,1 @@
+"""Sample data from physics and geometry, as arrays."""
