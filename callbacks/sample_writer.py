@@ -1,0 +1,109 @@
+"""Writes generated spectrograms, their grid, and the settings they were made with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from exporters.spectrogram_grid import spectrogram_grid
+from formats.atomic import write_json
+from formats.batches import SampleRequestBatch
+from formats.errors import InputError
+from formats.images import read_rgb, write_png
+from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
+
+SETTINGS = "generation.json"
+GRID = "micro_doppler_grid.png"
+SAMPLING = (
+    "sampler",
+    "num_points",
+    "time_shift",
+    "guidance_scale",
+    "guidance_interval_start",
+    "guided_channels",
+    "sample_seed",
+)
+
+
+def sample_name(user_id: int, index: int) -> str:
+    """File name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
+    return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
+
+
+class SampleWriter(BasePredictionWriter):
+    """Write ``micro_doppler_user01_001.png``, …, ``micro_doppler_grid.png`` and ``generation.json``.
+
+    Each process writes its own samples under names of user and number, so none overwrites another's.
+
+    Args:
+        output_dir: Folder for all of it. One that holds samples of other settings is refused.
+        grid_columns: Most samples per user in the grid.
+    """
+
+    def __init__(self, output_dir: str = "runs/dit_microdoppler/samples", grid_columns: int = 8) -> None:
+        super().__init__(write_interval="batch")
+        self.output_dir, self.grid_columns = Path(output_dir), grid_columns
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the settings, or compare with those on record.
+
+        Raises:
+            InputError: The folder holds samples of another checkpoint or other settings.
+        """
+        assert isinstance(pl_module, UserConditionedDiTModule)
+        assert pl_module.latent_space is not None
+        path, space = self.output_dir / SETTINGS, pl_module.latent_space
+        checkpoint = Path(trainer.ckpt_path).resolve() if trainer.ckpt_path else None
+        settings: dict[str, Any] = {
+            "checkpoint": str(checkpoint) if checkpoint else None,
+            "checkpoint_bytes_and_time": [checkpoint.stat().st_size, checkpoint.stat().st_mtime]
+            if checkpoint
+            else None,
+            **{name: pl_module.hparams[name] for name in SAMPLING},
+            "latent_statistics": space.policy,
+            "latent_multiplier": space.multiplier,
+            "tokenizer": pl_module.hparams["tokenizer_path"] or space.tokenizer,
+            "tokenizer_fingerprint": pl_module.tokenizer.fingerprint(),
+        }
+        if path.is_file():
+            before = json.loads(path.read_text(encoding="utf-8"))
+            differing = [name for name in settings if before.get(name) != settings[name]]
+            if differing:
+                fault = f"holds samples made otherwise: {', '.join(differing)} differ"
+                raise InputError(self.output_dir, fault, "Choose another output_dir for SampleWriter.")
+        trainer.strategy.barrier("compared")
+        if trainer.is_global_zero:
+            write_json(path, settings)
+
+    def write_on_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Any,
+        batch: SampleRequestBatch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        pairs = zip(batch["user_ids"].tolist(), batch["indices"].tolist(), strict=True)
+        for (user_id, index), image in zip(pairs, prediction.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
+            write_png(self.output_dir / sample_name(user_id, index), image)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the grid of all samples in the folder once every process has written its own."""
+        trainer.strategy.barrier("samples")
+        if trainer.is_global_zero and not trainer.interrupted:
+            assert isinstance(pl_module, UserConditionedDiTModule)
+            assert pl_module.latent_space is not None
+            rows = {}
+            for user_id in pl_module.latent_space.user_ids.tolist():
+                paths = sorted(self.output_dir.glob(f"micro_doppler_user{user_id:02d}_*.png"))[: self.grid_columns]
+                if paths:
+                    rows[f"user {user_id}"] = [read_rgb(path) for path in paths]
+            write_png(self.output_dir / GRID, spectrogram_grid(rows))
+            pl_module.print(f"{self.output_dir}: samples of {len(rows)} users; grid in {self.output_dir / GRID}")
+        trainer.strategy.barrier("grid")

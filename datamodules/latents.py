@@ -1,0 +1,197 @@
+"""Latents of spectrograms for training and validation, and what a test compares with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.loading import ResumableLoader, evaluation_loader
+from datamodules.sample_requests import sample_request_loader
+from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
+from formats.batches import LatentBatch
+from formats.errors import InputError
+from formats.latent_shards import (
+    IMAGENET_STATISTICS,
+    STATISTICS,
+    Extraction,
+    LatentShard,
+    LatentStatistics,
+    find_shards,
+    open_shard,
+    recommend_statistics,
+)
+from networks.tokenizers.latent_space import LatentSpace
+
+StatisticsPolicy = Literal["auto", "dataset", "imagenet"]
+
+
+class LatentDataset(Dataset):
+    """Memory-mapped shards as one sequence; a batch is sliced out of each shard at once.
+
+    Args:
+        shards: In order.
+        user_ids: Ascending IDs; a label's place in it is its class.
+        flip: Give the flipped latents too.
+    """
+
+    def __init__(self, shards: list[LatentShard], user_ids: Tensor, flip: bool = False) -> None:
+        self.shards, self.flip = shards, flip
+        self.starts = torch.tensor([0, *(len(shard.latents) for shard in shards)]).cumsum(0)
+        self.classes = torch.searchsorted(user_ids, torch.cat([shard.labels for shard in shards]))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitems__(self, indices: list[int]) -> LatentBatch:
+        """The batch of these indices; index −1 gives a row of weight 0."""
+        asked = torch.tensor(indices)
+        index = asked.clamp_min(0)
+        batch: LatentBatch = {
+            "latents": self._gather([shard.latents for shard in self.shards], index),
+            "classes": self.classes[index],
+            "indices": index,
+            "weights": (asked >= 0).float(),
+        }
+        if self.flip:
+            flipped = [shard.latents_flip for shard in self.shards if shard.latents_flip is not None]
+            batch["latents_flip"] = self._gather(flipped, index)
+        return batch
+
+    def _gather(self, sources: list[Tensor], index: Tensor) -> Tensor:
+        shard = torch.searchsorted(self.starts, index, right=True) - 1
+        present = shard.unique().tolist()
+        if len(present) == 1:
+            return sources[present[0]][index - self.starts[present[0]]].float()
+        out = torch.empty(len(index), *sources[0].shape[1:])
+        for number in present:
+            rows = (shard == number).nonzero().flatten()
+            out[rows] = sources[number][index[rows] - self.starts[number]].float()
+        return out
+
+
+class LatentDataModule(LightningDataModule):
+    """Latents made by ``configs/extract_latents.yaml``, or published shards.
+
+    Args:
+        data_dir: Folder with ``train*.safetensors`` and ``val*.safetensors``.
+        batch_size: Latents per process and step.
+        statistics: ``dataset``: the mean and std of ``latents_stats.pt``; ``imagenet``: those of
+            ``latents_stats_imagenet.pt``; ``auto``: what ``stats_recommendation.txt`` recommends.
+        multiplier: Scale after normalising.
+        flip: In training, show half of the latents flipped left to right. That reverses time on a
+            spectrogram, so it is off; it needs shards extracted with ``--model.flip true``.
+        images_dir: Folder of the spectrograms that a test compares with; None takes the one on record.
+        samples_per_user: Spectrograms that a test generates for each user.
+        num_workers: Worker processes; 0 is fastest, as a batch is one copy out of mapped memory.
+        seed: Of the order in training.
+    """
+
+    def __init__(
+        self,
+        data_dir: str = "data/microdoppler_latents",
+        batch_size: int = 32,
+        statistics: StatisticsPolicy = "auto",
+        multiplier: float = 1.0,
+        flip: bool = False,
+        images_dir: str | None = None,
+        samples_per_user: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or samples_per_user < 2:
+            fault = "batch_size must be 1 or more, and samples_per_user 2 or more"
+            raise InputError("--data", fault, "Choose larger numbers.")
+        self.data_dir, self.images_dir = Path(data_dir), images_dir
+        self.batch_size, self.statistics, self.multiplier = batch_size, statistics, multiplier
+        self.flip, self.samples_per_user = flip, samples_per_user
+        self.num_workers, self.seed = num_workers, seed
+        self.datasets: dict[str, LatentDataset] = {}
+
+    def setup(self, stage: str) -> None:
+        """Map the shards and settle users and statistics.
+
+        Raises:
+            InputError: A file is missing or broken, shapes differ, or validation holds unknown users.
+        """
+        if self.datasets:
+            return
+        shards = {split: [open_shard(path) for path in find_shards(self.data_dir, split)] for split in ("train", "val")}
+        shape = shards["train"][0].latents.shape[1:]
+        for shard in [*shards["train"], *shards["val"]]:
+            if shard.latents.shape[1:] != shape:
+                fault = f"has latents {tuple(shard.latents.shape[1:])} where others have {tuple(shape)}"
+                raise InputError(shard.path, fault, "Extract all splits with one tokenizer.")
+            if self.flip and shard.latents_flip is None:
+                remedy = "Extract again with --model.flip true, or leave --data.flip off."
+                raise InputError(shard.path, "has no 'latents_flip'", remedy)
+        user_ids = torch.cat([shard.labels for shard in shards["train"]]).unique()
+        for shard in shards["val"]:
+            strangers = sorted(set(shard.labels.unique().tolist()) - set(user_ids.tolist()))
+            if strangers:
+                remedy = "Move them to the training split, or take them out."
+                raise InputError(shard.path, f"holds users {strangers} that training does not know", remedy)
+        self.latent_shape = tuple(shape)
+        self.latent_space = self._latent_space(user_ids, int(shape[0]))
+        self.datasets["train"] = LatentDataset(shards["train"], user_ids, self.flip)
+        self.datasets["val"] = LatentDataset(shards["val"], user_ids)
+
+    def _latent_space(self, user_ids: Tensor, channels: int) -> LatentSpace:
+        policy: str = self.statistics
+        own_path, imagenet_path = self.data_dir / STATISTICS, self.data_dir / IMAGENET_STATISTICS
+        if policy == "auto":
+            own = LatentStatistics.read(own_path, channels)
+            imagenet = LatentStatistics.read(imagenet_path, channels) if imagenet_path.is_file() else None
+            policy, _ = recommend_statistics(own, imagenet)
+        chosen = LatentStatistics.read(imagenet_path if policy == "imagenet" else own_path, channels)
+        made = Extraction.read(self.data_dir)
+        tokenizer, fingerprint = "", ""
+        if made is not None:
+            tokenizer, fingerprint = (
+                str((self.data_dir / made.tokenizer).resolve()),
+                made.tokenizer_fingerprint,
+            )
+        return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint)
+
+    def _process(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of :class:`LatentBatch` in an order drawn from the seed and the epoch."""
+        return ResumableLoader(self.datasets["train"], self.batch_size, *self._process(), self.seed, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader:
+        """Every validation latent once, in order."""
+        return evaluation_loader(self.datasets["val"], self.batch_size, *self._process(), self.num_workers)
+
+    def test_dataloader(self) -> list[DataLoader]:
+        """Real training images, real validation images, and requests for as many generated ones.
+
+        Raises:
+            InputError: The folder of images is unknown or gone.
+        """
+        made = Extraction.read(self.data_dir)
+        folder = self.images_dir or (made.images_dir if made else None)
+        if folder is None:
+            remedy = "Name the folder of spectrograms with --data.images_dir."
+            raise InputError(self.data_dir, "does not say which images it was made of", remedy)
+        side = 256 if made is None else made.image_size
+        rank, world_size = self._process()
+        loaders = [
+            evaluation_loader(
+                SpectrogramDataset(find_spectrograms(folder, split), side, resize=True),
+                self.batch_size,
+                rank,
+                world_size,
+                num_workers=2,
+            )
+            for split in ("train", "val")
+        ]
+        users = self.latent_space.user_ids.tolist()
+        requests = sample_request_loader(users, self.samples_per_user, self.batch_size, rank, world_size)
+        return [*loaders, requests]

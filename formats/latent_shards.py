@@ -1,0 +1,245 @@
+"""Latents on disk: safetensors shards in two key layouts, their statistics, and what they were made of.
+
+A folder of latents holds, per split, ``train.safetensors`` or ``train-00001-of-00004.safetensors`` … and beside
+them ``latents_stats.pt`` and ``extraction.json``. Published folders hold their shards in a folder per split.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from formats.atomic import atomic_path
+from formats.errors import InputError
+
+STATISTICS = "latents_stats.pt"
+IMAGENET_STATISTICS = "latents_stats_imagenet.pt"
+RECOMMENDATION = "stats_recommendation.txt"
+EXTRACTION = "extraction.json"
+
+
+@dataclass(frozen=True)
+class LatentShard:
+    """One memory-mapped shard.
+
+    Attributes:
+        path: The file.
+        latents: (N, C, H, W), paged in from the file as it is touched.
+        latents_flip: The same of the images flipped left to right, or None.
+        labels: User IDs as in the folder names, or published class indices, (N,) int64.
+    """
+
+    path: Path
+    latents: Tensor
+    latents_flip: Tensor | None
+    labels: Tensor
+
+
+def shard_names(split: str, count: int) -> list[str]:
+    """File names of a split's ``count`` shards, relative to the folder of latents."""
+    if count == 1:
+        return [f"{split}.safetensors"]
+    return [f"{split}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def write_shard(path: str | Path, latents: Tensor, user_ids: Tensor, latents_flip: Tensor | None = None) -> None:
+    """Write latents (N, C, H, W), user IDs (N,) and perhaps flipped latents under this task's keys."""
+    n, channels, height, width = latents.shape
+    tensors = {
+        "latents": latents.contiguous(),
+        "user_ids": user_ids.to(torch.int64),
+        "num_samples": torch.tensor([n]),
+        "num_users": torch.tensor([len(user_ids.unique())]),
+        "latent_shape_h": torch.tensor([height]),
+        "latent_shape_w": torch.tensor([width]),
+        "latent_channels": torch.tensor([channels]),
+    }
+    if latents_flip is not None:
+        tensors["latents_flip"] = latents_flip.contiguous()
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def open_shard(path: str | Path) -> LatentShard:
+    """Open a shard in this task's layout (``user_ids``) or the published one (``labels``), without reading it.
+
+    Raises:
+        InputError: The file is missing, truncated, no safetensors file, or lacks a key; or sizes disagree.
+    """
+    path = Path(path)
+    remedy = "Make the latents again: python cli.py predict --config configs/extract_latents.yaml"
+    if not path.is_file():
+        raise InputError(path, "there is no such file", remedy)
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = set(file.keys())
+            label_key = next((key for key in ("user_ids", "labels") if key in keys), None)
+            if "latents" not in keys or label_key is None:
+                raise InputError(path, f"holds {sorted(keys)}, not 'latents' with 'user_ids' or 'labels'", remedy)
+            latents, labels = file.get_tensor("latents"), file.get_tensor(label_key)
+            flipped = file.get_tensor("latents_flip") if "latents_flip" in keys else None
+    except (SafetensorError, OSError) as fault:
+        raise InputError(path, f"cannot be read: {fault}", remedy) from fault
+    labels = labels.flatten().long()
+    shapes_agree = flipped is None or flipped.shape == latents.shape
+    if latents.ndim != 4 or len(labels) != len(latents) or not shapes_agree:
+        fault_text = f"latents of shape {tuple(latents.shape)} with {len(labels)} labels"
+        raise InputError(path, fault_text, remedy)
+    return LatentShard(path, latents, flipped, labels)
+
+
+def find_shards(folder: str | Path, split: str) -> list[Path]:
+    """A split's shards in order: ``<split>.safetensors``, numbered ones, or all files of a folder ``<split>``.
+
+    Raises:
+        InputError: There are none, or numbered ones are missing.
+    """
+    folder = Path(folder)
+    single, numbered = folder / f"{split}.safetensors", sorted(folder.glob(f"{split}-*-of-*.safetensors"))
+    if single.is_file() and numbered:
+        fault = f"holds both {single.name} and {numbered[0].name}"
+        raise InputError(folder, fault, "Keep the ones that belong together and move the others away.")
+    if single.is_file():
+        return [single]
+    if numbered:
+        expected = shard_names(split, int(numbered[0].stem.rsplit("-", 1)[1]))
+        missing = sorted(set(expected) - {path.name for path in numbered})
+        if missing or len(numbered) != len(expected):
+            fault = f"is incomplete: {len(numbered)} of {len(expected)} {split} shards, without {missing[:3]}"
+            raise InputError(folder, fault, "Repeat the extraction; it goes on where it stopped.")
+        return numbered
+    in_folder = sorted((folder / split).glob("*.safetensors"))
+    if in_folder:
+        return in_folder
+    raise InputError(
+        folder,
+        f"no latents of split '{split}' in it",
+        "For sample data run `python cli.py prepare microdoppler-sample --out data/microdoppler`; then turn that "
+        "folder, or your own spectrograms, into latents with `python cli.py predict --config "
+        f"configs/extract_latents.yaml --data.data_dir data/microdoppler --data.output_dir {folder}`.",
+    )
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """Mean and standard deviation per channel, each (C,) float32."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def read(cls, path: str | Path, channels: int | None = None) -> LatentStatistics:
+        """Read ``{"mean", "std"}``, each (1, C, 1, 1), without running code.
+
+        Raises:
+            InputError: The file is missing or of another form, a deviation is not positive, or the channels
+                are not ``channels``.
+        """
+        remedy = "Make it again with configs/extract_latents.yaml, or choose another --data.statistics."
+        if not Path(path).is_file():
+            raise InputError(path, "there are no such latent statistics", remedy)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            mean, std = (content[key].float().flatten() for key in ("mean", "std"))
+        except Exception as fault:
+            raise InputError(path, f"is no file of latent statistics: {fault}", remedy) from fault
+        if mean.shape != std.shape or not bool((std > 0).all()) or not bool(mean.isfinite().all()):
+            raise InputError(path, "mean and std disagree in length, or a std is not positive", remedy)
+        if channels is not None and len(mean) != channels:
+            raise InputError(path, f"has {len(mean)} channels where the latents have {channels}", remedy)
+        return cls(mean, std)
+
+    def write(self, path: str | Path) -> None:
+        """Write ``{"mean", "std"}``, each (1, C, 1, 1), as published."""
+        with atomic_path(path) as temporary:
+            torch.save({"mean": self.mean.view(1, -1, 1, 1), "std": self.std.view(1, -1, 1, 1)}, temporary)
+
+    @classmethod
+    def measure(cls, shards: list[LatentShard]) -> LatentStatistics:
+        """Mean and deviation over (N, H, W) of all shards, in float64, one shard after another."""
+        count = 0
+        total = square = torch.zeros((), dtype=torch.float64)
+        shift = shards[0].latents[:1].double().mean(dim=(0, 2, 3), keepdim=True)  # keeps the difference exact
+        for shard in shards:
+            for part in shard.latents.split(1024):
+                centred = part.double() - shift
+                count += centred.numel() // centred.shape[1]
+                total = total + centred.sum(dim=(0, 2, 3))
+                square = square + centred.square().sum(dim=(0, 2, 3))
+        mean = total / count
+        std = (square / count - mean.square()).clamp_min(1e-24).sqrt()
+        return cls((mean + shift.flatten()).float(), std.float())
+
+
+def recommend_statistics(own: LatentStatistics, imagenet: LatentStatistics | None) -> tuple[str, str]:
+    """Choose between the data set's own statistics and ImageNet's.
+
+    A global difference (mean over channels) of mean or std over 0.5 counts as large and speaks for the data
+    set's own; else ImageNet's serve.
+
+    Returns:
+        ``"dataset"`` or ``"imagenet"``, and a text with the differences.
+    """
+    if imagenet is None:
+        return "dataset", "recommended: dataset\nNo ImageNet statistics were given to compare with.\n"
+    mean_difference = (own.mean - imagenet.mean).abs().mean().item()
+    std_difference = (own.std - imagenet.std).abs().mean().item()
+    choice = "dataset" if max(mean_difference, std_difference) > 0.5 else "imagenet"
+    lines = [
+        f"recommended: {choice}",
+        f"difference of mean, averaged over channels: {mean_difference:.4f}",
+        f"difference of std, averaged over channels: {std_difference:.4f}",
+        "A difference over 0.5 counts as large and speaks for the data set's own statistics.",
+    ]
+    return choice, "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How a folder of latents was made, written beside them.
+
+    Attributes:
+        images_dir: The folder of spectrograms.
+        tokenizer: Path of the tokenizer, relative to the folder of latents where it lies in it.
+        tokenizer_fingerprint: What its weights hash to; decoding checks it.
+        posterior: ``mean`` or ``sample``.
+        seed: Of the posterior's samples.
+        flip: Whether ``latents_flip`` is there too.
+        shard_size: Images per shard.
+        image_size: Side of the images in pixels.
+        splits: Images per split.
+        files_digest: Hash of the images' names and sizes.
+    """
+
+    images_dir: str
+    tokenizer: str
+    tokenizer_fingerprint: str
+    posterior: str
+    seed: int
+    flip: bool
+    shard_size: int
+    image_size: int
+    splits: dict[str, int]
+    files_digest: str
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Extraction | None:
+        """Read the record of a folder of latents; None where there is none (published folders).
+
+        Raises:
+            InputError: The record is broken.
+        """
+        path = Path(folder) / EXTRACTION
+        if not path.is_file():
+            return None
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as fault:
+            remedy = "Move the folder away and extract the latents again."
+            raise InputError(path, f"is broken: {fault}", remedy) from fault

@@ -1,0 +1,104 @@
+"""What is measured between real and generated spectrograms once all of them are in one place."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from metrics.generation import (
+    ClassifierScore,
+    FrechetDistance,
+    nearest_neighbour_distances,
+    within_user_diversity,
+)
+from networks.spectrogram_classifier import SpectrogramClassifier, fit_classifier
+
+Results = dict[str, float | int | str]
+
+
+class Samples(NamedTuple):
+    """Small images (N, 3, 64, 64) uint8 and the class indices (N,) int64 of their users."""
+
+    images: Tensor
+    users: Tensor
+
+    def of(self, users: Tensor) -> Samples:
+        """Keep the samples of some users."""
+        rows = torch.isin(self.users, users)
+        return Samples(self.images[rows], self.users[rows])
+
+
+def compare(
+    train: Samples, val: Samples, generated: Samples, num_users: int, seed: int, device: torch.device
+) -> Results:
+    """Train one classifier on real and one on generated images, on the device, and measure with both.
+
+    `MicroDopplerEvaluation.compute` explains every measure by its name. No other process is waited for.
+
+    Raises:
+        InputError: There are fewer than 2 samples of the users generated on some side.
+    """
+    on_real = fit_classifier(*train, num_users, seed, device=device)
+    on_generated = fit_classifier(*generated, num_users, seed, device=device)
+    shown = generated.users.unique()
+    train, val = train.of(shown), val.of(shown)
+    train_features, _ = _embed(on_real, train.images, device)
+    val_features, val_logits = _embed(on_real, val.images, device)
+    features, logits = _embed(on_real, generated.images, device)
+    _, other_logits = _embed(on_generated, val.images, device)
+
+    # the first process is alone in computing these: metrics must not wait for the others
+    accuracy = partial(MulticlassAccuracy, num_users, average="micro", sync_on_compute=False)
+    frechet = partial(FrechetDistance, on_real.num_features, sync_on_compute=False)
+    score = partial(ClassifierScore, num_users, sync_on_compute=False)
+    results: Results = {
+        "accuracy_real_to_real": _value(accuracy(), (val_logits, val.users)),
+        "accuracy_real_to_generated": _value(accuracy(), (logits, generated.users)),
+        "accuracy_generated_to_real": _value(accuracy(), (other_logits, val.users)),
+        "frechet_distance_classifier": _value(frechet(), (val_features, True), (features, False)),
+        "frechet_distance_classifier_real": _value(frechet(), (val_features, True), (train_features, False)),
+        "inception_score_classifier": _value(score(), (logits,)),
+        "inception_score_classifier_real": _value(score(), (val_logits,)),
+    }
+    for user in shown.tolist():
+        own = generated.users == user
+        share = _value(accuracy(), (logits[own], generated.users[own]))
+        results[f"accuracy_real_to_generated_user_{user}"] = share
+    made = within_user_diversity(features, generated.users)
+    real = within_user_diversity(val_features, val.users)
+    results |= {
+        "within_user_diversity_classifier": made.distance,
+        "within_user_diversity_classifier_real": real.distance,
+        "within_user_diversity_classifier_ratio": _ratio(made.distance, real.distance),
+        "users_without_pairs": made.users_left_out,
+    }
+    to_train = nearest_neighbour_distances(features, train_features).distances
+    real_to_train = nearest_neighbour_distances(val_features, train_features).distances
+    median, real_median = float(to_train.median()), float(real_to_train.median())
+    return results | {
+        "nearest_train_distance_classifier": median,
+        "nearest_train_distance_classifier_real": real_median,
+        "nearest_train_distance_classifier_ratio": _ratio(median, real_median),
+        "closer_than_real_share": float((to_train < real_to_train.min()).double().mean()),
+    }
+
+
+def _embed(classifier: SpectrogramClassifier, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    features = torch.cat([classifier.features(part.to(device)) for part in images.split(256)])
+    return features.cpu(), classifier.classify(features).cpu()
+
+
+def _value(metric: Metric, *updates: tuple[Tensor | bool, ...]) -> float:
+    for update in updates:
+        metric.update(*update)
+    return float(metric.compute())
+
+
+def _ratio(value: float, reference: float) -> float:
+    return value / reference if reference > 0 else math.nan

@@ -1,0 +1,109 @@
+"""What every tokenizer does: images to a Gaussian over latents, latents to images."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from formats.errors import InputError
+
+LOGVAR_RANGE = (-30.0, 20.0)
+
+
+@dataclass
+class Posterior:
+    """An independent Gaussian for every number of the latents.
+
+    Attributes:
+        mean: (B, C, h, w).
+        logvar: (B, C, h, w), natural logarithm of the variance, in −30…20.
+    """
+
+    mean: Tensor
+    logvar: Tensor
+
+    def sample(self, generator: torch.Generator | None = None, noise: Tensor | None = None) -> Tensor:
+        """Draw latents, mean + exp(logvar / 2) · noise.
+
+        Args:
+            generator: Where the noise comes from; it must live on the device of ``mean``.
+            noise: Standard normal noise (B, C, h, w) in place of drawing any.
+        """
+        if noise is None:
+            shape, device, dtype = self.mean.shape, self.mean.device, self.mean.dtype
+            noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+        return self.mean + torch.exp(0.5 * self.logvar) * noise
+
+    def mode(self) -> Tensor:
+        """Give the most likely latents, the mean."""
+        return self.mean
+
+
+class Tokenizer(nn.Module, ABC):
+    """Images to latents and back. The latents are raw: no statistics and no multiplier are applied to them.
+
+    Attributes:
+        latent_channels: C of the latents (B, C, h, w).
+        downsampling: Image pixels per latent cell along each side.
+    """
+
+    latent_channels: int
+    downsampling: int
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Posterior:
+        """Encode float images (B, 3, H, W) in −1…1, H and W multiples of ``downsampling``.
+
+        Raises:
+            InputError: The sides are no multiples of ``downsampling``.
+        """
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode latents (B, C, h, w) to images (B, 3, H, W) in about −1…1, not clamped."""
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Give (C, h, w) for images of ``height`` × ``width`` pixels.
+
+        Raises:
+            InputError: The sides are no multiples of ``downsampling``.
+        """
+        step = self.downsampling
+        if height % step or width % step or not height or not width:
+            remedy = f"Resize or crop the images to multiples of {step} pixels."
+            raise InputError(f"images of {height}×{width} pixels", "they cannot be cut into latents", remedy)
+        return self.latent_channels, height // step, width // step
+
+    def fingerprint(self) -> str:
+        """Give a SHA-256 over the class and the weights, so that latents remember which tokenizer made them.
+
+        It does not depend on the device, and does on the dtype, as other numbers come out.
+        """
+        digest = hashlib.sha256(type(self).__name__.encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Turn uint8 images (of any shape) into float32 in −1…1, x / 127.5 − 1.
+
+    Raises:
+        TypeError: They are not uint8; float images would be scaled twice.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"to_unit takes uint8 images, not {images.dtype}")
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Turn images of about −1…1 into uint8 by the published rule: clamp(127.5·x + 128, 0, 255), truncated.
+
+    That is k + 0.5 for what :func:`to_unit` makes of k, half a step from both neighbours: k comes back.
+    """
+    return (127.5 * images.float() + 128).clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,85 @@
+"""KL autoencoders on diffusers' ``AutoencoderKL``: those of Stable Diffusion, SDXL, FLUX and their like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from formats.errors import InputError
+from networks.tokenizers.base import Posterior, Tokenizer
+
+
+class KLTokenizer(Tokenizer):
+    """A tokenizer around one ``diffusers.AutoencoderKL``.
+
+    Args:
+        autoencoder: A ``diffusers.AutoencoderKL`` for RGB images.
+    """
+
+    autoencoder: Any  # diffusers' classes are opaque to type checkers
+
+    def __init__(self, autoencoder: Any) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.latent_channels = autoencoder.config.latent_channels
+        self.downsampling = 2 ** (len(autoencoder.config.block_out_channels) - 1)
+
+    def encode(self, images: Tensor) -> Posterior:  # noqa: D102
+        self.latent_shape(*images.shape[-2:])  # other sizes would come back cropped, so they are refused
+        latents = self.autoencoder.encode(images).latent_dist
+        return Posterior(latents.mean, latents.logvar)  # clamped to −30…20 by diffusers
+
+    def decode(self, latents: Tensor) -> Tensor:  # noqa: D102
+        return self.autoencoder.decode(latents).sample
+
+
+class DiffusersKL(KLTokenizer):
+    """A KL autoencoder in diffusers' folder layout, of any size.
+
+    Latents are raw: the ``scaling_factor`` and ``shift_factor`` of its config, which stand in for latent
+    statistics in the pipelines of diffusers, are not applied.
+
+    Args:
+        folder: Folder with ``config.json`` and ``diffusion_pytorch_model.safetensors``.
+
+    Raises:
+        InputError: The folder has no ``config.json``, another class than ``AutoencoderKL`` in it, weights
+            that are absent or do not fit, or it is not for RGB images.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(_autoencoder(Path(folder)))
+
+
+def _autoencoder(folder: Path) -> Any:
+    remedy = "Name a folder that diffusers' AutoencoderKL.save_pretrained wrote, of a pipeline its 'vae' folder."
+    if not (folder / "config.json").is_file():
+        raise InputError(folder, "no config.json in it", remedy)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(folder / "config.json", f"not JSON ({error})", remedy) from error
+    kind = config.get("_class_name") if isinstance(config, dict) else None
+    if kind != "AutoencoderKL":
+        raise InputError(folder / "config.json", f"its _class_name is {kind!r}, not 'AutoencoderKL'", remedy)
+    if (config.get("in_channels", 3), config.get("out_channels", 3)) != (3, 3):
+        raise InputError(folder / "config.json", "the autoencoder is not for RGB images", remedy)
+
+    from diffusers import AutoencoderKL  # here, since its import takes seconds
+
+    try:
+        # safetensors alone: the pickled weights of older folders could run code.
+        autoencoder, report = AutoencoderKL.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise InputError(folder, f"the weights cannot be loaded ({reason})", remedy) from error
+    # diffusers fills what is absent with random numbers and only warns.
+    faults = {what: names for what, names in report.items() if names}
+    if faults:
+        raise InputError(folder, f"the weights do not fit config.json ({faults})", remedy)
+    return autoencoder

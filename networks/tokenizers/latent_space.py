@@ -1,0 +1,102 @@
+"""How the latents that a network sees relate to the tokenizer's, and its classes to users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from formats.errors import InputError
+from formats.latent_shards import LatentStatistics
+
+CHECKPOINT_KEY = "latent_space"
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """Statistics, users and tokenizer of a training run; they travel in its checkpoint.
+
+    The network sees (latent − mean) / std · multiplier. Decoding with other statistics than training used
+    gives plausible, wrong pictures, so generation takes them from the checkpoint and nowhere else.
+
+    Attributes:
+        statistics: Mean and std per channel.
+        policy: Where they are from: ``dataset`` or ``imagenet``.
+        multiplier: Scale after normalising (1 for VA-VAE).
+        user_ids: (K,) int64, ascending, as in the folder names, with gaps perhaps; class k is user_ids[k].
+        tokenizer: Path of the tokenizer that made the latents; empty where not recorded.
+        tokenizer_fingerprint: Hash of its weights; empty where not recorded.
+    """
+
+    statistics: LatentStatistics
+    policy: str
+    multiplier: float
+    user_ids: Tensor
+    tokenizer: str = ""
+    tokenizer_fingerprint: str = ""
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        """Tokenizer latents (B, C, H, W) as the network sees them."""
+        mean, std = self._per_channel(latents)
+        return (latents - mean) / std * self.multiplier
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """The network's latents (B, C, H, W) as the tokenizer decodes them."""
+        mean, std = self._per_channel(latents)
+        return latents / self.multiplier * std + mean
+
+    def _per_channel(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = self.statistics.mean, self.statistics.std
+        return mean.to(latents).view(-1, 1, 1), std.to(latents).view(-1, 1, 1)
+
+    def classes(self, user_ids: Tensor) -> Tensor:
+        """Class (N,) of each user ID (N,).
+
+        Raises:
+            InputError: An ID is not among the users.
+        """
+        known = self.user_ids.to(user_ids.device)
+        classes = torch.searchsorted(known, user_ids).clamp_max(len(known) - 1)
+        strangers = user_ids[known[classes] != user_ids].unique().tolist()
+        if strangers:
+            raise InputError(
+                f"user {', '.join(map(str, strangers))}",
+                "is not among the users that training saw",
+                f"Choose from {', '.join(map(str, known.tolist()))}.",
+            )
+        return classes
+
+    def differences(self, other: LatentSpace) -> list[str]:
+        """Names of what differs and would make a resumed run or a decoded sample wrong."""
+        found = []
+        if not torch.equal(self.user_ids.cpu(), other.user_ids.cpu()):
+            found.append("users")
+        if not torch.allclose(self.statistics.mean, other.statistics.mean, atol=1e-6):
+            found.append("latent mean")
+        if not torch.allclose(self.statistics.std, other.statistics.std, atol=1e-6):
+            found.append("latent std")
+        if self.multiplier != other.multiplier:
+            found.append("latent multiplier")
+        if self.tokenizer_fingerprint != other.tokenizer_fingerprint:
+            found.append("tokenizer")
+        return found
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """Plain tensors, numbers and strings, which load with ``weights_only=True``."""
+        return {
+            "mean": self.statistics.mean,
+            "std": self.statistics.std,
+            "policy": self.policy,
+            "multiplier": self.multiplier,
+            "user_ids": self.user_ids,
+            "tokenizer": self.tokenizer,
+            "tokenizer_fingerprint": self.tokenizer_fingerprint,
+        }
+
+    @classmethod
+    def from_checkpoint(cls, content: dict[str, Any]) -> LatentSpace:
+        """The reverse of :meth:`to_checkpoint`."""
+        rest = {key: value for key, value in content.items() if key not in ("mean", "std")}
+        return cls(LatentStatistics(content["mean"].cpu(), content["std"].cpu()), **rest)

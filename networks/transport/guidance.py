@@ -1,0 +1,51 @@
+"""Classifier-free guidance over an interval of times and a range of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class GuidedVelocity:
+    """The velocity field v_u + w·(v_c − v_u) of a network, for the samplers.
+
+    Below ``interval_start``, and where ``scale`` is 1, the guided velocity is the conditional one, so the
+    unconditional half is not computed there; the published sampler computes it and throws it away.
+
+    Args:
+        network: ``(x (B, C, H, W), t (B,), y (B,)) -> velocity``.
+        labels: Class per sample, (B,).
+        no_label: The network's "no label" class; None only where ``scale`` is 1.
+        scale: Guidance scale w.
+        interval_start: Time from which guidance acts (published 0.125; 0 = always).
+        guided_channels: Guide the first so many channels only; None guides all. The published recipe guides
+            3, and its scales (6.7, 10) assume that; with all channels guided about 1.5…4 is usual.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor, Tensor, Tensor], Tensor],
+        labels: Tensor,
+        no_label: int | None,
+        scale: float = 1.0,
+        interval_start: float = 0.0,
+        guided_channels: int | None = None,
+    ) -> None:
+        if scale != 1.0 and no_label is None:
+            raise ValueError("guidance needs the network's 'no label' class")
+        self.network, self.labels = network, labels
+        self.scale, self.interval_start, self.guided_channels = scale, interval_start, guided_channels
+        self.doubled = labels if no_label is None else torch.cat([labels, torch.full_like(labels, no_label)])
+
+    def __call__(self, t: float, x: Tensor) -> Tensor:
+        """Velocity at the one time t for all of x (B, C, H, W)."""
+        if self.scale == 1.0 or t < self.interval_start:
+            return self.network(x, x.new_full((len(x),), t), self.labels)
+        both = self.network(torch.cat([x, x]), x.new_full((2 * len(x),), t), self.doubled)
+        conditional, unconditional = both.chunk(2)
+        guided = torch.lerp(unconditional, conditional, self.scale)
+        if self.guided_channels is None:
+            return guided
+        return torch.cat([guided[:, : self.guided_channels], conditional[:, self.guided_channels :]], dim=1)

@@ -1,0 +1,77 @@
+"""Solving dx/dt = v(t, x) from noise at t = 0 to data at t = 1."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torchdiffeq
+from torch import Tensor
+
+Sampler = Literal["euler", "heun", "dopri5"]
+Velocity = Callable[[float, Tensor], Tensor]
+
+
+def time_grid(num_points: int, shift: float = 0.0) -> list[float]:
+    """Grid points in [0, 1], shifted by t ← s·t / (1 + (s − 1)·t) where ``shift`` s > 0.
+
+    The published s = 0.3 spends more of the points near the noise. In float32, as published, since points lie
+    on either side of the guidance interval by their last digit.
+    """
+    t = torch.linspace(0, 1, num_points)
+    if shift > 0:
+        t = shift * t / (1 + (shift - 1) * t)
+    return t.tolist()
+
+
+def sample(
+    velocity: Velocity,
+    noise: Tensor,
+    method: Sampler = "euler",
+    num_points: int = 250,
+    shift: float = 0.0,
+    absolute_tolerance: float = 1e-6,
+    relative_tolerance: float = 1e-3,
+) -> Tensor:
+    """Follow the velocity from ``noise`` (B, C, H, W) at t = 0 to t = 1.
+
+    Args:
+        velocity: ``(t, x) -> dx/dt``, such as :class:`GuidedVelocity`.
+        noise: Standard normal start.
+        method: ``euler`` (num_points − 1 evaluations), ``heun`` (second order, twice as many) or ``dopri5``
+            (adaptive; the step size follows the hardest sample, so a sample then depends on its batch within
+            the tolerance).
+        num_points: Grid points for the fixed-step methods.
+        shift: Time shift for the fixed-step methods; 0 for none, published 0.3.
+        absolute_tolerance: Of dopri5.
+        relative_tolerance: Of dopri5.
+
+    Returns:
+        Latents (B, C, H, W).
+
+    Raises:
+        ValueError: Fewer than 2 grid points.
+    """
+    if method == "dopri5":
+        ends = torch.tensor([0.0, 1.0], device=noise.device)
+        path = torchdiffeq.odeint(
+            lambda t, x: velocity(float(t), x),
+            noise,
+            ends,
+            method="dopri5",
+            atol=absolute_tolerance,
+            rtol=relative_tolerance,
+        )
+        return path[-1]
+    if num_points < 2:
+        raise ValueError(f"a path needs at least 2 grid points, not {num_points}")
+    x, grid = noise, time_grid(num_points, shift)
+    for start, end in itertools.pairwise(grid):
+        step = end - start
+        slope = velocity(start, x)
+        if method == "heun":
+            slope = (slope + velocity(end, x + step * slope)) / 2
+        x = x + step * slope
+    return x

@@ -1,0 +1,150 @@
+"""Write a simulated micro-Doppler data set: one folder of spectrogram images per walking person."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from formats.atomic import atomic_path, write_json
+from formats.errors import InputError
+from simulators.gait import Walker
+from simulators.walking_radar import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
+
+SPLITS = ("train", "val")
+COLORMAP = "jet"
+CANDIDATES = 64  # walkers drawn per user, of which the one least like the earlier users is kept
+
+
+def microdoppler_sample(
+    out: Path,
+    num_users: int = 5,
+    train_per_user: int = 96,
+    val_per_user: int = 24,
+    carrier_ghz: float = 77.0,
+    seed: int = 0,
+) -> None:
+    """Simulate walking people seen by a radar and write their spectrograms as 256×256 RGB images.
+
+    Writes ``<out>/train/ID_<n>/ID_<n>_<0001>.png``, ``<out>/val/…`` and ``<out>/simulation.json`` with every
+    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as real data sets do. Run again
+    with the same settings, it completes what is missing. A user does not depend on how many users there are,
+    nor an image on how many images.
+
+    Args:
+        out: Folder of the data set: new, empty, or begun with the same settings.
+        num_users: People to simulate.
+        train_per_user: Images per person in ``train``.
+        val_per_user: Images per person in ``val``.
+        carrier_ghz: Carrier frequency of the radar in GHz, for example 24 or 77.
+        seed: Another seed gives other people and other images.
+
+    Raises:
+        InputError: A number is out of range, or ``out`` holds something else.
+    """
+    counts = {"num_users": num_users, "train_per_user": train_per_user, "val_per_user": val_per_user}
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"--{name}", f"{count} is less than 1", "Give 1 or more.")
+    if seed < 0:
+        raise InputError("--seed", f"{seed} is negative", "Give 0 or more.")
+    radar, users = Radar(carrier_ghz=carrier_ghz), draw_users(num_users, seed)
+    simulation = {
+        "seed": seed,
+        "train_per_user": train_per_user,
+        "val_per_user": val_per_user,
+        "colormap": COLORMAP,
+        "max_aspect_degrees": MAX_ASPECT,
+        "max_speed_change": MAX_SPEED_CHANGE,
+        "radar": asdict(radar),
+        "users": {f"ID_{user}": asdict(walker) for user, walker in users.items()},
+    }
+    out = Path(out)
+    _claim(out, simulation)
+
+    wanted = list(_samples(out, list(users), (train_per_user, val_per_user)))
+    missing = [sample for sample in wanted if not sample[0].exists()]
+    # Threads: the array work and the PNG encoder release Python's lock, and a second process would begin by
+    # importing the whole program again.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(partial(_write, users, radar, seed), missing):
+            pass
+    kept = f" ({len(wanted) - len(missing)} were there already)" if len(missing) < len(wanted) else ""
+    print(f"{out}: wrote {len(missing)} spectrograms of {num_users} users at {carrier_ghz:g} GHz{kept}")
+
+
+def user_id(position: int) -> int:
+    """Return the ID of the user at ``position`` 0, 1, 2 …: 1, 2, 4, 5, 7 …, every third number left out."""
+    return position + position // 2 + 1
+
+
+def draw_users(num_users: int, seed: int) -> dict[int, Walker]:
+    """Draw walkers that differ visibly, by user ID.
+
+    Each is, of ``CANDIDATES``, the one farthest from all earlier users in what a spectrogram shows: speed and
+    step rate first, then arm swing and asymmetry.
+    """
+    users: dict[int, Walker] = {}
+    for position in range(num_users):
+        rng = np.random.default_rng([seed, 0, user_id(position)])
+        candidates = [Walker.draw(rng) for _ in range(CANDIDATES if users else 1)]
+        looks = np.array([_look(walker) for walker in candidates])
+        earlier = np.array([_look(walker) for walker in users.values()]).reshape(1, -1, looks.shape[1])
+        nearest = np.linalg.norm(looks[:, None] - earlier, axis=-1).min(axis=1, initial=np.inf)
+        users[user_id(position)] = candidates[int(nearest.argmax())]
+    return users
+
+
+def _look(walker: Walker) -> tuple[float, ...]:
+    """Place a walker where distance 1 is about the whole range over which people differ in speed."""
+    return (
+        walker.speed / 0.85,
+        walker.step_rate / 1.5,
+        0.4 * walker.arm_swing / 1.3,
+        0.3 * walker.asymmetry / 0.6,
+    )
+
+
+def _claim(out: Path, simulation: dict[str, Any]) -> None:
+    """Make ``out`` this simulation's folder, or raise InputError if it already holds something else."""
+    record = out / "simulation.json"
+    if record.is_file():
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != simulation:
+            fault = "the folder holds a data set made with other settings"
+            raise InputError(record, fault, "Name a new folder, or delete this one first.")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        fault = "exists and is not a simulated data set (no simulation.json in it)"
+        raise InputError(out, fault, "Name a new or empty folder.")
+    else:
+        write_json(record, simulation)
+
+
+Sample = tuple[Path, int, int, int]  # file, split's position in SPLITS, user ID, number from 1
+
+
+def _samples(out: Path, ids: list[int], per_user: tuple[int, int]) -> Iterator[Sample]:
+    for split, count in enumerate(per_user):
+        for user in ids:
+            for number in range(1, count + 1):
+                name = f"ID_{user}/ID_{user}_{number:04d}.png"
+                yield out / SPLITS[split] / name, split, user, number
+
+
+def _write(users: dict[int, Walker], radar: Radar, seed: int, sample: Sample) -> None:
+    path, split, user, number = sample
+    rng = np.random.default_rng([seed, 1 + split, user, number])
+    image = walking_image(users[user], radar, rng, COLORMAP)
+    with atomic_path(path) as temporary:
+        Image.fromarray(image).save(temporary, compress_level=4)

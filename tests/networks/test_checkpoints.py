@@ -1,0 +1,289 @@
+"""Published checkpoints in and out, on a toy network that needs everything the mechanism can express."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from formats.errors import InputError
+from networks.checkpoint_files import read_state_dict
+from networks.checkpoints import PublishedTensor, ShapePair, load_published, same_names, to_published
+
+WIDTH = 4
+
+
+class Toy(nn.Module):
+    """A class token folded as timm does, a linear published as a convolution, labels, computed tables."""
+
+    published_dropped = {r"track_head\..*": "tracking is not part of this network"}
+    published_computed = ("pos_embed", r"rope\..*")
+    published_restartable = ("labels.weight",)
+
+    def __init__(self, classes: int = 3, rope: bool = True) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.randn(1, 1, WIDTH))
+        self.patch_positions = nn.Parameter(torch.randn(1, 5, WIDTH))
+        self.proj = nn.Linear(WIDTH, 6)
+        self.labels = nn.Embedding(classes, WIDTH)
+        self.register_buffer("pos_embed", torch.arange(6.0))
+        self.rope = nn.Module()
+        if rope:
+            self.rope.register_buffer("cos", torch.arange(3.0).cos(), persistent=False)
+
+    def published_tensors(self) -> list[PublishedTensor]:
+        special = {
+            "cls_token": PublishedTensor(
+                "cls_token",
+                ("vit.cls", "vit.pos"),
+                read=lambda cls, positions: cls + positions[:, :1],
+                write=lambda cls: (cls, None),
+            ),
+            "patch_positions": PublishedTensor(
+                "patch_positions",
+                ("vit.pos",),
+                read=lambda positions: positions[:, 1:],
+                write=lambda ours: (torch.cat([torch.zeros_like(ours[:, :1]), ours], 1),),
+            ),
+            "proj.weight": PublishedTensor(
+                "proj.weight", ("out.w",), lambda w: w[:, :, 0, 0], lambda w: (w[:, :, None, None],)
+            ),
+            "proj.bias": PublishedTensor("proj.bias", ("out.b",)),
+        }
+        return [special.get(entry.ours, entry) for entry in same_names(self)]
+
+
+def published(classes: int = 3) -> dict[str, torch.Tensor]:
+    torch.manual_seed(7)
+    return {
+        "vit.cls": torch.randn(1, 1, WIDTH),
+        "vit.pos": torch.randn(1, 6, WIDTH),
+        "out.w": torch.randn(6, WIDTH, 1, 1),
+        "out.b": torch.randn(6),
+        "labels.weight": torch.randn(classes, WIDTH),
+        "pos_embed": torch.full((6,), -1.0),
+        "rope.cos": torch.full((3,), -1.0),
+        "track_head.a": torch.zeros(2),
+        "track_head.b": torch.zeros(2),
+    }
+
+
+def test_every_tensor_of_the_file_is_loaded_or_explained() -> None:
+    network, state = Toy(), published()
+    report = load_published(network, state)
+    assert torch.equal(network.cls_token, state["vit.cls"] + state["vit.pos"][:, :1])
+    assert torch.equal(network.patch_positions, state["vit.pos"][:, 1:])
+    assert torch.equal(network.proj.weight, state["out.w"][:, :, 0, 0])
+    assert torch.equal(network.proj.bias, state["out.b"])
+    assert torch.equal(network.labels.weight, state["labels.weight"])
+    assert torch.equal(network.pos_embed, torch.arange(6.0))
+    assert torch.equal(network.rope.cos, torch.arange(3.0).cos())
+    assert report.loaded == ["vit.cls", "vit.pos", "out.w", "out.b", "labels.weight"]
+    assert report.computed == ["pos_embed", "rope.cos"]
+    assert set(report.dropped) == {"track_head.a", "track_head.b"}
+    assert set(report.renamed) == {
+        ("vit.cls", "cls_token"),
+        ("vit.pos", "cls_token"),
+        ("vit.pos", "patch_positions"),
+        ("out.w", "proj.weight"),
+        ("out.b", "proj.bias"),
+    }
+    assert str(report).splitlines() == [
+        "5 tensors loaded, 4 of them under another name",
+        "2 computed by the network: pos_embed, rope.cos",
+        "2 dropped: tracking is not part of this network",
+    ]
+
+
+def test_values_take_the_network_s_dtype() -> None:
+    network, state = Toy().to(torch.bfloat16), published()
+    load_published(network, state)
+    assert network.proj.bias.dtype == torch.bfloat16
+    assert torch.equal(network.proj.bias, state["out.b"].bfloat16())
+    # Folded in the file's precision, rounded once.
+    assert torch.equal(network.cls_token, (state["vit.cls"] + state["vit.pos"][:, :1]).bfloat16())
+
+
+def test_what_is_written_in_the_published_naming_loads_bit_equal() -> None:
+    torch.manual_seed(1)
+    first, second = Toy(), Toy()
+    written = to_published(first)
+    assert written.keys() == {name for name in published() if not name.startswith("track_head")}
+    assert all(written[name].shape == tensor.shape for name, tensor in published().items() if name in written)
+    load_published(second, written)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("key", ["ema", "model", "state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_nesting_and_prefixes_are_undone(key: str, prefix: str) -> None:
+    state = {prefix + name: tensor for name, tensor in published().items()}
+    network = Toy()
+    load_published(network, {key: state, "epoch": 3})
+    assert torch.equal(network.proj.bias, published()["out.b"])
+
+
+def test_the_weight_average_is_preferred() -> None:
+    network, average = Toy(), published()
+    raw = {name: tensor + 1 for name, tensor in average.items()}
+    load_published(network, {"model": raw, "ema": average})
+    assert torch.equal(network.proj.bias, average["out.b"])
+    load_published(network, {"model": raw, "ema": None})
+    assert torch.equal(network.proj.bias, raw["out.b"])
+
+
+def test_a_label_table_of_another_size_starts_anew() -> None:
+    network = Toy(classes=3)
+    before = network.labels.weight.detach().clone()
+    report = load_published(network, published(classes=5))
+    assert report.restarted == [ShapePair("labels.weight", (5, WIDTH), (3, WIDTH))]
+    assert torch.equal(network.labels.weight, before)
+    assert "starts anew: labels.weight (5×4 in the file, 3×4 in the network)" in str(report)
+    with pytest.raises(InputError, match=r"labels.weight"):
+        load_published(network, published() | {"labels.weight": torch.zeros(3, WIDTH + 1)})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"vit.pos": torch.zeros(1, 7, WIDTH)}, r"1 of another shape: vit.pos \(1×7×4 in the file, 1×6×4 in"),
+        ({"vit.pos": torch.zeros(1, 6, WIDTH + 1)}, r"of another shape: vit.pos"),
+        ({"out.w": torch.zeros(6, WIDTH)}, r"of another shape: out.w"),
+        ({"out.w": torch.zeros(6, WIDTH, 3, 3)}, r"of another shape: out.w"),
+        ({"out.b": None}, r"1 missing: out.b"),
+        ({"vit.cls": None, "out.b": None}, r"2 missing: vit.cls, out.b"),
+        ({"stranger": torch.zeros(1)}, r"1 left over: stranger"),
+        ({f"x{i:02}": torch.zeros(1) for i in range(20)}, r"20 left over: x00, .*x07 … and 12 more"),
+        # It holds pos_embed, so it is whole: the network it comes from had no rotary.
+        ({"rope.cos": None}, r"1 missing: rope.cos"),
+    ],
+)
+def test_an_unexplained_difference_is_refused_and_nothing_is_loaded(
+    change: dict[str, torch.Tensor | None], words: str
+) -> None:
+    state = {name: tensor for name, tensor in (published() | change).items() if tensor is not None}
+    network = Toy()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(InputError, match=words):
+        load_published(network, state)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_computed_tables_that_this_network_does_not_compute_are_left_over() -> None:
+    with pytest.raises(InputError, match=r"1 left over: rope.cos"):
+        load_published(Toy(rope=False), published())
+
+
+def test_a_file_may_leave_all_computed_tensors_out() -> None:
+    state = {name: tensor for name, tensor in published().items() if name not in ("pos_embed", "rope.cos")}
+    report = load_published(Toy(), state)
+    assert set(report.left_to_compute) == {"pos_embed", "rope.cos"}
+
+
+def test_a_tensor_the_network_declares_nowhere_is_missing() -> None:
+    network = Toy()
+    network.forgotten = nn.Parameter(torch.zeros(2))
+    entries = [entry for entry in network.published_tensors() if entry.ours != "forgotten"]
+    network.published_tensors = lambda: entries  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="1 missing: forgotten"):
+        load_published(network, published())
+
+
+def test_meta_network_and_meta_state_dict_compare_names_and_shapes() -> None:
+    with torch.device("meta"):
+        network = Toy()
+    state = {name: tensor.to("meta") for name, tensor in published().items()}
+    assert len(load_published(network, state).loaded) == 5
+    with pytest.raises(InputError, match=r"of another shape: out.b"):
+        load_published(network, state | {"out.b": torch.zeros(7, device="meta")})
+
+
+def test_a_meta_network_takes_real_tensors_as_its_own() -> None:
+    with torch.device("meta"):
+        network = Toy().requires_grad_(False)
+    state = published()
+    load_published(network, state)
+    assert torch.equal(network.proj.bias, state["out.b"])
+    assert isinstance(network.proj.bias, nn.Parameter)
+    assert not network.proj.bias.requires_grad
+    state["out.b"].zero_()
+    assert network.proj.bias.abs().sum() > 0
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".safetensors"])
+def test_files_of_each_kind_are_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"toy{suffix}"
+    if suffix == ".safetensors":
+        save_file(published(), path)
+    else:
+        torch.save({"ema": published(), "args": argparse.Namespace(lr=1e-4), "epoch": 3}, path)
+    network = Toy()
+    load_published(network, path)
+    assert torch.equal(network.proj.bias, published()["out.b"])
+
+
+def test_files_of_before_zip_archives_are_read(tmp_path: Path) -> None:
+    torch.save(published(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert read_state_dict(tmp_path / "old.pt").keys() == published().keys()
+
+
+class Malicious:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, zipped: bool) -> None:
+    mark = tmp_path / "the code ran"
+    torch.save(
+        {"model": published(), "args": Malicious(mark)},
+        tmp_path / "evil.pt",
+        _use_new_zipfile_serialization=zipped,
+    )
+    with pytest.raises(InputError, match=r"evil.pt: it holds a Python object \(\w+\.mkdir\).*safetensors"):
+        load_published(Toy(), tmp_path / "evil.pt")
+    assert not mark.exists()
+    torch.load(tmp_path / "evil.pt", weights_only=False)  # the trap is real
+    assert mark.exists()
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    torch.save(published(), tmp_path / "cut.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "cut.pt").read_bytes()[:-200])
+    (tmp_path / "garbage.ckpt").write_bytes(b"garbage" * 50)
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "garbage.safetensors").write_bytes(b"garbage" * 50)
+    for name in ("cut.pt", "garbage.ckpt", "empty.pth", "garbage.safetensors"):
+        with pytest.raises(InputError, match=rf"{name}: damaged, or not a checkpoint"):
+            read_state_dict(tmp_path / name)
+    with pytest.raises(InputError, match=r"none.pt: no such file"):
+        read_state_dict(tmp_path / "none.pt")
+    (tmp_path / "weights.bin").write_bytes(b"")
+    with pytest.raises(InputError, match=r"weights.bin: not a checkpoint by its suffix '.bin'"):
+        read_state_dict(tmp_path / "weights.bin")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([1, 2], "holds a list, not a state dict"),
+        ({}, "an empty state dict"),
+        ({"epoch": 3}, "not a state dict: 'epoch' is a int"),
+        ({"model": {"a": torch.zeros(1), "b": "text"}}, "not a state dict: 'b' is a str"),
+        ({1: torch.zeros(1)}, "not a state dict: 1 is a Tensor"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: object, words: str) -> None:
+    torch.save(content, tmp_path / "file.pt")
+    with pytest.raises(InputError, match=words):
+        load_published(Toy(), tmp_path / "file.pt")

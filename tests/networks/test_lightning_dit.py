@@ -1,0 +1,139 @@
+"""LightningDiT gives the published network's numbers, and its parts behave as described."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from filling import filled_state_dict
+from safetensors import safe_open
+from torch.testing import assert_close
+
+from losses.flow_matching import direction_loss, velocity_loss
+from networks.checkpoints import load_published, to_published
+from networks.lightning_dit import PRESETS, LightningDiT, lightning_dit
+from networks.transport import GuidedVelocity, linear_path, sample
+
+PARITY = Path(__file__).parents[1] / "parity"
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module", params=["a", "b"])
+def published(request):
+    """A small network with the published weights, and the published numbers."""
+    with safe_open(PARITY / f"lightningdit_{request.param}.safetensors", framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+        numbers = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    network = LightningDiT(**config).eval()
+    computed = [name for name in network.state_dict() if name.startswith(("pos_embed", "feat_rope"))]
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items() if name not in computed}
+    load_published(network, filled_state_dict(shapes) | {name: network.state_dict()[name] for name in computed})
+    return network, numbers
+
+
+def guided(network, numbers):
+    labels = numbers["y_cfg"][:2]
+    return GuidedVelocity(network, labels, network.no_label, scale=6.7, interval_start=0.125, guided_channels=3)
+
+
+@torch.no_grad()
+def test_velocity(published):
+    network, numbers = published
+    assert_close(network(numbers["x"], numbers["t"], numbers["y"]), numbers["velocity"], **CLOSE)
+
+
+def test_position_tables(published):
+    network, numbers = published
+    assert_close(network.pos_embed, numbers["pos_embed"], **CLOSE)
+    if "rope_cos" in numbers:
+        assert_close(network.feat_rope.freqs_cos, numbers["rope_cos"], **CLOSE)
+        assert_close(network.feat_rope.freqs_sin, numbers["rope_sin"], **CLOSE)
+    else:
+        assert network.feat_rope is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("t", [0.5, 0.05])
+def test_guided_velocity(published, t):
+    """The published sampler carries a doubled batch whose first half is the result."""
+    network, numbers = published
+    expected = numbers[f"velocity_cfg_t{t}".replace(".", "p")][:2]
+    assert_close(guided(network, numbers)(t, numbers["x_cfg"][:2]), expected, **CLOSE)
+
+
+@torch.no_grad()
+def test_euler_end_point(published):
+    network, numbers = published
+    end = sample(guided(network, numbers), numbers["x_cfg"][:2], "euler", num_points=10, shift=0.3)
+    assert_close(end, numbers["euler10_shift0p3_final"][:2], rtol=1e-3, atol=1e-5)
+
+
+@torch.no_grad()
+def test_dopri5_end_point(published):
+    network, numbers = published
+    field = GuidedVelocity(network, torch.tensor([0, 1]), network.no_label)
+    assert_close(sample(field, numbers["x"][:2], "dopri5"), numbers["dopri5_final"], rtol=1e-3, atol=1e-5)
+
+
+@torch.no_grad()
+def test_losses(published):
+    network, numbers = published
+    point, target = linear_path(numbers["x"], numbers["noise"], numbers["t"])
+    velocity = network(point, numbers["t"], torch.tensor([0, 1, 1]))
+    assert_close(velocity_loss(velocity, target), numbers["loss_mse"], **CLOSE)
+    assert_close(direction_loss(velocity, target), numbers["loss_cos"], **CLOSE)
+
+
+def test_released_xl1_is_accounted_for():
+    shapes = json.loads((PARITY / "lightningdit_xl1.keys.json").read_text())
+    with torch.device("meta"):
+        network = lightning_dit("LightningDiT-XL/1")
+        released = {name: torch.empty(shape) for name, shape in shapes.items()}
+    report = load_published(network, released)
+    assert len(report.loaded) + len(report.computed) == len(shapes)
+    assert {name: list(tensor.shape) for name, tensor in to_published(network).items()} == shapes
+
+
+def test_preset_has_the_published_number_of_parameters():
+    with torch.device("meta"):
+        counts = {name: sum(p.numel() for p in lightning_dit(name).parameters()) for name in PRESETS}
+        tables = {name: PRESETS[name].hidden_size * 256 for name in PRESETS}
+    # the published count includes the fixed position table, which is a buffer here
+    assert counts["LightningDiT-XL/1"] + tables["LightningDiT-XL/1"] == pytest.approx(675.26e6, rel=1e-4)
+    assert counts["LightningDiT-B/1"] == pytest.approx(130e6, rel=0.01)
+
+
+def test_labels_are_dropped_in_training_only():
+    torch.manual_seed(0)
+    network = LightningDiT(4, 1, 4, 32, 1, 2, num_classes=3, class_dropout_prob=0.5)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, t, y = torch.randn(1, 4, 4, 4).expand(64, -1, -1, -1), torch.full((64,), 0.5), torch.ones(64).long()
+    without = network.eval()(x, t, torch.full_like(y, network.no_label))
+    labelled = network(x, t, y)
+    trained = network.train()(x, t, y)
+    dropped = torch.isclose(trained, without, atol=1e-5).flatten(1).all(dim=1)
+    kept = torch.isclose(trained, labelled, atol=1e-5).flatten(1).all(dim=1)
+    assert (dropped ^ kept).all()
+    assert 16 < int(dropped.sum()) < 48
+
+
+def test_starts_at_zero_velocity_and_trains_with_checkpointing():
+    network = LightningDiT(4, 2, 4, 32, 2, 2, num_classes=3, gradient_checkpointing=True)
+    x, t, y = torch.randn(2, 4, 4, 4), torch.rand(2), torch.tensor([0, 2])
+    velocity = network(x, t, y)
+    assert velocity.abs().max() == 0
+    (velocity - x).square().mean().backward()
+    assert network.final_layer.linear.weight.grad.abs().max() > 0
+
+
+def test_learn_sigma_keeps_the_first_half():
+    network = LightningDiT(4, 1, 6, 32, 1, 2, num_classes=3, learn_sigma=True)
+    assert network(torch.randn(2, 6, 4, 4), torch.rand(2), torch.tensor([0, 2])).shape == (2, 6, 4, 4)
+    assert network.final_layer.linear.out_features == 12
+
+
+@pytest.mark.parametrize("sizes", [{"input_size": 5, "patch_size": 2}, {"hidden_size": 50, "num_heads": 4}])
+def test_sizes_that_do_not_divide_are_refused(sizes):
+    with pytest.raises(ValueError, match="multiple"):
+        LightningDiT(**{"input_size": 4, "in_channels": 4, "hidden_size": 32, "depth": 1, "num_heads": 2, **sizes})

@@ -1,0 +1,102 @@
+"""The path, the samplers' orders of accuracy, and the evaluations that guidance costs."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from networks.transport import GuidedVelocity, draw_times, linear_path, sample, time_grid
+
+
+class CountingNetwork:
+    """v = (label + 1)·x, counting the samples it is asked for."""
+
+    no_label = 9
+
+    def __init__(self):
+        self.evaluations = 0
+
+    def __call__(self, x, t, y):
+        self.evaluations += len(x)
+        return (y + 1).view(-1, 1, 1, 1) * torch.sin(x) * (1 + t.view(-1, 1, 1, 1))
+
+
+def always_both(network, labels, scale, start):
+    """Guidance as published: both halves are computed at every step."""
+
+    def velocity(t, x):
+        time = x.new_full((len(x),), t)
+        conditional, without = network(x, time, labels), network(x, time, torch.full_like(labels, 9))
+        return conditional if t < start else without + scale * (conditional - without)
+
+    return velocity
+
+
+def test_discarded_half_is_not_computed():
+    labels, noise = (
+        torch.tensor([0, 1, 2]),
+        torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0)),
+    )
+    lean, full = CountingNetwork(), CountingNetwork()
+    result = sample(GuidedVelocity(lean, labels, 9, 4.0, 0.125), noise, num_points=250, shift=0.3)
+    expected = sample(always_both(full, labels, 4.0, 0.125), noise, num_points=250, shift=0.3)
+    assert_close(result, expected, rtol=1e-5, atol=1e-6)
+    before = sum(t < 0.125 for t in time_grid(250, 0.3)[:-1])
+    assert before > 249 / 4
+    assert lean.evaluations == 3 * (before + 2 * (249 - before))
+    assert full.evaluations == 3 * 2 * 249
+
+
+def test_no_guidance_costs_one_evaluation_a_step():
+    network = CountingNetwork()
+    sample(GuidedVelocity(network, torch.tensor([0]), None), torch.zeros(1, 1, 1, 1), num_points=11)
+    assert network.evaluations == 10
+
+
+def test_guided_channels():
+    network, labels, x = CountingNetwork(), torch.tensor([1]), torch.ones(1, 4, 1, 1)
+    unguided = GuidedVelocity(network, labels, 9)(0.5, x)
+    everything = GuidedVelocity(network, labels, 9, 4.0)(0.5, x)
+    first = GuidedVelocity(network, labels, 9, 4.0, guided_channels=3)(0.5, x)
+    assert_close(first[:, :3], everything[:, :3])
+    assert_close(first[:, 3:], unguided[:, 3:])
+    assert not torch.allclose(everything, unguided)
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2)])
+def test_order_of_accuracy(method, order):
+    def error(points):
+        end = sample(lambda t, x: x * math.cos(t), torch.ones(1, 1, 1, 1, dtype=torch.float64), method, points)
+        return abs(end.item() - math.exp(math.sin(1)))
+
+    assert error(41) / error(81) == pytest.approx(2**order, rel=0.1)
+
+
+def test_dopri5_is_within_tolerance():
+    end = sample(lambda t, x: x * math.cos(t), torch.ones(1, 1, 1, 1), "dopri5")
+    assert end.item() == pytest.approx(math.exp(math.sin(1)), rel=1e-3)
+
+
+def test_time_grid():
+    assert time_grid(5) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    assert time_grid(3, 0.3) == pytest.approx([0, 0.15 / 0.65, 1])
+    with pytest.raises(ValueError, match="at least 2"):
+        sample(lambda t, x: x, torch.zeros(1), num_points=1)
+
+
+def test_path_runs_from_noise_to_data():
+    data, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    at_ends, target = linear_path(data, noise, torch.tensor([0.0, 1.0]))
+    assert_close(at_ends, torch.stack([noise[0], data[1]]))
+    assert_close(target, data - noise)
+
+
+def test_times():
+    torch.manual_seed(0)
+    normal = draw_times(20000, "logit_normal", torch.device("cpu")).logit()
+    assert normal.mean().abs() < 0.03
+    assert (normal.std() - 1).abs() < 0.03
+    flat = draw_times(20000, "uniform", torch.device("cpu"))
+    assert (flat.mean() - 0.5).abs() < 0.01
+    assert (flat.var() - 1 / 12).abs() < 0.003
