@@ -36,14 +36,10 @@ class LatentShardWriter(BasePredictionWriter):
     Beside the shards: ``extraction.json`` (how they were made; a repeated run must agree with it), ``index.json``
     (every image in order), ``latents_stats.pt``, ``latents_stats_imagenet.pt`` where given, and
     ``stats_recommendation.txt``.
-
-    Args:
-        imagenet_statistics: File of ImageNet's latent statistics for the same tokenizer, to compare with.
     """
 
-    def __init__(self, imagenet_statistics: str | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(write_interval="batch")
-        self.imagenet_statistics = imagenet_statistics
         self.parts: dict[str, list[Tensor]] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -55,8 +51,8 @@ class LatentShardWriter(BasePredictionWriter):
         data, module = _extraction_parts(trainer, pl_module)
         assert module.tokenizer is not None
         assert module.tokenizer_path is not None
-        if self.imagenet_statistics is not None:
-            LatentStatistics.read(self.imagenet_statistics, module.tokenizer.latent_channels)
+        if data.imagenet_statistics is not None:
+            LatentStatistics.read(data.imagenet_statistics, module.tokenizer.latent_channels)
         path, folder = Path(module.tokenizer_path).resolve(), data.output_dir.resolve()
         settings = Extraction(
             images_dir=str(data.data_dir.resolve()),
@@ -120,8 +116,8 @@ class LatentShardWriter(BasePredictionWriter):
         train = find_shards(data.output_dir, data.splits[0])
         own = LatentStatistics.measure([open_shard(path) for path in train])
         imagenet = None
-        if self.imagenet_statistics is not None:
-            imagenet = LatentStatistics.read(self.imagenet_statistics, len(own.mean))
+        if data.imagenet_statistics is not None:
+            imagenet = LatentStatistics.read(data.imagenet_statistics, len(own.mean))
             imagenet.write(data.output_dir / IMAGENET_STATISTICS)
         choice, text = recommend_statistics(own, imagenet)
         write_text(data.output_dir / RECOMMENDATION, text)

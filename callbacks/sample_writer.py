@@ -9,6 +9,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from datamodules.sample_requests import SampleRequestDataModule
 from exporters.spectrogram_grid import spectrogram_grid
 from formats.atomic import write_json
 from formats.batches import SampleRequestBatch
@@ -40,13 +41,12 @@ class SampleWriter(BasePredictionWriter):
     Each process writes its own samples under names of user and number, so none overwrites another's.
 
     Args:
-        output_dir: Folder for all of it. One that holds samples of other settings is refused.
         grid_columns: Most samples per user in the grid.
     """
 
-    def __init__(self, output_dir: str = "runs/dit_microdoppler/samples", grid_columns: int = 8) -> None:
+    def __init__(self, grid_columns: int = 8) -> None:
         super().__init__(write_interval="batch")
-        self.output_dir, self.grid_columns = Path(output_dir), grid_columns
+        self.output_dir, self.grid_columns = Path(), grid_columns
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the settings, or compare with those on record.
@@ -54,8 +54,12 @@ class SampleWriter(BasePredictionWriter):
         Raises:
             InputError: The folder holds samples of another checkpoint or other settings.
         """
-        assert isinstance(pl_module, UserConditionedDiTModule)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, SampleRequestDataModule) or not isinstance(pl_module, UserConditionedDiTModule):
+            fault = "works with SampleRequestDataModule and UserConditionedDiTModule"
+            raise InputError("SampleWriter", fault, "Use configs/generate_microdoppler.yaml.")
         assert pl_module.latent_space is not None
+        self.output_dir = data.output_dir
         path, space = self.output_dir / SETTINGS, pl_module.latent_space
         checkpoint = Path(trainer.ckpt_path).resolve() if trainer.ckpt_path else None
         settings: dict[str, Any] = {
@@ -74,7 +78,7 @@ class SampleWriter(BasePredictionWriter):
             differing = [name for name in settings if before.get(name) != settings[name]]
             if differing:
                 fault = f"holds samples made otherwise: {', '.join(differing)} differ"
-                raise InputError(self.output_dir, fault, "Choose another output_dir for SampleWriter.")
+                raise InputError(self.output_dir, fault, "Choose another --data.output_dir, or move that folder away.")
         trainer.strategy.barrier("compared")
         if trainer.is_global_zero:
             write_json(path, settings)

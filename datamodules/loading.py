@@ -74,7 +74,7 @@ class ResumableLoader(DataLoader):
         )
         self.given = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # A generator, so that nothing is drawn before Lightning has set the epoch.
         self.given = self.sampler.first_batch  # type: ignore[attr-defined]
         for batch in super().__iter__():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -32,20 +35,29 @@ class SampleRequestDataModule(LightningDataModule):
         user_ids: IDs as in the folder names; None asks for every user that training saw.
         samples_per_user: How many of each.
         batch_size: Samples per step; has no influence on a sample.
+        output_dir: Folder for the samples. One that holds samples of other settings is refused.
     """
 
-    def __init__(self, user_ids: list[int] | None = None, samples_per_user: int = 4, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        user_ids: list[int] | None = None,
+        samples_per_user: int = 4,
+        batch_size: int = 16,
+        output_dir: str = "runs/dit_microdoppler/samples",
+    ) -> None:
         super().__init__()
         if samples_per_user < 1 or batch_size < 1 or user_ids == []:
             remedy = "Ask for at least one user, one sample, and batches of at least one."
             raise InputError("--data", "asks for nothing", remedy)
         self.user_ids, self.samples_per_user, self.batch_size = user_ids, samples_per_user, batch_size
+        self.output_dir = Path(output_dir)
 
     def predict_dataloader(self) -> DataLoader:
         """This process's batches of :class:`SampleRequestBatch`."""
+        trainer: Any = self.trainer
         user_ids = self.user_ids
         if user_ids is None:
             # The checkpoint knows its users; it is restored before the loaders are made.
-            user_ids = self.trainer.lightning_module.latent_space.user_ids.tolist()
-        rank, world_size = self.trainer.global_rank, self.trainer.world_size
+            user_ids = trainer.lightning_module.latent_space.user_ids.tolist()
+        rank, world_size = trainer.global_rank, trainer.world_size
         return sample_request_loader(sorted(set(user_ids)), self.samples_per_user, self.batch_size, rank, world_size)

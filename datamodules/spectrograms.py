@@ -125,6 +125,8 @@ class SpectrogramDataModule(LightningDataModule):
         image_size: Side of the images in pixels.
         resize: Resize images of another size; otherwise they are refused.
         num_workers: Processes that read images.
+        imagenet_statistics: ImageNet's latent statistics for the same tokenizer, to compare with and to keep
+            beside the latents.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class SpectrogramDataModule(LightningDataModule):
         image_size: int = 256,
         resize: bool = False,
         num_workers: int = 2,
+        imagenet_statistics: str | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or shard_size < 1:
@@ -144,6 +147,7 @@ class SpectrogramDataModule(LightningDataModule):
         self.data_dir, self.output_dir = Path(data_dir), Path(output_dir)
         self.splits, self.batch_size, self.shard_size = splits, batch_size, shard_size
         self.image_size, self.resize, self.num_workers = image_size, resize, num_workers
+        self.imagenet_statistics = imagenet_statistics
         self.datasets: dict[str, SpectrogramDataset] = {}
 
     def setup(self, stage: str) -> None:

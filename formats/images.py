@@ -13,6 +13,8 @@ from formats.errors import InputError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 
+COMPRESSION = 4  # of 9; speckle gains 2 % from the usual 6, which takes twice the time
+
 
 def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     """Read a picture as RGB (H, W, 3); greys and palettes are converted, alpha is dropped.
@@ -40,4 +42,4 @@ def resize_rgb(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 def write_png(path: str | Path, image: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) or (H, W) as PNG."""
     with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
+        Image.fromarray(image).save(temporary, format="PNG", compress_level=COMPRESSION)

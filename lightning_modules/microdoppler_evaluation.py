@@ -90,7 +90,8 @@ class MicroDopplerEvaluation:
 
         - ``accuracy_real_to_real``, ``accuracy_real_to_generated`` (and ``…_user_<class index>``),
           ``accuracy_generated_to_real``: share of users recognised, by training images → tested images.
-        - ``frechet_distance_classifier`` (generated to val), ``…_real`` (train to val); high for few images.
+        - ``frechet_distance_classifier`` (generated to val); ``…_real``: as many training images as were generated,
+          drawn at random, to val.
         - ``inception_score_classifier``, ``…_real``: 1 … ``num_users``.
         - ``within_user_diversity_classifier``, ``…_real``, ``…_ratio``; ``users_without_pairs`` are left out.
         - ``nearest_train_distance_classifier``: median distance to the nearest training image; ``…_real``;

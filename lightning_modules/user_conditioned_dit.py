@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import LightningModule
+from rich.console import Console
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MeanMetric
 
 from formats.atomic import write_json
-from formats.batches import LatentBatch, SampleRequestBatch, SpectrogramBatch
+from formats.batches import LatentBatch, SampleRequestBatch
 from formats.errors import InputError
-from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation, print_evaluation
+from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation, evaluation_table
 from lightning_modules.schedules import warmup_cosine
 from losses.flow_matching import direction_loss, velocity_loss
 from networks.checkpoints import load_published
@@ -135,7 +136,7 @@ class UserConditionedDiTModule(LightningModule):
     # --- life cycle -------------------------------------------------------------------------------------------
 
     def _build(self, num_classes: int) -> None:
-        h = self.hparams
+        h: Any = self.hparams
         try:
             self.network = LightningDiT(
                 input_size=h.input_size,
@@ -157,7 +158,7 @@ class UserConditionedDiTModule(LightningModule):
             )
         except ValueError as fault:
             raise InputError("--model", str(fault), "Choose sizes that fit together.") from fault
-        self.hparams.num_classes = num_classes
+        self.hparams["num_classes"] = num_classes
 
     def configure_model(self) -> None:
         """Settle users and statistics from the data, and build the network for them.
@@ -165,7 +166,7 @@ class UserConditionedDiTModule(LightningModule):
         Raises:
             InputError: The data has other users or another latent shape than the model.
         """
-        datamodule = getattr(self.trainer, "datamodule", None)
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
         if self.latent_space is None and hasattr(datamodule, "latent_space"):
             self.latent_space = datamodule.latent_space
             self._check_against(self.latent_space, datamodule.latent_shape)
@@ -175,15 +176,15 @@ class UserConditionedDiTModule(LightningModule):
                 raise InputError("--model.num_classes", fault, "Name a training checkpoint with --ckpt_path.")
             self._build(len(self.latent_space.user_ids))
         assert self.network is not None
-        if self.hparams.published_checkpoint and self.trainer.state.fn == "fit" and not self._started:
+        if self.hparams["published_checkpoint"] and self.trainer.state.fn == "fit" and not self._started:
             # Here rather than when training starts, so that the weight average starts from it too.
-            self.print(load_published(self.network, self.hparams.published_checkpoint))
+            self.print(load_published(self.network, self.hparams["published_checkpoint"]))
         self._started = True
-        if self.hparams.compile and self.network._compiled_call_impl is None:
+        if self.hparams["compile"] and self.network._compiled_call_impl is None:
             self.network.compile()
 
     def _check_against(self, space: LatentSpace, shape: tuple[int, ...]) -> None:
-        h = self.hparams
+        h: Any = self.hparams
         expected = (h.in_channels, h.input_size, h.input_size)
         if shape != expected:
             remedy = "Set --model.in_channels and --model.input_size to the latents' shape."
@@ -217,7 +218,7 @@ class UserConditionedDiTModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW, linear warm-up and cosine, by step."""
-        h = self.hparams
+        h: Any = self.hparams
         assert self.network is not None
         optimizer = AdamW(self.network.parameters(), h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
@@ -233,8 +234,8 @@ class UserConditionedDiTModule(LightningModule):
         point, target = linear_path(self.latent_space.normalise(latents), noise, t)
         velocity = self.network(point, t, classes).float()
         loss = velocity_loss(velocity, target)
-        if self.hparams.direction_loss_weight:
-            loss = loss + self.hparams.direction_loss_weight * direction_loss(velocity, target)
+        if self.hparams["direction_loss_weight"]:
+            loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
         return loss
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
@@ -243,7 +244,7 @@ class UserConditionedDiTModule(LightningModule):
         if "latents_flip" in batch:
             flipped = torch.rand(len(latents), 1, 1, 1, device=self.device) < 0.5
             latents = torch.where(flipped, batch["latents_flip"], latents)
-        t = draw_times(len(latents), self.hparams.time_distribution, self.device)
+        t = draw_times(len(latents), self.hparams["time_distribution"], self.device)
         loss = self._losses(latents, torch.randn_like(latents), t, batch["classes"]).mean()
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(latents))
         return loss
@@ -254,7 +255,7 @@ class UserConditionedDiTModule(LightningModule):
         noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, place) for place in places])
         # Evenly spread over the split rather than drawn: the same for every run, with less variance.
         uniform = torch.tensor([(0.5 + place * 0.6180339887498949) % 1.0 for place in places])
-        t = uniform if self.hparams.time_distribution == "uniform" else torch.special.ndtri(uniform).sigmoid()
+        t = uniform if self.hparams["time_distribution"] == "uniform" else torch.special.ndtri(uniform).sigmoid()
         losses = self._losses(latents, noise.to(latents), t.to(latents), batch["classes"])
         self.val_loss.update(losses, batch["weights"])
         self.log("val/loss", self.val_loss, prog_bar=True, on_step=False, on_epoch=True)
@@ -270,7 +271,7 @@ class UserConditionedDiTModule(LightningModule):
         """
         if not self._tokenizer:
             space = self.latent_space
-            path = self.hparams.tokenizer_path or (space.tokenizer if space else "")
+            path = self.hparams["tokenizer_path"] or (space.tokenizer if space else "")
             if not path:
                 fault = "is not set, and the latents do not say what made them"
                 raise InputError("--model.tokenizer_path", fault, "Name the tokenizer's file.")
@@ -308,7 +309,8 @@ class UserConditionedDiTModule(LightningModule):
         if self.latent_space is None or self.network is None:
             fault = "has no users and latent statistics yet"
             raise InputError("model", fault, "Train it, or load a training checkpoint with --ckpt_path.")
-        h, network, was_training = self.hparams, self.network, self.network.training
+        h: Any = self.hparams
+        network, was_training = self.network, self.network.training
         classes = self.latent_space.classes(user_ids.cpu()).to(self.device)
         shape = (h.in_channels, h.input_size, h.input_size)
         pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
@@ -340,17 +342,23 @@ class UserConditionedDiTModule(LightningModule):
     def on_test_start(self) -> None:
         """Start counting."""
         assert self.latent_space is not None
-        self.evaluation = MicroDopplerEvaluation(len(self.latent_space.user_ids), self.hparams.inception_weights).to(
-            self.device
-        )
+        num_users = len(self.latent_space.user_ids)
+        self.evaluation = MicroDopplerEvaluation(num_users, self.hparams["inception_weights"])
 
-    def test_step(self, batch: SpectrogramBatch | SampleRequestBatch, batch_idx: int, dataloader_idx: int) -> None:
-        """Collect real training images, real validation images, then generate as many as are asked for."""
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
+        """Collect real training images, real validation images, then generate as many as are asked for.
+
+        Args:
+            batch: :class:`SpectrogramBatch` from the first two loaders, :class:`SampleRequestBatch` from the third.
+            batch_idx: Unused.
+            dataloader_idx: Which loader.
+        """
         assert self.latent_space is not None
         classes = self.latent_space.classes(batch["user_ids"])
-        if "images" in batch:
-            split = ("train", "val")[dataloader_idx]
-            self.evaluation.add_real(batch["images"], classes, split, batch["weights"])
+        if dataloader_idx == 0:
+            self.evaluation.add_real(batch["images"], classes, "train", batch["weights"])
+        elif dataloader_idx == 1:
+            self.evaluation.add_real(batch["images"], classes, "val", batch["weights"])
         else:
             self.evaluation.add_generated(self.generate(batch["user_ids"], batch["indices"]), classes)
 
@@ -360,7 +368,7 @@ class UserConditionedDiTModule(LightningModule):
         numbers = {f"test/{name}": float(value) for name, value in results.items() if not isinstance(value, str)}
         self.log_dict(numbers, rank_zero_only=True)
         if self.trainer.is_global_zero:
-            print_evaluation(results)
+            Console().print(evaluation_table(results))
             path = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "evaluation.json"
             write_json(path, results)
             self.print(f"written to {path}")

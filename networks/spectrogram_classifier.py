@@ -92,8 +92,8 @@ def fit_classifier(
 ) -> SpectrogramClassifier:
     """Train a classifier on images that are already small.
 
-    AdamW with a one-cycle rate; images are shifted in time by up to an eighth of their width, edges repeated,
-    and never mirrored, since a walk run backwards has another signature. The same arguments on the same
+    AdamW with a warm-up and a cosine; images are shifted in time by up to an eighth of their width, edges
+    repeated, and never mirrored, since a walk run backwards has another signature. The same arguments on the same
     machine give the same weights, and the global random state is left as it was. It may be called from inside
     ``torch.inference_mode`` or autocast, as the steps of a test are.
 
@@ -104,7 +104,7 @@ def fit_classifier(
         seed: Of initial weights, order and shifts.
         steps: Optimiser steps; by default ten passes over the images, but no fewer than 240 steps.
         batch_size: Images per step.
-        learning_rate: Highest rate of the cycle.
+        learning_rate: Highest learning rate.
         device: Where to train and where the result lies.
 
     Returns:
@@ -131,7 +131,7 @@ def fit_classifier(
         passes = math.ceil(steps * batch_size / len(images))
         order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(passes)])
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.2)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
         for rows in order[: steps * batch_size].to(device).split(batch_size):
             loss = F.cross_entropy(model(_shift_in_time(images[rows], generator)), users[rows])
             optimizer.zero_grad()
@@ -139,6 +139,10 @@ def fit_classifier(
             optimizer.step()
             schedule.step()
     return model.eval().requires_grad_(False)
+
+
+def _rate(progress: float) -> float:
+    return min(1.0, 0.1 + 5 * progress) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def _block(channels_in: int, channels_out: int, kernel: int, stride: tuple[int, int]) -> nn.Sequential:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from formats.atomic import atomic_path, write_json
+from formats.atomic import write_json
 from formats.errors import InputError
+from formats.images import write_png
 from simulators.gait import Walker
 from simulators.walking_radar import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
 
@@ -108,7 +108,7 @@ def _look(walker: Walker) -> tuple[float, ...]:
     return (
         walker.speed / 0.85,
         walker.step_rate / 1.5,
-        0.4 * walker.arm_swing / 1.3,
+        0.4 * walker.arm_swing / 1.1,
         0.3 * walker.asymmetry / 0.6,
     )
 
@@ -146,5 +146,4 @@ def _write(users: dict[int, Walker], radar: Radar, seed: int, sample: Sample) ->
     path, split, user, number = sample
     rng = np.random.default_rng([seed, 1 + split, user, number])
     image = walking_image(users[user], radar, rng, COLORMAP)
-    with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary, compress_level=4)
+    write_png(path, image)

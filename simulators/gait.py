@@ -118,7 +118,7 @@ WALKER_LIMITS = {
 }  # fmt: skip
 WALKER_DRAWS = {
     "height": (1.55, 1.95), "leg_ratio": (0.49, 0.54), "speed": (0.8, 1.65), "cadence": (0.87, 1.18),
-    "arm_swing": (0.4, 1.7), "knee_lift": (0.8, 1.2), "asymmetry": (-0.3, 0.3), "limb_girth": (0.8, 1.3),
+    "arm_swing": (0.3, 1.4), "knee_lift": (0.8, 1.2), "asymmetry": (-0.3, 0.3), "limb_girth": (0.8, 1.3),
 }  # fmt: skip
 
 

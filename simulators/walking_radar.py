@@ -24,14 +24,14 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import gaussian
 
 from formats.errors import InputError
-from simulators.gait import PARTS, Array, Body, Walker, walk
+from simulators.gait import Array, Body, Walker, walk
 
 SPEED_OF_LIGHT = 299_792_458.0
 Complex = NDArray[np.complex128]
 
 MAX_ASPECT = 20.0  # degrees, drawn per sample
 MAX_SPEED_CHANGE = 0.03  # of the walker's own speed, drawn per sample
-POINTS = (1, 1, 1) + 2 * (3, 4, 2, 4, 14, 5)  # scatterers per part of PARTS, more where speeds differ more
+POINTS = (1, 1, 1) + 2 * (3, 4, 2, 4, 14, 5)  # scatterers per part, more where speeds differ
 KINEMATICS_HZ = 400.0  # limbs move below 20 Hz; between these moments a cubic spline is exact to micrometres
 
 
@@ -54,7 +54,7 @@ class Radar:
     max_speed: float = 7.0
     snr_db: float = 18.0
     dynamic_range_db: float = 40.0
-    low_speed: float = -1.25
+    low_speed: float = -1.5
     high_speed: float = 6.0
 
     def __post_init__(self) -> None:
@@ -105,27 +105,6 @@ def vary(walker: Walker, rng: np.random.Generator) -> tuple[Walker, float, float
     return replace(walker, speed=walker.speed * (1 + change)), float(aspect), float(rng.uniform())
 
 
-def scatterers(body: Body, line_of_sight: Array) -> tuple[NDArray[np.intp], Array, Array]:
-    """Spread the body's ellipsoids into point scatterers.
-
-    A limb's tip moves faster than its centre, so every limb is several points along its axis, which share its
-    cross-section; head, torso and pelvis are one point each, the first three of the result.
-
-    Args:
-        body: K parts over T moments.
-        line_of_sight: (3,) unit vector from the body to the radar.
-
-    Returns:
-        The part (M,) that each point lies on; its approach (M, T), metres towards the radar along the line of
-        sight (far field); and the amplitude √σ (K, T) in metres of one point of each part.
-    """
-    sigma = cross_sections(body, line_of_sight)
-    centre, reach = body.centres @ line_of_sight, body.along @ line_of_sight * body.semi_axes[:, 2:]
-    part = np.repeat(np.arange(len(PARTS)), POINTS)
-    spread = np.concatenate([(2 * np.arange(n) + 1) / n - 1 for n in POINTS])[:, None]
-    return part, centre[part] + spread * reach[part], np.sqrt(sigma / np.array(POINTS)[:, None])
-
-
 def cross_sections(body: Body, line_of_sight: Array) -> Array:
     """Radar cross-section of every ellipsoid, (K, T) in m².
 
@@ -147,6 +126,9 @@ def radar_return(
 ) -> Complex:
     """Simulate the complex baseband return of an approaching walker.
 
+    A limb's tip moves faster than its centre, so every limb is several points along its axis which share its
+    cross-section; head, torso and pelvis are one point each.
+
     Args:
         walker: The person.
         radar: The radar, far away at the height of the body.
@@ -163,26 +145,34 @@ def radar_return(
     """
     times = np.arange(radar.num_samples) / radar.sample_rate
     coarse = np.linspace(0.0, times[-1], ceil(times[-1] * KINEMATICS_HZ) + 1)
+    body = walk(walker, coarse, start_phase)
     line_of_sight = np.array([np.cos(np.radians(aspect)), np.sin(np.radians(aspect)), 0.0])
-    part, approach, amplitude = scatterers(walk(walker, coarse, start_phase), line_of_sight)
-    fastest = np.abs(np.diff(approach)).max() / coarse[1]
+    # Towards the radar in metres, (K, T): the parts' centres, and from there to their far tips.
+    centre, reach = body.centres @ line_of_sight, body.along @ line_of_sight * body.semi_axes[:, 2:]
+    fastest = np.abs(np.diff([centre - reach, centre + reach])).max() / coarse[1]
     if fastest > radar.max_speed:
         fault = f"a limb reaches {fastest:.1f} m/s and would alias above max_speed {radar.max_speed:g} m/s"
         raise InputError("Radar.max_speed", fault, "Raise max_speed or lower the walker's speed.")
 
-    # exp(−j 4π r / λ), r = constant − approach. Whole turns are removed in float64; the rest fits float32.
-    turns = CubicSpline(coarse, 2 * approach.T / radar.wavelength)(times)
-    phases = rng.uniform(size=turns.shape[1])
-    phases[:3] = phases[0]  # head, torso and pelvis move as one; phases of their own might cancel them
-    turns += phases
-    angle = (2 * np.pi * (turns - np.round(turns))).astype(np.float32)
-    size = CubicSpline(coarse, amplitude.T)(times).astype(np.float32)[:, part]
-    signal = (size * np.cos(angle)).sum(axis=1) + 1j * (size * np.sin(angle)).sum(axis=1)
+    amplitude = np.sqrt(cross_sections(body, line_of_sight) / np.array(POINTS)[:, None])
+    turns = 2 / radar.wavelength  # of phase per metre, there and back
+    curves = CubicSpline(coarse, np.concatenate([turns * centre, turns * reach, amplitude]).T)(times)
+    centre, reach, amplitude = np.split(np.ascontiguousarray(curves.T), 3)
+    centre -= np.round(centre)  # whole turns go in float64, so that float32 is enough for the rest
+    trunk_phase = rng.uniform(size=1)
+    signal = np.zeros(len(times), np.complex128)
+    for part, points in enumerate(POINTS):
+        # Head, torso and pelvis move as one and share a phase, since phases of their own might cancel them.
+        phases = trunk_phase if part < 3 else rng.uniform(size=points)
+        places = (2 * np.arange(points) + 1) / points - 1  # along the part's axis, −1…1
+        cycles = centre[part] + np.multiply.outer(places, reach[part]) + phases[:, None]
+        angle = (2 * np.pi * cycles).astype(np.float32)  # −4π r / λ with r = constant − approach
+        signal += amplitude[part] * (np.cos(angle).sum(axis=0) + 1j * np.sin(angle).sum(axis=0))
     if noise:
         power = np.mean(np.abs(signal) ** 2) / 10 ** (radar.snr_db / 10)
         white = rng.standard_normal((2, len(signal)))
         signal = signal + np.sqrt(power / 2) * (white[0] + 1j * white[1])
-    return signal.astype(np.complex128)
+    return signal
 
 
 def spectrogram(signal: Complex, radar: Radar, columns: int = 256) -> tuple[Array, Array, Array]:

@@ -6,6 +6,7 @@ Models", CVPR 2025; DiT: Peebles and Xie, arXiv 2212.09748. Tensor names are the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
@@ -273,14 +274,11 @@ class LightningDiT(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.x_embedder.proj.weight.flatten(1))  # a view: fills the conv like a linear
-        nn.init.zeros_(self.x_embedder.proj.bias)
-        nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
-        for linear in (self.t_embedder.mlp[0], self.t_embedder.mlp[2]):
-            nn.init.normal_(linear.weight, std=0.02)
-        zeroed = [block.adaLN_modulation[1] for block in self.blocks]
-        for linear in (*zeroed, self.final_layer.adaLN_modulation[1], self.final_layer.linear):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        for name, parameter in self.named_parameters():
+            if name == "x_embedder.proj.bias" or "adaLN_modulation" in name or name.startswith("final_layer.linear"):
+                nn.init.zeros_(parameter)
+            elif name == "y_embedder.embedding_table.weight" or re.fullmatch(r"t_embedder\.mlp\.\d\.weight", name):
+                nn.init.normal_(parameter, std=0.02)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """Velocity at latents x (B, C, H, W), times t (B,) in [0, 1], labels y (B,); the shape of x."""

@@ -76,10 +76,10 @@ def _autoencoder(folder: Path) -> Any:
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0].rstrip(". ")
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")  # then come hints for coders
         raise InputError(folder, f"the weights cannot be loaded ({reason})", remedy) from error
     # diffusers fills what is absent with random numbers and only warns.
-    faults = {what: names for what, names in report.items() if names}
+    faults = [f"{len(names)} {what} such as {sorted(names)[0]}" for what, names in report.items() if names]
     if faults:
-        raise InputError(folder, f"the weights do not fit config.json ({faults})", remedy)
+        raise InputError(folder, f"the weights do not fit config.json ({', '.join(faults)})", remedy)
     return autoencoder

@@ -145,6 +145,7 @@ def test_a_label_table_of_another_size_starts_anew() -> None:
     assert report.restarted == [ShapePair("labels.weight", (5, WIDTH), (3, WIDTH))]
     assert torch.equal(network.labels.weight, before)
     assert "starts anew: labels.weight (5×4 in the file, 3×4 in the network)" in str(report)
+    assert not ShapePair("labels.weight", (), (3,)).differs_in_first_size_only()
     with pytest.raises(InputError, match=r"labels.weight"):
         load_published(network, published() | {"labels.weight": torch.zeros(3, WIDTH + 1)})
 

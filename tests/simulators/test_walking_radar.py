@@ -16,6 +16,7 @@ from simulators.walking_radar import (
     radar_return,
     spectrogram,
     spectrogram_image,
+    vary,
     walking_image,
 )
 
@@ -225,3 +226,27 @@ def test_same_seed_same_image():
     images = [walking_image(Walker(), Radar(), np.random.default_rng(seed)) for seed in (5, 5, 6)]
     assert np.array_equal(images[0], images[1])
     assert not np.array_equal(images[0], images[2])
+
+
+def test_walks_of_one_walker_vary_within_their_limits():
+    rng = np.random.default_rng(0)
+    walks = [vary(Walker(), rng) for _ in range(300)]
+    speeds = np.array([walked.speed for walked, _, _ in walks]) / Walker().speed
+    aspects, phases = np.array([aspect for _, aspect, _ in walks]), np.array([phase for _, _, phase in walks])
+    for drawn, low, high in ((speeds, 0.97, 1.03), (aspects, -20, 20), (phases, 0, 1)):
+        assert low <= drawn.min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < drawn.max() <= high
+    assert all(replace(walked, speed=Walker().speed) == Walker() for walked, _, _ in walks)
+
+
+def test_torso_is_the_bright_line_of_every_sample():
+    radar, walker = Radar(), Walker()
+    for seed in range(8):
+        doppler, _, power = spectrogram(radar_return(walker, radar, np.random.default_rng(seed)), radar)
+        line = doppler[power.argmax(axis=0)] * radar.wavelength / 2
+        assert np.mean(np.abs(line - walker.speed) < 0.35) > 0.95
+        assert np.median(power.max(axis=0)) > -6
+    # Its parts never cancel: the return is about as strong whatever phases are drawn.
+    clean = [radar_return(walker, radar, np.random.default_rng(seed), noise=False) for seed in range(12)]
+    powers = [np.mean(np.abs(signal) ** 2) for signal in clean]
+    assert max(powers) / min(powers) < 1.3

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from rich.console import Console
+from torch import Tensor
+
+import lightning_modules.microdoppler_measures as measures
+from formats.errors import InputError
+from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation, evaluation_table
+from networks.spectrogram_classifier import fit_classifier
+
+USERS = 4
+Set = tuple[Tensor, Tensor]
+
+
+def walkers(count: int, seed: int) -> Set:
+    """Noise with a swinging bright line; its height and swing are the user's, its phase the image's."""
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.arange(count) % USERS
+    images = torch.randint(0, 100, (count, 3, 64, 64), generator=generator, dtype=torch.uint8)
+    phase = 6.28 * torch.rand(count, 1, generator=generator)
+    time = torch.arange(64)
+    rows = (18 + 8 * users[:, None] + (2 + users[:, None]) * torch.sin(time / 4 + phase)).long()
+    images[torch.arange(count)[:, None], :, rows, time] = 230
+    return images, users
+
+
+TRAIN, VAL, NEW = walkers(160, 0), walkers(60, 1), walkers(48, 2)
+
+
+quick_fit = partial(fit_classifier, steps=40, batch_size=16)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_and_without_inception(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder, threads = tmp_path_factory.mktemp("hub"), torch.get_num_threads()
+    torch.set_num_threads(1)  # faster for small work on a shared machine, and sums in the order of the processes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "fit_classifier", quick_fit)
+        patch.setattr(torch.hub, "get_dir", lambda: str(folder))
+        yield
+    torch.set_num_threads(threads)
+
+
+def evaluated(generated: Set, train: Set = TRAIN, val: Set = VAL) -> dict:
+    evaluation = MicroDopplerEvaluation(USERS)
+    evaluation.add_real(*train, split="train")
+    evaluation.add_real(*val, split="val")
+    evaluation.add_generated(*generated)
+    return evaluation.compute()
+
+
+@pytest.fixture(scope="module")
+def good() -> dict:
+    with torch.inference_mode():  # as Lightning runs a test
+        return evaluated((NEW[0].clone(), NEW[1].clone()))
+
+
+def test_samples_as_good_as_real_ones(good: dict) -> None:
+    results = good
+    for key in ("accuracy_real_to_real", "accuracy_real_to_generated", "accuracy_generated_to_real"):
+        assert results[key] > 0.85, key
+    assert results["frechet_distance_classifier"] < 3 * results["frechet_distance_classifier_real"]
+    assert 0.7 * USERS < results["inception_score_classifier"] <= USERS
+    assert results["within_user_diversity_classifier_ratio"] == pytest.approx(1, abs=0.3)
+    assert results["nearest_train_distance_classifier_ratio"] == pytest.approx(1, abs=0.4)
+    assert results["closer_than_real_share"] < 0.2
+    assert (results["num_train"], results["num_val"], results["num_generated"]) == (160, 60, 48)
+    by_user = [results[f"accuracy_real_to_generated_user_{user}"] for user in range(USERS)]
+    assert sum(by_user) / USERS == pytest.approx(results["accuracy_real_to_generated"], abs=1e-6)
+    assert results["inception"].startswith("weights not found at ")
+    assert "inception_score" not in results
+
+
+def test_copies_of_training_images_are_seen() -> None:
+    copies = (TRAIN[0][:48], TRAIN[1][:48])
+    results = evaluated(copies)
+    assert results["nearest_train_distance_classifier_ratio"] == pytest.approx(0, abs=1e-3)
+    assert results["closer_than_real_share"] == 1
+    assert results["accuracy_real_to_generated"] > 0.85  # which alone would look perfect
+
+
+def test_noise_repeats_and_wrong_users_are_seen(good: dict) -> None:
+    noise = torch.randint(0, 256, NEW[0].shape, generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
+    repeats = torch.cat([NEW[0][:USERS]] * 12)
+    cases = ((noise, NEW[1]), (repeats, NEW[1]), (NEW[0], NEW[1].roll(7)))
+    noisy, repeated, wrong = map(evaluated, cases)
+    assert noisy["accuracy_real_to_generated"] < 0.6
+    assert noisy["frechet_distance_classifier"] > 5 * good["frechet_distance_classifier"]
+    assert repeated["within_user_diversity_classifier_ratio"] == pytest.approx(0, abs=1e-3)
+    assert wrong["accuracy_real_to_generated"] < 0.1  # every image given to another user
+    assert wrong["accuracy_generated_to_real"] < 0.2
+    assert wrong["frechet_distance_classifier"] == pytest.approx(good["frechet_distance_classifier"])
+
+
+def test_users_that_were_not_generated_are_left_out_of_the_comparison() -> None:
+    some = NEW[1] >= 2
+    results = evaluated((NEW[0][some], NEW[1][some]))
+    assert results["num_users_generated"] == 2
+    assert results["accuracy_generated_to_real"] > 0.85  # of all four users it could be a half at most
+    assert results["frechet_distance_classifier"] < 3 * results["frechet_distance_classifier_real"]
+    assert "accuracy_real_to_generated_user_0" not in results
+
+
+def test_padding_rows_and_order_change_nothing() -> None:
+    expected = evaluated(NEW)
+    evaluation, order = MicroDopplerEvaluation(USERS), torch.randperm(160, generator=torch.Generator().manual_seed(0))
+    for rows in order.split(50):
+        evaluation.add_real(TRAIN[0][rows], TRAIN[1][rows], "train", weights=torch.ones(len(rows)))
+    evaluation.add_real(*VAL, "val")
+    padded = torch.cat([torch.arange(48), torch.arange(9)])
+    evaluation.add_generated(NEW[0][padded], NEW[1][padded], weights=(torch.arange(57) < 48).float())
+    assert evaluation.compute() == good
+    evaluation.reset()
+    with pytest.raises(InputError, match="0 train images"):
+        evaluation.compute()
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"weights\.pth: no such file"):
+        MicroDopplerEvaluation(USERS, inception_weights=str(tmp_path / "weights.pth"))
+    with pytest.raises(InputError, match="cannot be told apart"):
+        MicroDopplerEvaluation(1)
+    evaluation = MicroDopplerEvaluation(USERS)
+    with pytest.raises(InputError, match=r"float32 images of shape \(60, 3, 64, 64\)"):
+        evaluation.add_real(VAL[0].float(), VAL[1], "val")
+    with pytest.raises(InputError, match="from 0 to 3"):
+        evaluation.add_generated(NEW[0], NEW[1] + 1)
+    with pytest.raises(InputError, match="1 val images of the users generated"):
+        evaluated(NEW, val=(VAL[0][:1], VAL[1][:1]))
+
+
+def test_table_reads_in_a_terminal() -> None:
+    results = {
+        "accuracy_real_to_generated": 0.5,
+        "accuracy_real_to_real": 0.975,
+        "accuracy_real_to_generated_user_0": 0.75,
+        "accuracy_real_to_generated_user_3": 0.25,
+        "frechet_distance_classifier": 1234.5,
+        "frechet_distance_classifier_real": 2.0,
+        "within_user_diversity_classifier": math.nan,
+        "frechet_distance_inception": 12.0,
+        **{"num_users": 4, "num_users_generated": 2, "num_train": 9, "num_val": 8, "num_generated": 7},
+        "inception": "weights from here",
+    }
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(evaluation_table(results))
+    lines = stream.getvalue().splitlines()
+
+    def row(start: str) -> list[str]:
+        return [cell.strip() for cell in next(line for line in lines if start in line).split("│")[2:5]]
+
+    assert row("recognised as their user") == ["0.500", "0.975", "↑"]
+    assert row("Fréchet distance") == ["1,234", "2.000", "↓"]
+    assert row("Difference between") == ["–", "–", "↑ up to real"]
+    assert row("Fréchet inception") == ["12.000", "–", "↓"]
+    assert "Inception score" not in stream.getvalue()
+    assert "user class 3, 0.250" in " ".join(lines)
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    torch.hub.set_dir(str(folder))
+    measures.fit_classifier = quick_fit
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    evaluation = MicroDopplerEvaluation(USERS)
+    if rank == 1:  # the first process has no training image at all
+        evaluation.add_real(*TRAIN, split="train")
+    part = slice(0, 41) if rank == 0 else slice(41, None)
+    evaluation.add_real(VAL[0][part], VAL[1][part], "val")
+    evaluation.add_generated(NEW[0][part], NEW[1][part])
+    results = evaluation.compute()
+    evaluation.reset()
+    with pytest.raises(InputError, match="0 train images"):  # in both, and neither waits for the other
+        evaluation.compute()
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_what_one_gives(tmp_path: Path, good: dict) -> None:
+    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert first == second
+    assert first.pop("inception").startswith("weights not found")
+    assert first == pytest.approx({key: value for key, value in good.items() if key != "inception"}, rel=1e-6)
