@@ -90,8 +90,8 @@ class MicroDopplerEvaluation:
 
         - ``accuracy_real_to_real``, ``accuracy_real_to_generated`` (and ``…_user_<class index>``),
           ``accuracy_generated_to_real``: share of users recognised, by training images → tested images.
-        - ``frechet_distance_classifier`` (generated to val); ``…_real``: as many training images as were generated,
-          drawn at random, to val.
+        - ``frechet_distance_classifier`` (generated to val); ``…_real``: as many training images of each
+          user as were generated, to val. It rises with few images and where users are mixed otherwise than in val.
         - ``inception_score_classifier``, ``…_real``: 1 … ``num_users``.
         - ``within_user_diversity_classifier``, ``…_real``, ``…_ratio``; ``users_without_pairs`` are left out.
         - ``nearest_train_distance_classifier``: median distance to the nearest training image; ``…_real``;
@@ -104,8 +104,7 @@ class MicroDopplerEvaluation:
         Raises:
             InputError: There are fewer than 2 images of a kind for the users generated.
         """
-        # a test runs in inference mode, whose tensors cannot train anything
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.no_grad():
             train, val, generated = (self._gathered(kind) for kind in ("train", "val", "generated"))
             shown = generated.users.unique()
             for kind, samples in (("train", train), ("val", val), ("generated", generated)):
@@ -144,6 +143,7 @@ class MicroDopplerEvaluation:
     def _update_inception(self, images: Tensor, real: bool) -> None:
         if self._inception_file is None:
             return
+        # sums made in the inference mode of one test could not be added to outside of it
         with torch.inference_mode(False), torch.no_grad():
             if self._inception is None:
                 self._inception = InceptionStatistics(self._inception_file)

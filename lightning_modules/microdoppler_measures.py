@@ -53,9 +53,7 @@ def compare(
     features, logits = _embed(on_real, generated.images, device)
     _, other_logits = _embed(on_generated, val.images, device)
 
-    # few samples raise a Fréchet distance: the real one is taken from as many as were generated
-    rows = torch.randperm(len(train.users), generator=torch.Generator().manual_seed(seed))
-    as_many = train_features[rows[: len(generated.users)]]
+    as_many = train_features[_as_many_of_each(generated.users, train.users, seed)]
     # the first process is alone in computing these: metrics must not wait for the others
     accuracy = partial(MulticlassAccuracy, num_users, average="micro", sync_on_compute=False)
     frechet = partial(FrechetDistance, on_real.num_features, sync_on_compute=False)
@@ -90,6 +88,18 @@ def compare(
         "nearest_train_distance_classifier_ratio": _ratio(median, real_median),
         "closer_than_real_share": float((to_train < real_to_train.min()).double().mean()),
     }
+
+
+def _as_many_of_each(counted: Tensor, users: Tensor, seed: int) -> Tensor:
+    """Draw rows of ``users`` with each user as often as in ``counted``.
+
+    Fewer samples or another mixture of users raise a Fréchet distance: its value for real images must share both.
+    """
+    generator, rows = torch.Generator().manual_seed(seed), []
+    for user in counted.unique():
+        own = (users == user).nonzero().squeeze(1)
+        rows.append(own[torch.randperm(len(own), generator=generator)[: int((counted == user).sum())]])
+    return torch.cat(rows)
 
 
 def _embed(classifier: SpectrogramClassifier, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ features' own unit, so they mean something only beside the same distance between
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -225,7 +226,8 @@ class InceptionStatistics(nn.Module):
         """Return ``frechet_distance_inception``, ``inception_score`` and ``inception_score_real``."""
         result = {"frechet_distance_inception": float(self.frechet.compute())}
         scores = {"inception_score": self.generated_score, "inception_score_real": self.real_score}
-        with torch.random.fork_rng(devices=[]):  # torchmetrics draws an order, of no effect with one split
+        # torchmetrics draws an order, of no effect with one split, and a deviation over splits, not used
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(action="ignore"):
             for key, score in scores.items():
                 # as one tensor: torchmetrics waits for ever where processes hold lists of different lengths
                 score.features = [dim_zero_cat(score.features)]

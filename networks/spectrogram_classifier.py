@@ -124,8 +124,7 @@ def fit_classifier(
         torch.autocast(device.type, enabled=False),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
-        # clone: tensors made in inference mode cannot take part in a backward pass
-        images, users = images.clone().to(device), users.clone().to(device).long()
+        images, users = images.to(device), users.to(device).long()
         model = _initialised(num_users, images.shape[-1], seed).to(device)
         generator = torch.Generator().manual_seed(seed)
         passes = math.ceil(steps * batch_size / len(images))

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
 from formats.errors import InputError
 from networks.spectrogram_classifier import SpectrogramClassifier, _shift_in_time, fit_classifier, shrink
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make small work many times slower where others use the machine too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def walkers(count: int, num_users: int, seed: int, size: int = 64) -> tuple[Tensor, Tensor]:
@@ -45,11 +56,12 @@ def test_impossible_sizes_are_named(arguments: dict[str, int]) -> None:
 
 def test_shrinking_averages() -> None:
     stripes = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
-    stripes[..., ::2] = 200  # finer than the small image: without a filter they would be 0 or 200
+    stripes[..., ::4] = 200  # finer than the small image: without a filter they would vanish
     small = shrink(stripes)
     assert small.shape == (1, 3, 64, 64)
     assert small.dtype == torch.uint8
-    assert (small.int() - 100).abs().max() <= 10  # the rim's weights are cut off
+    inside = small[..., 1:-1].int()  # the filter is cut off at the rim
+    assert (inside - 50).abs().max() <= 2
     assert torch.equal(shrink(small), small)
 
 

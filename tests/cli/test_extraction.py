@@ -1,0 +1,88 @@
+"""Latent extraction through the command line: the same bytes under any number of processes, and resumable."""
+
+import json
+
+import pytest
+import torch
+from conftest import SIDE, USERS, extraction_words, run_command, write_spectrograms
+from torch.testing import assert_close
+
+from cli import main
+from formats.errors import InputError
+from formats.images import write_png
+from formats.latent_shards import LatentStatistics, find_shards, open_shard
+from networks.tokenizers import load_tokenizer, to_unit
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+
+
+def test_latents_are_what_the_tokenizer_gives(spectrograms, latents):
+    tokenizer = load_tokenizer(latents / "tokenizer.safetensors")
+    index = json.loads((latents / "index.json").read_text())
+    for split, count in (("train", 30), ("val", 12)):
+        (path,) = find_shards(latents, split)
+        shard = open_shard(path)
+        assert shard.latents.shape == (count, 32, SIDE // 16, SIDE // 16)
+        assert sorted(shard.labels.unique().tolist()) == list(USERS)
+        assert len(index[split]["images"]) == count
+    from formats.images import read_rgb
+
+    last = torch.from_numpy(read_rgb(spectrograms / index["val"]["images"][-1])).permute(2, 0, 1)[None]
+    assert_close(shard.latents[-1:], tokenizer.encode(to_unit(last)).mean, rtol=1e-4, atol=1e-4)
+    measured = LatentStatistics.read(latents / "latents_stats.pt")
+    train = open_shard(find_shards(latents, "train")[0]).latents
+    assert_close(measured.mean, train.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert "recommended: dataset" in (latents / "stats_recommendation.txt").read_text()
+
+
+@pytest.mark.parametrize("posterior", ["mean", "sample"])
+def test_two_processes_write_the_same_bytes_as_one(spectrograms, latents, tmp_path, posterior):
+    more = [
+        "--data.shard_size=8",
+        f"--model.posterior={posterior}",
+        f"--model.tokenizer_path={latents}/tokenizer.safetensors",
+    ]
+    for name, processes in (("one", 1), ("two", 2)):
+        devices = [f"--trainer.devices={processes}"] + (["--trainer.strategy=ddp"] if processes == 2 else [])
+        done = run_command(*extraction_words(spectrograms, tmp_path / name, *more, *devices))
+        assert done.returncode == 0, done.stderr
+    assert len(files(tmp_path / "one")) == 4 + 2
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    for name in ("index.json", "stats_recommendation.txt", "extraction.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_repeated_it_makes_only_what_is_missing(spectrograms, tmp_path):
+    words = extraction_words(spectrograms, tmp_path, "--data.shard_size=8", "--model.flip=true")
+    main(words)
+    before = files(tmp_path)
+    lost = tmp_path / "train-00002-of-00004.safetensors"
+    lost.unlink()
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    main(words)
+    assert files(tmp_path) == before
+    assert all((tmp_path / name).stat().st_mtime_ns == time for name, time in times.items())
+    assert open_shard(lost).latents_flip.shape == open_shard(lost).latents.shape
+
+
+def test_other_settings_or_images_are_refused(tmp_path):
+    data = write_spectrograms(tmp_path / "images", train=12, val=1)
+    main(extraction_words(data, tmp_path / "out"))
+    before = files(tmp_path / "out")
+    with pytest.raises(InputError, match=r"posterior.*differ"):
+        main(extraction_words(data, tmp_path / "out", "--model.posterior=sample"))
+    write_png(data / "val" / "ID_5" / "new.png", torch.zeros(SIDE, SIDE, 3, dtype=torch.uint8).numpy())
+    with pytest.raises(InputError, match=r"splits, files_digest differ"):
+        main(extraction_words(data, tmp_path / "out"))
+    assert files(tmp_path / "out") == before
+
+
+def test_imagenet_statistics_are_compared_and_kept(spectrograms, latents, tmp_path):
+    imagenet = LatentStatistics.read(latents / "latents_stats.pt")
+    imagenet.write(tmp_path / "imagenet.pt")
+    more = [f"--data.imagenet_statistics={tmp_path}/imagenet.pt"]
+    main(extraction_words(spectrograms, tmp_path / "out", *more))
+    assert_close(LatentStatistics.read(tmp_path / "out" / "latents_stats_imagenet.pt"), imagenet)
+    assert "recommended: imagenet" in (tmp_path / "out" / "stats_recommendation.txt").read_text()

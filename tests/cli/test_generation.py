@@ -1,0 +1,128 @@
+"""Generation and evaluation through the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, run_command, training_words
+
+from cli import main
+from formats.errors import InputError
+from formats.images import read_rgb
+from lightning_modules.user_conditioned_dit import UserConditionedDiTModule, seeded_noise
+
+
+def words(trained, out, *more):
+    return [
+        "predict",
+        f"--config={ROOT / 'configs' / 'generate_microdoppler.yaml'}",
+        f"--ckpt_path={trained}",
+        f"--data.output_dir={out}",
+        "--data.samples_per_user=2",
+        "--data.batch_size=2",
+        "--model.num_points=4",
+        "--trainer.accelerator=cpu",
+        *(["--trainer.devices=1"] if not any("devices" in word for word in more) else []),
+        *more,
+    ]
+
+
+def samples(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("micro_doppler_user*.png"))}
+
+
+def test_samples_grid_and_settings(trained, tmp_path):
+    main(words(trained, tmp_path / "out", "--data.user_ids=[5, 1]", "--model.guidance_scale=2.5"))
+    names = [f"micro_doppler_user{user:02d}_{number:03d}.png" for user in (1, 5) for number in (1, 2)]
+    assert list(samples(tmp_path / "out")) == names
+    assert read_rgb(tmp_path / "out" / names[0]).shape == (64, 64, 3)
+    assert read_rgb(tmp_path / "out" / "micro_doppler_grid.png").shape[0] > 2 * 190
+    settings = json.loads((tmp_path / "out" / "generation.json").read_text())
+    assert settings["guidance_scale"] == 2.5  # what the user says overrides the checkpoint
+    assert settings["num_points"] == 4
+    assert settings["latent_statistics"] == "dataset"
+
+
+def test_all_users_by_default_and_two_processes_make_the_same_bytes(trained, tmp_path):
+    for name, more in (("one", []), ("two", ["--trainer.devices=2", "--trainer.strategy=ddp"])):
+        done = run_command(*words(trained, tmp_path / name, *more))
+        assert done.returncode == 0, done.stderr
+    assert len(samples(tmp_path / "one")) == 6
+    assert samples(tmp_path / "one") == samples(tmp_path / "two")
+
+
+def test_a_sample_depends_on_seed_user_and_index_alone(trained):
+    module = UserConditionedDiTModule.load_from_checkpoint(trained, num_points=5)
+    users, indices = torch.tensor([1, 5, 2, 5, 1]), torch.tensor([0, 3, 1, 0, 7])
+    together = module.generate_latents(users, indices)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    torch.testing.assert_close(module.generate_latents(users[order], indices[order]), together[order])
+    alone = torch.cat([module.generate_latents(users[i : i + 1], indices[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
+    module.hparams["sample_seed"] = 1
+    assert not torch.allclose(module.generate_latents(users, indices), together, atol=0.1)
+    module.hparams.update(sampler="dopri5", sample_seed=0)
+    adaptive = module.generate_latents(users[:2], indices[:2])
+    assert torch.equal(module.generate_latents(users[1:2], indices[1:2]), adaptive[1:2])
+
+
+def test_noise_is_keyed():
+    noise = [seeded_noise((4, 4), *key) for key in ((0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 3))]
+    assert all(not torch.equal(noise[0], other) for other in noise[1:])
+    assert torch.equal(noise[0], seeded_noise((4, 4), 0, 1, 2))
+
+
+def test_decoding_undoes_the_normalisation(trained, monkeypatch):
+    """With a network that stays where it is told, samples decode to what those latents stand for."""
+    module = UserConditionedDiTModule.load_from_checkpoint(trained, guidance_scale=1.0, num_points=2)
+    target = torch.randn(32, 4, 4, generator=torch.Generator().manual_seed(1))
+
+    def straight(x, t, y):
+        return target - x  # at t = 0, one Euler step ends at the target
+
+    monkeypatch.setattr(module.network, "forward", straight)
+    latents = module.generate_latents(torch.tensor([1]), torch.tensor([0]))[0]
+    statistics = module.latent_space.statistics
+    expected = target * statistics.std.view(-1, 1, 1) + statistics.mean.view(-1, 1, 1)
+    torch.testing.assert_close(latents, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_unknown_users_and_missing_checkpoints(trained, tmp_path):
+    with pytest.raises(InputError, match=r"user 3: is not among.*1, 2, 5"):
+        main(words(trained, tmp_path / "out", "--data.user_ids=[3]"))
+    with pytest.raises(InputError, match=r"nowhere\.ckpt: there is no such checkpoint"):
+        main(words("nowhere.ckpt", tmp_path / "out"))
+    (tmp_path / "broken.ckpt").write_bytes(trained.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"broken\.ckpt: is no training checkpoint"):
+        main(words(tmp_path / "broken.ckpt", tmp_path / "out"))
+
+
+def test_samples_of_other_settings_are_kept(trained, tmp_path):
+    main(words(trained, tmp_path / "out", "--data.user_ids=[1]"))
+    before = samples(tmp_path / "out")
+    with pytest.raises(InputError, match="guidance_scale differ"):
+        main(words(trained, tmp_path / "out", "--model.guidance_scale=1.5"))
+    assert samples(tmp_path / "out") == before
+
+
+def test_another_tokenizer_is_refused(trained, latents, tmp_path):
+    from networks.tokenizers import load_tokenizer
+
+    other = load_tokenizer(latents / "tokenizer.safetensors")
+    for tensor in other.state_dict().values():
+        tensor.mul_(1.001)
+    other.save(tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"other\.safetensors: is another tokenizer"):
+        main(words(trained, tmp_path / "out", f"--model.tokenizer_path={tmp_path}/other.safetensors"))
+
+
+def test_evaluation_table_and_json(trained, latents, tmp_path, capsys):
+    main(training_words(latents, f"--ckpt_path={trained}", "--trainer.logger=false", command="test"))
+    results = json.loads((tmp_path / "runs" / "dit_microdoppler" / "evaluation.json").read_text())
+    assert results["num_generated"] == 6
+    assert results["num_val"] == 12
+    assert results["num_train"] == 30
+    assert 0 <= results["accuracy_real_to_generated"] <= 1
+    assert np.isfinite(results["frechet_distance_classifier"])
+    assert "identif" in capsys.readouterr().out.lower()

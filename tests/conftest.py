@@ -1,0 +1,116 @@
+"""A small data set of walking people, and its latents, made once for all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cli import main
+from formats.images import write_png
+
+ROOT = Path(__file__).parents[1]
+USERS = (1, 2, 5)  # with a gap
+SIDE = 64
+# What turns the full-size experiment into one that a test can afford.
+SMALL_MODEL = [
+    "--model.input_size=4",
+    "--model.hidden_size=32",
+    "--model.depth=2",
+    "--model.num_heads=2",
+    "--model.num_points=4",
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    """Run every test in a folder of its own, where configurations write their relative paths."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+def write_spectrograms(folder: Path, train: int = 10, val: int = 4) -> Path:
+    """Images whose bright line stands at a height of its own for every user."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", val)):
+        for place, user in enumerate(USERS):
+            for number in range(count):
+                image = generator.integers(0, 90, (SIDE, SIDE, 3))
+                image[12 + 16 * place : 18 + 16 * place] += 150
+                write_png(folder / split / f"ID_{user}" / f"{number:03d}.png", image.astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spectrograms(tmp_path_factory) -> Path:
+    return write_spectrograms(tmp_path_factory.mktemp("spectrograms"))
+
+
+def extraction_words(data_dir: Path, output_dir: Path, *more: str) -> list[str]:
+    """Words of the command that turns small spectrograms into latents."""
+    return [
+        "predict",
+        f"--config={ROOT / 'configs' / 'extract_latents.yaml'}",
+        f"--data.data_dir={data_dir}",
+        f"--data.output_dir={output_dir}",
+        f"--data.image_size={SIDE}",
+        "--data.batch_size=4",
+        "--data.num_workers=0",
+        "--trainer.accelerator=cpu",
+        *(["--trainer.devices=1"] if not any("devices" in word for word in more) else []),
+        *more,
+    ]
+
+
+@pytest.fixture(scope="session")
+def latents(spectrograms, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("latents")
+    main(extraction_words(spectrograms, folder))
+    return folder
+
+
+def training_words(latents: Path, *more: str, command: str = "fit") -> list[str]:
+    """Words of the command that trains a small network in the current folder."""
+    return [
+        command,
+        f"--config={ROOT / 'configs' / 'dit_microdoppler.yaml'}",
+        f"--config={ROOT / 'configs' / 'overlays' / 'tiny.yaml'}",
+        *SMALL_MODEL,
+        f"--data.data_dir={latents}",
+        "--data.batch_size=8",
+        "--data.samples_per_user=2",
+        "--trainer.max_epochs=2",
+        "--trainer.enable_model_summary=false",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="session")
+def trained(latents, tmp_path_factory) -> Path:
+    """A checkpoint after two epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    before = Path.cwd()
+    os.chdir(folder)
+    os.environ["WANDB_MODE"] = "disabled"
+    try:
+        main(training_words(latents))
+    finally:
+        os.chdir(before)
+    return folder / "runs" / "dit_microdoppler" / "version_0" / "checkpoints" / "last.ckpt"
+
+
+def run_command(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``python cli.py`` as a user would, in its own process."""
+    environment = {**os.environ, "WANDB_MODE": "disabled", "COLUMNS": "200"}
+    command = [sys.executable, str(ROOT / "cli.py"), *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def load_checkpoint(path: Path) -> dict:
+    """Read a checkpoint the safe way."""
+    return torch.load(path, map_location="cpu", weights_only=True)

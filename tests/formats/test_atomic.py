@@ -1,0 +1,36 @@
+import stat
+
+import pytest
+
+from formats.atomic import atomic_path, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "folder" / "file.txt"
+    write_text(path, "old")
+
+    def broken():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_files_are_readable_to_others_as_the_umask_says(tmp_path):
+    def private(path):
+        with atomic_path(path) as temporary:
+            temporary.touch(mode=0o600)
+
+    private(tmp_path / "shard")
+    (tmp_path / "plain").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("shard", "plain")]
+    assert modes[0] == modes[1]
+
+
+def test_json(tmp_path):
+    write_json(tmp_path / "a.json", {"user": "Ø", "n": [1]})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "user": "Ø",\n  "n": [\n    1\n  ]\n}\n'
