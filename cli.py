@@ -185,6 +185,8 @@ def _quiet() -> None:
     for message in (
         ".*isinstance.treespec, LeafSpec.*",
         ".*Couldn't infer the batch indices.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",
+        ".*The dirpath has changed from.*",
         ".*args parameter is intended to run from within Python.*",
         ".*WeightAveraging callback with a model that overrides.*",
         ".*WeightAveraging callback, but loading a checkpoint outside.*",

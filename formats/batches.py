@@ -67,3 +67,31 @@ class SampleRequestBatch(TypedDict):
 
     user_ids: Tensor
     indices: Tensor
+
+
+class PairBatch(TypedDict):
+    """Views of a scene with depth and cameras; V views of H × W pixels.
+
+    Cameras follow OpenCV: x right, y down, z forward; pixel (0, 0) has its centre at (0, 0).
+
+    Attributes:
+        images: (B, V, 3, H, W) float32 in 0…1.
+        depths: (B, V, H, W) float32, metres along the optical axis; 0 = none.
+        extrinsics: (B, V, 3, 4) float32, world → camera.
+        intrinsics: (B, V, 3, 3) float32, pixels.
+        cam_points: (B, V, H, W, 3) float32, each pixel's point in its camera.
+        world_points: (B, V, H, W, 3) float32, the same in the world.
+        point_masks: (B, V, H, W) bool, where depth is valid.
+        seq_name: Name of each sample, such as ``aerial_megadepth_0001_0``.
+        weights: (B,) float32; 0 marks a row that only fills up a batch.
+    """
+
+    images: Tensor
+    depths: Tensor
+    extrinsics: Tensor
+    intrinsics: Tensor
+    cam_points: Tensor
+    world_points: Tensor
+    point_masks: Tensor
+    seq_name: list[str]
+    weights: Tensor

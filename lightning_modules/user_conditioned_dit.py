@@ -363,10 +363,11 @@ class UserConditionedDiTModule(LightningModule):
             self.evaluation.add_generated(self.generate(batch["user_ids"], batch["indices"]), classes)
 
     def on_test_epoch_end(self) -> None:
-        """Compute on every process, log, and write ``evaluation.json`` beside the logs."""
+        """Compare on every process, print and log, and write ``evaluation.json`` beside the logs."""
         results = self.evaluation.compute()
         numbers = {f"test/{name}": float(value) for name, value in results.items() if not isinstance(value, str)}
-        self.log_dict(numbers, rank_zero_only=True)
+        for logger in self.loggers:  # not self.log_dict, which would print them a second time
+            logger.log_metrics(numbers, step=self.global_step)
         if self.trainer.is_global_zero:
             Console().print(evaluation_table(results))
             path = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "evaluation.json"

@@ -57,7 +57,7 @@ class LatentSpace:
         Raises:
             InputError: An ID is not among the users.
         """
-        known = self.user_ids.to(user_ids.device)
+        known, user_ids = self.user_ids.to(user_ids.device), user_ids.contiguous()
         classes = torch.searchsorted(known, user_ids).clamp_max(len(known) - 1)
         strangers = user_ids[known[classes] != user_ids].unique().tolist()
         if strangers:
