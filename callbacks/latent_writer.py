@@ -42,13 +42,15 @@ class LatentShardWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         self.parts: dict[str, list[Tensor]] = {}
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the settings, or compare with those on record.
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Record the settings, or compare with those on record; also where no shard is left to make.
 
         Raises:
             InputError: The folder holds latents made with other settings.
         """
+        super().setup(trainer, pl_module, stage)
         data, module = _extraction_parts(trainer, pl_module)
+        module.load_tokenizer(data)
         assert module.tokenizer is not None
         assert module.tokenizer_path is not None
         if data.imagenet_statistics is not None:
@@ -98,8 +100,8 @@ class LatentShardWriter(BasePredictionWriter):
             write_shard(path, whole["latents"], whole["user_ids"], whole.get("latents_flip"))
             self.parts.clear()
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """When every process is done, write index, statistics and recommendation."""
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """When every process has ended well, write index, statistics and recommendation."""
         data, _ = _extraction_parts(trainer, pl_module)
         trainer.strategy.barrier("shards")
         if trainer.is_global_zero and not trainer.interrupted:

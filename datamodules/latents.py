@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.loading import ResumableLoader, evaluation_loader
+from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
 from datamodules.sample_requests import sample_request_loader
 from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
 from formats.batches import LatentBatch
@@ -74,7 +73,7 @@ class LatentDataset(Dataset):
         return out
 
 
-class LatentDataModule(LightningDataModule):
+class LatentDataModule(ResumableDataModule):
     """Latents made by ``configs/extract_latents.yaml``, or published shards.
 
     Args:
@@ -158,16 +157,13 @@ class LatentDataModule(LightningDataModule):
             )
         return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint)
 
-    def _process(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
     def train_dataloader(self) -> ResumableLoader:
         """Batches of :class:`LatentBatch` in an order drawn from the seed and the epoch."""
-        return ResumableLoader(self.datasets["train"], self.batch_size, *self._process(), self.seed, self.num_workers)
+        return self.resumable_loader(self.datasets["train"], self.batch_size, self.seed, self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         """Every validation latent once, in order."""
-        return evaluation_loader(self.datasets["val"], self.batch_size, *self._process(), self.num_workers)
+        return evaluation_loader(self.datasets["val"], self.batch_size, *self.process(), self.num_workers)
 
     def test_dataloader(self) -> list[DataLoader]:
         """Real training images, real validation images, and requests for as many generated ones.
@@ -181,7 +177,7 @@ class LatentDataModule(LightningDataModule):
             remedy = "Name the folder of spectrograms with --data.images_dir."
             raise InputError(self.data_dir, "does not say which images it was made of", remedy)
         side = 256 if made is None else made.image_size
-        rank, world_size = self._process()
+        rank, world_size = self.process()
         loaders = [
             evaluation_loader(
                 SpectrogramDataset(find_spectrograms(folder, split), side, resize=True),

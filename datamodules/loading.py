@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
+from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
 
 Request = TypeVar("Request")
@@ -45,9 +46,7 @@ class EpochSampler(DistributedSampler):
 
 
 class ResumableLoader(DataLoader):
-    """A training loader that goes on with the next batch of an interrupted epoch.
-
-    Lightning stores :meth:`state_dict` in its checkpoints and hands it back on resuming.
+    """A training loader that goes on with the next batch of an interrupted epoch; see :class:`ResumableDataModule`.
 
     Args:
         dataset: With ``__getitems__(indices) -> batch``, so that a batch is cut out at once.
@@ -92,6 +91,38 @@ class ResumableLoader(DataLoader):
         """Go on at a stored place."""
         self.sampler.set_epoch(state["epoch"])  # type: ignore[attr-defined]
         self.sampler.first_batch = state["batch"]  # type: ignore[attr-defined]
+
+
+class ResumableDataModule(LightningDataModule):
+    """A datamodule that keeps the place of its training loader in checkpoints.
+
+    Lightning restores a loader's own state only where nothing asked for the loader before, and schedules that
+    need the number of steps do; a datamodule's state it restores always.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._place: dict[str, int] = {}
+        self._loader: ResumableLoader | None = None
+
+    def process(self) -> tuple[int, int]:
+        """Number of this process, and of all processes."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def resumable_loader(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int = 0) -> ResumableLoader:
+        """The training loader, at the place where a resumed run left it."""
+        self._loader = ResumableLoader(dataset, batch_size, *self.process(), seed, num_workers)
+        if self._place:
+            self._loader.load_state_dict(self._place)
+        return self._loader
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next training batch stands."""
+        return self._loader.state_dict() if self._loader is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take the place from a checkpoint, before the loader is made."""
+        self._place = state_dict
 
 
 class EvaluationSampler(DistributedSampler):

@@ -40,13 +40,17 @@ class LatentExtractionModule(LightningModule):
         self.flip, self.latent_channels = flip, latent_channels
         self.tokenizer: Tokenizer | None = None
 
-    def setup(self, stage: str) -> None:
+    def load_tokenizer(self, datamodule: Any) -> None:
         """Load the tokenizer, or fit one on the first process and load it on all.
+
+        Args:
+            datamodule: A ``SpectrogramDataModule`` that is set up.
 
         Raises:
             InputError: The file cannot be used, or the images' sides are no multiples of its patch.
         """
-        datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.tokenizer is not None:
+            return
         path = self.tokenizer_path
         if path is None:
             path = str(datamodule.output_dir / "tokenizer.safetensors")
@@ -56,6 +60,10 @@ class LatentExtractionModule(LightningModule):
         self.tokenizer_path = path
         self.tokenizer = load_tokenizer(path)
         self.tokenizer.latent_shape(datamodule.image_size, datamodule.image_size)
+
+    def setup(self, stage: str) -> None:
+        """Load the tokenizer where no callback has asked for it yet."""
+        self.load_tokenizer(self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def _draw(self, posterior: Posterior, names: list[str]) -> Tensor:
         if self.posterior == "mean":

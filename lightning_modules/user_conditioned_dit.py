@@ -166,6 +166,8 @@ class UserConditionedDiTModule(LightningModule):
         Raises:
             InputError: The data has other users or another latent shape than the model.
         """
+        if self._trainer is None:  # load_from_checkpoint; on_load_checkpoint builds the network
+            return
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         if self.latent_space is None and hasattr(datamodule, "latent_space"):
             self.latent_space = datamodule.latent_space

@@ -85,6 +85,7 @@ def training_words(latents: Path, *more: str, command: str = "fit") -> list[str]
         "--data.batch_size=8",
         "--data.samples_per_user=2",
         "--trainer.max_epochs=2",
+        "--trainer.check_val_every_n_epoch=1",
         "--trainer.enable_model_summary=false",
         *more,
     ]

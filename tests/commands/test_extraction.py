@@ -86,3 +86,12 @@ def test_imagenet_statistics_are_compared_and_kept(spectrograms, latents, tmp_pa
     main(extraction_words(spectrograms, tmp_path / "out", *more))
     assert_close(LatentStatistics.read(tmp_path / "out" / "latents_stats_imagenet.pt"), imagenet)
     assert "recommended: imagenet" in (tmp_path / "out" / "stats_recommendation.txt").read_text()
+
+
+def test_statistics_lost_to_an_interruption_are_made_up_for(spectrograms, tmp_path):
+    words = extraction_words(spectrograms, tmp_path)
+    main(words)
+    before = (tmp_path / "latents_stats.pt").read_bytes()
+    (tmp_path / "latents_stats.pt").unlink()
+    main(words)
+    assert (tmp_path / "latents_stats.pt").read_bytes() == before

@@ -1,0 +1,79 @@
+"""Depth maps in OpenEXR files: read whole or refused by name, written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenEXR
+from numpy.typing import NDArray
+
+from formats.atomic import atomic_path
+from formats.errors import InputError
+
+DEPTH_CHANNELS = ("Y", "Z", "R", "V")
+COLOUR_CHANNELS = frozenset({"G", "B", "RY", "BY"})
+
+REMEDY = "Replace the file by a depth map in one channel, or take it out of the data."
+
+
+def read_depth(path: str | Path) -> NDArray[np.float32]:
+    """Read a depth map as (H, W) float32, in the file's unit and with its values as they are.
+
+    The channel is the only one, whatever its name, or the only one called Y, Z, R or V where none of colour
+    stands beside it. Half and float, and every compression, are read.
+
+    Raises:
+        InputError: The file is missing, truncated, corrupt or no EXR; it holds several parts, colour, integers
+            or a subsampled channel; or its pixels cover only a part of its image.
+    """
+    if not Path(path).is_file():
+        raise InputError(path, "there is no such file", "Check the path, and that the data set is complete.")
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            # A part whose pixels cannot be decoded is left out of the list, with a warning to the terminal.
+            if len(file.parts) != 1:
+                fault = "is truncated or corrupt" if not file.parts else f"has {len(file.parts)} parts, not one"
+                raise InputError(path, fault, REMEDY)
+            return _depth(path, file.channels(), file.header())
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, KeyError, MemoryError) as fault:
+        raise InputError(path, f"cannot be read as OpenEXR: {fault}", REMEDY) from fault
+
+
+def _depth(path: str | Path, channels: dict[str, Any], header: dict[str, Any]) -> NDArray[np.float32]:
+    names = sorted(channels)
+    named = names if len(names) == 1 else [name for name in names if name in DEPTH_CHANNELS]
+    if len(named) != 1 or (len(names) > 1 and COLOUR_CHANNELS.intersection(names)):
+        fault = f"has the channels {', '.join(names)}, of which none is clearly depth"
+        raise InputError(path, fault, "Write depth as one channel called Y, Z, R or V.")
+    channel = channels[named[0]]
+    pixels = np.asarray(channel.pixels)
+    if pixels.ndim != 2 or not np.issubdtype(pixels.dtype, np.floating):
+        raise InputError(path, f"holds {pixels.dtype} of shape {pixels.shape}, not half or float (H, W)", REMEDY)
+    low, high = header["dataWindow"]
+    if (channel.xSampling, channel.ySampling) != (1, 1):
+        raise InputError(path, "has a subsampled channel", "Write one value per pixel.")
+    if pixels.shape != (high[1] - low[1] + 1, high[0] - low[0] + 1):
+        raise InputError(path, "holds another number of pixels than it declares", REMEDY)
+    if not all(np.array_equal(a, b) for a, b in zip(header["dataWindow"], header["displayWindow"], strict=True)):
+        raise InputError(path, "covers only a part of its image", "Write depth for the whole image, with 0 for none.")
+    return np.ascontiguousarray(pixels, dtype=np.float32)
+
+
+def write_depth(path: str | Path, depth: NDArray[np.float32], channel: str = "Y") -> None:
+    """Write depth (H, W) as 32-bit floats in one channel, ZIP compressed.
+
+    Args:
+        path: The file; a folder that is missing is made.
+        depth: (H, W); 0 = none.
+        channel: Name of the channel.
+    """
+    if depth.ndim != 2:
+        raise ValueError(f"depth has shape {depth.shape}, not (H, W)")
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    pixels = np.ascontiguousarray(depth, dtype=np.float32)
+    with atomic_path(path) as temporary, OpenEXR.File(header, {channel: pixels}) as file:
+        file.write(str(temporary))

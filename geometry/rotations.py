@@ -1,0 +1,78 @@
+"""Rotations: matrices (…, 3, 3), unit quaternions (…, 4) as x, y, z, w, and the angle between two of them.
+
+Differentiable everywhere, also where the textbook formulas divide by zero: half turns, equal rotations.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# Below this norm a quaternion has no direction in float32; its matrix goes over to the identity.
+_SMALLEST_QUATERNION = 1e-6
+
+
+def matrix_product(a: Tensor, b: Tensor) -> Tensor:
+    """Product (…, N, K) of small matrices (…, N, M) and (…, M, K) in the inputs' own precision, always.
+
+    Unlike ``@`` it takes no part in autocast or TF32.
+    """
+    return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
+
+
+def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
+    """Rotation matrices (…, 3, 3) of quaternions (…, 4), x y z w, of any length; the zero quaternion is no turn."""
+    norm = torch.linalg.vector_norm(quaternion, dim=-1, keepdim=True)
+    x, y, z, w = (quaternion / norm.clamp(min=_SMALLEST_QUATERNION)).unbind(-1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def matrix_to_quaternion(matrix: Tensor) -> Tensor:
+    """Unit quaternions (…, 4), x y z w with w ≥ 0, of rotation matrices (…, 3, 3).
+
+    A rotation's entries give 4·q·qᵀ without a root or a division (Shepperd 1978). Its row at the largest
+    diagonal entry is at least 2 long, so that dividing by its length is safe for every rotation. At half
+    turns, w = 0, either sign is right and which one comes out is not defined.
+    """
+    m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
+    xy, xz, yz = m[0][1] + m[1][0], m[0][2] + m[2][0], m[1][2] + m[2][1]
+    xw, yw, zw = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
+    diagonal = (
+        1 + m[0][0] - m[1][1] - m[2][2],
+        1 - m[0][0] + m[1][1] - m[2][2],
+        1 - m[0][0] - m[1][1] + m[2][2],
+        1 + m[0][0] + m[1][1] + m[2][2],
+    )
+    rows = (
+        (diagonal[0], xy, xz, xw),
+        (xy, diagonal[1], yz, yw),
+        (xz, yz, diagonal[2], zw),
+        (xw, yw, zw, diagonal[3]),
+    )
+    outer = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    largest = torch.stack(diagonal, dim=-1).argmax(-1)[..., None, None].expand(*matrix.shape[:-2], 1, 4)
+    row = outer.gather(-2, largest)[..., 0, :]
+    row = torch.where(row[..., 3:] < 0, -row, row)
+    return row / torch.linalg.vector_norm(row, dim=-1, keepdim=True)
+
+
+def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle (…,) in degrees, 0…180, between rotation matrices (…, 3, 3).
+
+    From both sine and cosine, since the arc cosine alone cannot tell angles below 0.03° apart in float32;
+    the sine from the difference b − a, so that equal matrices are at exactly 0. At 0° and 180° the gradient
+    is 0, as that of a norm at zero.
+    """
+    skew = matrix_product(a.mT, b - a)
+    skew = skew - skew.mT  # = aᵀb − bᵀa = 2 sin(θ) [axis]×
+    axis = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], dim=-1)
+    sine = torch.linalg.vector_norm(axis, dim=-1) / 2
+    cosine = ((a * b).sum((-2, -1)) - 1) / 2
+    return torch.atan2(sine, cosine) * (180 / math.pi)
