@@ -6,9 +6,12 @@ holds the data tools, ``pipeline`` whole jobs. Installed, the command ``trilight
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import itertools
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ from typing import Any, Literal
 import lightning
 import torch
 import yaml
-from jsonargparse import auto_cli
+from jsonargparse import ArgumentError, auto_cli
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
@@ -161,6 +164,10 @@ def main(args: Sequence[str] | None = None) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(HELP)
         return
+    if args[0] not in TrilightCLI.subcommands():
+        commands = ", ".join([*TrilightCLI.subcommands(), *TOOLS])
+        raise InputError(args[0], "is no command", f"Choose from {commands}.")
+    args = ["--print_config=comments" if word == "--print_config" else word for word in args]
     wandb_without_key()
     _quiet()
     TrilightCLI(
@@ -174,6 +181,7 @@ def main(args: Sequence[str] | None = None) -> None:
         save_config_kwargs={"overwrite": True},
         seed_everything_default=0,
         auto_configure_optimizers=False,
+        parser_kwargs={name: {"exit_on_error": False} for name in TrilightCLI.subcommands()} | {"exit_on_error": False},
         args=with_checkpoint_settings(args),
     )
 
@@ -216,13 +224,40 @@ usage: python cli.py COMMAND [options]      (COMMAND --help tells its options)
 )
 
 
+def readable(message: str) -> str:
+    """Shorten the parser's account of a wrong argument to what a person needs to set it right."""
+    noise = (
+        "Does not validate",
+        "Subtypes:",
+        "Errors:",
+        "Expected a <class 'NoneType'>",
+        "Given value",
+        "Expected a path",
+    )
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(noise))
+    text = re.sub(r"Problem with given class_path '(?:\w+\.)*(\w+)':", r"\1:", text).replace("Parser key", "option")
+    known = {part.__name__: part for part in (*MODULES, *DATAMODULES, *CALLBACKS)}
+    if stranger := re.search(r"Expected a dot import path string: (\w+)", text):
+        text = text.replace(stranger[0], f"there is no class {stranger[1]}; there are {', '.join(known)}")
+    if option := re.search(r"(\w+): Option '([\w.]+)' is not accepted", text):
+        owner = known.get(option[1])
+        names = list(inspect.signature(owner).parameters) if owner else []
+        near = difflib.get_close_matches(option[2], names, n=1)
+        text += f"; did you mean '{near[0]}'?" if near else f"; it accepts {', '.join(names)}" if names else ""
+    return text
+
+
 def run() -> None:
-    """Run the command line; mistakes of the user end in one readable line and exit status 1."""
+    """Run the command line; mistakes of the user end in one readable line and exit status 1 or 2."""
     try:
         main()
     except InputError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(1)
+    except ArgumentError as mistake:
+        print(f"error: {readable(str(mistake))}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

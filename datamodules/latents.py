@@ -112,6 +112,15 @@ class LatentDataModule(ResumableDataModule):
         self.num_workers, self.seed = num_workers, seed
         self.datasets: dict[str, LatentDataset] = {}
 
+    def prepare_data(self) -> None:
+        """Look for the files before anything else starts.
+
+        Raises:
+            InputError: They are not there.
+        """
+        for split in ("train", "val"):
+            find_shards(self.data_dir, split)
+
     def setup(self, stage: str) -> None:
         """Map the shards and settle users and statistics.
 
