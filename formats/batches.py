@@ -95,3 +95,21 @@ class PairBatch(TypedDict):
     point_masks: Tensor
     seq_name: list[str]
     weights: Tensor
+
+
+class ImageViewsBatch(TypedDict):
+    """Plain images of a scene, without depth or cameras; V views of H × W pixels.
+
+    Attributes:
+        images: (B, V, 3, H, W) float32 in 0…1.
+        names: For each sample the names of its V files.
+        original_sizes: (B, V, 2) int64, height and width of each file's image.
+        windows: (B, V, 4) int64, the part of it that is shown: top, left, height, width in its pixels.
+        seq_name: Name of each sample.
+    """
+
+    images: Tensor
+    names: list[list[str]]
+    original_sizes: Tensor
+    windows: Tensor
+    seq_name: list[str]

@@ -14,7 +14,8 @@ from math import cos, radians, sin, tan
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.city_layout import Array, City
+from simulators.city_layout import City
+from simulators.city_solids import Array
 
 NO_SURFACE, GROUND = -1, 0  # faces of solids count from 1, then come the crowns
 FAR = 2000.0  # metres of depth beyond which the ground is lost in haze and counts as sky

@@ -1,0 +1,274 @@
+"""AerialMegaDepth pairs as batches, their augmentation, and loaders that name what they skipped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import exp, log
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from datamodules.aerial_views import PresentFiles, choose_views, read_view
+from datamodules.loading import ResumableLoader
+from datamodules.pair_transforms import View, change_colours, fit, flip, natural_aspect, output_size
+from formats.aerial_megadepth import ImageFiles, Split, image_files
+from formats.batches import PairBatch
+from formats.errors import InputError
+from geometry.cameras import camera_to_world, unproject
+
+logger = logging.getLogger(__name__)
+Made = TypeVar("Made")
+OnError = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """How pairs are read; see :class:`datamodules.aerial_megadepth.AerialMegaDepthDataModule`."""
+
+    image_size: int = 518
+    aspect: float | None = None
+    views: int = 2
+    max_depth: float = 2000.0
+    depth_percentile: float = 98.0
+    on_error: OnError = "raise"
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn at random; 0 and False leave views as they are."""
+
+    scale: float = 0.0
+    colour: float = 0.0
+    aspect: float = 0.0
+    flip: bool = False
+    seed: int = 0
+
+
+def readable_error(load: Callable[[], Made]) -> Made | InputError:
+    """Load a batch for a :class:`PairLoader`, in a worker process returning an InputError instead of raising it.
+
+    PyTorch would turn it into a RuntimeError with a traceback; the loader raises it as it is.
+    """
+    try:
+        return load()
+    except InputError as fault:
+        if get_worker_info() is None:
+            raise
+        return fault
+
+
+class LoadedPairs(PairBatch):
+    """A batch with what was skipped in it, which a loader takes out and lists.
+
+    Attributes:
+        faults: One line for each skipped sample.
+    """
+
+    faults: list[str]
+
+
+class AerialMegaDepthDataset(Dataset):
+    """Samples of a split, read from files whole batches at a time.
+
+    All views of a batch have one size. Random draws depend on the seed, the epoch and the pair; the aspect of a
+    batch, on its first pair.
+
+    Args:
+        split: The pairs.
+        root: Folder with the scenes.
+        segmentation_root: Folder with the scenes' masks; None leaves the sky in.
+        options: How pairs are read.
+        augmentation: Of training.
+
+    Raises:
+        InputError: Nothing is left of the split; or, unless errors are skipped, a file is missing.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        root: str | Path,
+        segmentation_root: str | Path | None = None,
+        options: PairOptions | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.split, self.root, self.segmentation_root = split, root, segmentation_root
+        self.options, self.augmentation = options or PairOptions(), augmentation or Augmentation()
+        # Shared, so that workers that live on see a new epoch.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self.places, self.image_ids = choose_views(split, self.options.views)
+        self.too_few_views = len(split) - len(self.places)
+        self.left_out: list[str] = []  # skipped for good, as files are missing
+        self._leave_out_incomplete()
+        if not len(self.places):
+            fault = f"has no usable pair with {self.options.views} views" if len(split) else "has no pairs"
+            raise InputError(split.path, fault, "Check the split and the data folder, or ask for fewer --data.views.")
+
+    def _leave_out_incomplete(self) -> None:
+        present = PresentFiles()
+        missing = {int(image): present.missing(self._files(int(image)).all()) for image in np.unique(self.image_ids)}
+        absent = [path for paths in missing.values() for path in paths]
+        if not absent:
+            return
+        if self.options.on_error == "raise":
+            more = "" if len(absent) == 1 else f", nor {len(absent) - 1} more that {self.split.path.name} needs"
+            remedy = "Complete the data, or pass --data.on_error skip."
+            raise InputError(absent[0], f"there is no such file{more}", remedy)
+        complete = np.array([not any(missing[int(image)] for image in row) for row in self.image_ids])
+        for index in np.flatnonzero(~complete).tolist():
+            first = next(path for image in self.image_ids[index] for path in missing[int(image)])
+            self.left_out.append(f"{self.name(index)}: {first}: there is no such file")
+        self.places, self.image_ids = self.places[complete], self.image_ids[complete]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the random draws."""
+        self._epoch.fill_(epoch)
+
+    def name(self, index: int) -> str:
+        """Name of a sample: the scene of its first image and the pair's place in the split."""
+        scene, _ = self.split.image(int(self.image_ids[index, 0]))
+        return f"aerial_megadepth_{scene.replace('/', '_')}_{self.places[index]}"
+
+    def files(self, index: int) -> list[ImageFiles]:
+        """The files of a sample's views."""
+        return [self._files(int(image)) for image in self.image_ids[index]]
+
+    def _files(self, image_id: int) -> ImageFiles:
+        return image_files(self.root, self.segmentation_root, *self.split.image(image_id))
+
+    def __getitems__(self, indices: list[int]) -> LoadedPairs | InputError:
+        """The batch of these indices; index −1, and a sample that is skipped, give a row of weight 0.
+
+        Raises:
+            InputError: A file is broken, and errors are not skipped; see :func:`readable_error`.
+        """
+        return readable_error(lambda: self._batch(indices))
+
+    def _batch(self, indices: list[int]) -> LoadedPairs:
+        faults: list[str] = []
+        samples = [None if index < 0 else self._attempt(index, self._read, faults) for index in indices]
+        height, width = output_size(self._aspect(samples, indices), self.options.image_size)
+
+        def fitted(index: int, views: list[View]) -> list[View]:
+            return self._attempt(index, lambda i: self._fit(i, views, height, width), faults) or []
+
+        rows = [views and fitted(index, views) for index, views in zip(indices, samples, strict=True)]
+        tensors = [_tensors(views) if views else _blank(self.options.views, height, width) for views in rows]
+        images, depths, intrinsics, extrinsics = (torch.stack(parts) for parts in zip(*tensors, strict=True))
+        cam_points = unproject(depths, intrinsics)
+        return {
+            "images": images,
+            "depths": depths,
+            "extrinsics": extrinsics,
+            "intrinsics": intrinsics,
+            "cam_points": cam_points,
+            "world_points": camera_to_world(cam_points, extrinsics),
+            "point_masks": depths > 0,
+            "seq_name": ["" if index < 0 else self.name(index) for index in indices],
+            "weights": torch.tensor([1.0 if views else 0.0 for views in rows]),
+            "faults": faults,
+        }
+
+    def _attempt(self, index: int, make: Callable[[int], Made], faults: list[str]) -> Made | None:
+        try:
+            return make(index)
+        except InputError as fault:
+            if self.options.on_error == "raise":
+                raise
+            faults.append(f"{self.name(index)}: {fault}")
+            return None
+
+    def _read(self, index: int) -> list[View]:
+        options = self.options
+        return [read_view(files, options.max_depth, options.depth_percentile) for files in self.files(index)]
+
+    def _draws(self, index: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.augmentation.seed, int(self._epoch), int(self.places[index]), purpose])
+
+    def _aspect(self, samples: list[list[View] | None], indices: list[int]) -> float:
+        natural = [log(natural_aspect(views)) for views in samples if views]
+        aspect = self.options.aspect or exp(sum(natural) / max(1, len(natural)))
+        reach = log(1 + self.augmentation.aspect)
+        return aspect * exp(self._draws(max(indices[0], 0), 0).uniform(-reach, reach))
+
+    def _fit(self, index: int, views: list[View], height: int, width: int) -> list[View]:
+        draws, augmentation = self._draws(index, 1), self.augmentation
+        if augmentation.flip and draws.random() < 0.5:
+            views = [flip(view) for view in views]
+        fitted = [fit(view, height, width, 1 - draws.uniform(0, augmentation.scale)) for view in views]
+        for view, files in zip(fitted, self.files(index), strict=True):
+            if not view.depth.any():
+                remedy = "Take the image out of the split, or choose another --data.aspect."
+                raise InputError(files.depth, "holds no valid depth in the part that is shown", remedy)
+        if augmentation.colour:
+            factors = draws.uniform(1 - augmentation.colour, 1 + augmentation.colour, (len(fitted), 3)).tolist()
+            images = [change_colours(view.image, *factor) for view, factor in zip(fitted, factors, strict=True)]
+            pairs = zip(fitted, images, strict=True)
+            fitted = [View(image, view.depth, view.intrinsics, view.extrinsics) for view, image in pairs]
+        return fitted
+
+
+def _tensors(views: list[View]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images (V, 3, H, W), depths (V, H, W), intrinsics (V, 3, 3) and extrinsics (V, 3, 4), float32."""
+    images = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2).float() / 255
+    depths = torch.from_numpy(np.stack([view.depth for view in views]))
+    intrinsics = torch.from_numpy(np.stack([view.intrinsics for view in views])).float()
+    extrinsics = torch.from_numpy(np.stack([view.extrinsics for view in views])).float()
+    return images, depths, intrinsics, extrinsics
+
+
+def _blank(views: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A row of weight 0: nothing valid, and cameras that can be computed with."""
+    intrinsics = torch.tensor([[width, 0.0, (width - 1) / 2], [0.0, width, (height - 1) / 2], [0.0, 0.0, 1.0]])
+    extrinsics = torch.eye(3, 4)
+    images, depths = torch.zeros(views, 3, height, width), torch.zeros(views, height, width)
+    return images, depths, intrinsics.repeat(views, 1, 1), extrinsics.repeat(views, 1, 1)
+
+
+class PairTrainLoader(ResumableLoader):
+    """A :class:`ResumableLoader` that tells its data set the epoch, and lists what was skipped in it."""
+
+    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
+        epoch, first = self.sampler.epoch, self.sampler.first_batch  # type: ignore[attr-defined]
+        self.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
+        yield from _reported(super().__iter__(), len(self) - first, self.dataset, f"epoch {epoch}")
+
+
+class PairLoader(DataLoader):
+    """A loader of evaluation or prediction that lists what was skipped."""
+
+    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
+        yield from _reported(super().__iter__(), len(self), self.dataset, "evaluation")
+
+
+def _reported(loaded: Iterator[Any], batches: int, dataset: Any, when: str) -> Iterator[PairBatch]:
+    """Batches without their faults, which are listed when the last batch is given, or reading stops before."""
+    faults: list[str] = list(getattr(dataset, "left_out", ()))
+
+    def report() -> None:
+        if faults:
+            logger.warning("%s: %d samples skipped:\n  %s", when, len(faults), "\n  ".join(faults))
+            faults.clear()
+
+    try:
+        for number, batch in enumerate(loaded, start=1):
+            if isinstance(batch, InputError):
+                try:
+                    raise batch
+                finally:
+                    del batch  # else error and traceback hold each other, and with them the worker processes
+            faults += batch.pop("faults", ())
+            if number >= batches:  # Lightning does not ask for more, so that the end would not be reached
+                report()
+            yield batch
+    finally:
+        report()

@@ -1,0 +1,141 @@
+"""One AerialMegaDepth image with its cleaned depth and camera, and which images make up a sample."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from datamodules.pair_transforms import PATCH, View, centred_extent, resize_intrinsics, resize_nearest
+from formats.aerial_megadepth import SKY, ImageFiles, Split, read_camera, read_labels
+from formats.errors import InputError
+from formats.exr import read_depth
+from formats.images import read_rgb
+from geometry.cameras import invert_extrinsics
+
+
+def read_view(files: ImageFiles, max_depth: float, depth_percentile: float) -> View:
+    """Read an image, its cleaned depth and its camera, at the image's own size.
+
+    Depth of another size is brought to the image's by the nearest pixel. Intrinsics belong to the one of the two
+    sizes whose middle is nearer to the principal point, and are brought to the image's size as well.
+
+    Args:
+        files: Of the image; without a mask, sky is not removed.
+        max_depth: In metres, see :func:`clean_depth`.
+        depth_percentile: See :func:`clean_depth`.
+
+    Raises:
+        InputError: A file is missing or broken; shapes of image, depth and mask differ in aspect; the principal
+            point is not inside the image; or no depth is left.
+    """
+    image, depth = read_rgb(files.image), read_depth(files.depth)
+    size = (image.shape[0], image.shape[1])
+    _check_aspect(files.depth, depth.shape, files.image, size)
+    sky = None
+    if files.mask is not None:
+        labels = read_labels(files.mask)
+        _check_aspect(files.mask, labels.shape, files.image, size)
+        sky = resize_nearest(labels, *depth.shape) == SKY
+    depth = clean_depth(depth, sky, max_depth, depth_percentile)
+    if not depth.any():
+        fault = f"holds no valid depth within {max_depth:g} m" + ("" if sky is None else " outside the sky")
+        raise InputError(files.depth, fault, "Take the image out of the split, or see --data.max_depth.")
+
+    intrinsics, cam2world = read_camera(files.camera)
+    if _belongs_to(intrinsics, depth.shape) < _belongs_to(intrinsics, size):
+        intrinsics = resize_intrinsics(intrinsics, depth.shape, size)
+    if min(centred_extent(size, (intrinsics[0, 2], intrinsics[1, 2]))) < PATCH:
+        u, v = intrinsics[:2, 2]
+        fault = f"has its principal point at ({u:.1f}, {v:.1f}), not well inside the image of {size[1]}×{size[0]}"
+        raise InputError(files.camera, fault, "Check that the camera belongs to this image.")
+    if depth.shape != size:
+        depth = resize_nearest(depth, *size)
+    extrinsics = invert_extrinsics(torch.from_numpy(cam2world[:3])).numpy()
+    return View(image, depth, intrinsics, extrinsics)
+
+
+def clean_depth(
+    depth: NDArray[np.float32], sky: NDArray[np.bool_] | None, max_depth: float, depth_percentile: float
+) -> NDArray[np.float32]:
+    """Set to 0, in this order: what is no positive number, what is over ``max_depth``, sky, and outliers.
+
+    Args:
+        depth: (H, W) in metres.
+        sky: (H, W), where the sky is.
+        max_depth: In metres.
+        depth_percentile: Of the depths still valid then, those over this percentile are outliers; 100 keeps all.
+    """
+    valid = np.isfinite(depth) & (depth > 0)
+    valid &= np.where(valid, depth, 0) <= max_depth
+    if sky is not None:
+        valid &= ~sky
+    if depth_percentile < 100 and valid.any():
+        valid &= np.where(valid, depth, 0) <= np.percentile(depth[valid], depth_percentile)
+    return np.where(valid, depth, np.float32(0))
+
+
+def _check_aspect(path: Path, shape: tuple[int, ...], image: Path, size: tuple[int, int]) -> None:
+    """Refuse a shape that differs from the image's by more than the rounding of a resize."""
+    by_height = size[1] * shape[0] / size[0]  # the width this height would have
+    by_width = size[0] * shape[1] / size[1]
+    if min(abs(by_height - shape[1]), abs(by_width - shape[0])) > 1:
+        fault = f"is {shape[1]}×{shape[0]}, while {image.name} is {size[1]}×{size[0]}: another aspect"
+        raise InputError(path, fault, "Check that both belong to the same image.")
+
+
+def _belongs_to(intrinsics: NDArray[np.float64], size: tuple[int, ...]) -> float:
+    """How far the principal point is from the middle of an image of that size, as a log ratio."""
+    middle = np.array([size[1], size[0]]) / 2
+    return float(np.abs(np.log(np.maximum(intrinsics[:2, 2] + 0.5, 1e-6) / middle)).max())
+
+
+def choose_views(split: Split, views: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the images of every pair's sample.
+
+    The pair's own come first, then images that share a pair of the same scene with either of them, the greatest
+    overlap first.
+
+    Args:
+        split: The pairs.
+        views: Images per sample, 2 or more.
+
+    Returns:
+        Places (n,) in the split of the pairs that have so many views, none twice, and their image IDs (n, views).
+    """
+    places = np.flatnonzero(split.pairs[:, 0] != split.pairs[:, 1])
+    if views == 2:
+        return places, split.pairs[places]
+    overlaps: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
+    for (first, second), scene, score in zip(split.pairs.tolist(), split.scene_ids.tolist(), split.scores, strict=True):
+        overlaps[scene, first].append((-score, second))
+        overlaps[scene, second].append((-score, first))
+    kept, chosen = [], []
+    for place in places.tolist():
+        (first, second), scene = split.pairs[place].tolist(), int(split.scene_ids[place])
+        companions = sorted(overlaps[scene, first] + overlaps[scene, second])
+        images = list(dict.fromkeys([first, second, *(image for _, image in companions)]))[:views]
+        if len(images) == views:
+            kept.append(place)
+            chosen.append(images)
+    return np.array(kept, dtype=np.int64), np.array(chosen, dtype=np.int64).reshape(-1, views)
+
+
+class PresentFiles:
+    """Answers which files exist by listing each folder once, which is quicker than asking for each file."""
+
+    def __init__(self) -> None:
+        self.folders: dict[Path, frozenset[str]] = {}
+
+    def missing(self, paths: list[Path]) -> list[Path]:
+        """Those of ``paths`` that are no files."""
+        return [path for path in paths if path.name not in self._names(path.parent)]
+
+    def _names(self, folder: Path) -> frozenset[str]:
+        if folder not in self.folders:
+            present = folder.iterdir() if folder.is_dir() else ()
+            self.folders[folder] = frozenset(path.name for path in present)
+        return self.folders[folder]

@@ -1,0 +1,110 @@
+"""Cameras and points as a COLMAP model in text, which COLMAP, splatting and photogrammetry programs open.
+
+Format: https://colmap.github.io/format.html#text-format
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from exporters.camera_file import NamedCamera, named_cameras
+from formats.atomic import write_text
+from formats.errors import InputError
+from geometry.rotations import matrix_to_quaternion
+
+# COLMAP puts the centre of the upper-left pixel at (0.5, 0.5); here it is (0, 0).
+PIXEL_SHIFT = 0.5
+
+_OTHER_MODEL = ("cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin", "rigs.txt", "frames.txt")
+
+
+def write_colmap_text(
+    folder: str | Path,
+    names: Sequence[str],
+    extrinsics: Tensor | ArrayLike,
+    intrinsics: Tensor | ArrayLike,
+    width: int | Sequence[int],
+    height: int | Sequence[int],
+    points: NDArray[np.float32],
+    colours: NDArray[np.uint8],
+    max_points: int = 20_000,
+) -> None:
+    """Write cameras.txt, images.txt and points3D.txt: one PINHOLE camera per image, points without tracks.
+
+    A program that filters points by the length of their tracks shows none of these.
+
+    Args:
+        folder: Made where it is missing.
+        names: Of the V images, relative to the folder COLMAP is given for them; without spaces.
+        extrinsics: (V, 3, 4), world → camera, OpenCV axes, which are COLMAP's too.
+        intrinsics: (V, 3, 3), pixels, without skew; the centre of the first pixel is (0, 0).
+        width: Of the images in pixels: one for all, or V.
+        height: Of the images in pixels: one for all, or V.
+        points: (N, 3), in the world.
+        colours: (N, 3).
+        max_points: Above this number, a random choice of so many is written, always the same one.
+
+    Raises:
+        InputError: The folder holds another COLMAP model, which would be read instead or along with this one.
+        ValueError: Names, cameras, sizes, points or colours differ in number; a camera has skew or is not finite;
+            a name has a space or comes twice.
+    """
+    cameras = named_cameras(names, extrinsics, intrinsics, width, height)
+    _check(cameras)
+    if points.shape != colours.shape or points.ndim != 2:
+        raise ValueError(f"points {points.shape} and colours {colours.shape} are not both (N, 3)")
+    folder = Path(folder)
+    if found := [name for name in _OTHER_MODEL if (folder / name).exists()]:
+        raise InputError(folder, f"holds {found[0]} of another COLMAP model", "Write to a folder of its own.")
+    if len(points) > max_points:
+        chosen = np.sort(np.random.default_rng(0).choice(len(points), max_points, replace=False))
+        points, colours = points[chosen], colours[chosen]
+    write_text(folder / "cameras.txt", _cameras_text(cameras))
+    write_text(folder / "images.txt", _images_text(cameras))
+    write_text(folder / "points3D.txt", _points_text(points, colours))
+
+
+def _check(cameras: list[NamedCamera]) -> None:
+    names = [camera.name for camera in cameras]
+    if len(set(names)) != len(names):
+        raise ValueError("two images have the same name")
+    for camera in cameras:
+        if any(character.isspace() for character in camera.name) or not camera.name:
+            raise ValueError(f"COLMAP's text files cannot hold the image name {camera.name!r}: rename it")
+        if camera.intrinsics[0, 1] != 0:
+            raise ValueError(f"the camera of {camera.name} has skew, which COLMAP's PINHOLE cannot say")
+
+
+def _cameras_text(cameras: list[NamedCamera]) -> str:
+    lines = ["# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy, the upper-left pixel's centre at (0.5, 0.5)"]
+    for number, camera in enumerate(cameras, start=1):
+        k = camera.intrinsics
+        values = _numbers([k[0, 0], k[1, 1], k[0, 2] + PIXEL_SHIFT, k[1, 2] + PIXEL_SHIFT])
+        lines.append(f"{number} PINHOLE {camera.width} {camera.height} {values}")
+    return "\n".join(lines) + "\n"
+
+
+def _images_text(cameras: list[NamedCamera]) -> str:
+    lines = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, world to camera; then its points, of which it has none"]
+    for number, camera in enumerate(cameras, start=1):
+        x, y, z, w = matrix_to_quaternion(torch.from_numpy(camera.extrinsics[:, :3])).tolist()
+        pose = _numbers([w, x, y, z, *camera.extrinsics[:, 3]])
+        lines += [f"{number} {pose} {number} {camera.name}", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _points_text(points: NDArray[np.float32], colours: NDArray[np.uint8]) -> str:
+    lines = ["# POINT3D_ID X Y Z R G B ERROR TRACK[]; an error of -1 is an unknown one, and tracks are empty"]
+    for number, (point, colour) in enumerate(zip(points.tolist(), colours.tolist(), strict=True), start=1):
+        lines.append(f"{number} {_numbers(point)} {colour[0]} {colour[1]} {colour[2]} -1")
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(repr(float(value)) for value in values)  # repr reads back to the same bits

@@ -1,0 +1,241 @@
+"""AerialMegaDepth's files: split, camera and segmentation, and where an image's files lie.
+
+    <root>/train.npz, val.npz
+    <root>/<scene>/<image>.jpg   <image>.exr   <image>.npz       <image> with its own extension: "x.jpg.jpg"
+    <segmentation_root>/<scene>/<image>.png                      labels of ADE20k
+
+Source: Vuong et al., "AerialMegaDepth" (CVPR 2025).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from formats.atomic import atomic_path
+from formats.errors import InputError
+from formats.restricted_pickle import read_npz
+
+SKY = 2  # ADE20k's label
+PAIR_FIELDS = ("scene_id", "im1_id", "im2_id", "score")
+ROTATION_TOLERANCE = 1e-3  # cameras come from single precision
+
+SPLIT_REMEDY = "Make the split file again, or get it anew."
+CAMERA_REMEDY = "Save 'intrinsics' (3, 3) in pixels and 'cam2world' (4, 4) with OpenCV axes."
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pairs of overlapping images.
+
+    Attributes:
+        path: The file.
+        scenes: Names of the scenes; None is a hole.
+        images: Names of the images with their own extension, by image ID; None is a hole.
+        images_scene_name: The folder in which each image lies, by image ID; None is a hole.
+        pairs: (k, 2) int64, image IDs; neither is a hole.
+        scene_ids: (k,) int64, place in ``scenes``.
+        scores: (k,) float64, overlap.
+    """
+
+    path: Path
+    scenes: list[str | None]
+    images: list[str | None]
+    images_scene_name: list[str | None]
+    pairs: NDArray[np.int64]
+    scene_ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def image(self, image_id: int) -> tuple[str, str]:
+        """Scene and name of an image that is no hole.
+
+        The scene is the image's own: that of a pair may be another one.
+        """
+        scene, name = self.images_scene_name[image_id], self.images[image_id]
+        assert isinstance(scene, str), "read_split lets no pair refer to a hole"
+        assert isinstance(name, str), "read_split lets no pair refer to a hole"
+        return scene, name
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The files of one image; ``mask`` is None where no segmentation is used."""
+
+    image: Path
+    depth: Path
+    camera: Path
+    mask: Path | None
+
+    def all(self) -> list[Path]:
+        """Every file there should be."""
+        return [self.image, self.depth, self.camera, *([self.mask] if self.mask else [])]
+
+
+def image_files(root: str | Path, segmentation_root: str | Path | None, scene: str, image: str) -> ImageFiles:
+    """Where the files of ``image`` lie; they need not exist."""
+    folder = Path(root) / scene
+    mask = None if segmentation_root is None else Path(segmentation_root) / scene / f"{image}.png"
+    return ImageFiles(folder / f"{image}.jpg", folder / f"{image}.exr", folder / f"{image}.npz", mask)
+
+
+def read_split(path: str | Path) -> Split:
+    """Read a split file in any of its variants: structured, float or object pairs; names with None holes.
+
+    Raises:
+        InputError: The file is missing, corrupt, lacks an array or pickles something else than data; an ID is
+            no whole number or out of range; a pair refers to a hole; or a name leads out of its folder.
+    """
+    path = Path(path)
+    arrays = read_npz(path, ["scenes", "images", "pairs", "images_scene_name"])
+    scenes, images, owners = (_names(path, key, arrays[key]) for key in ("scenes", "images", "images_scene_name"))
+    if len(images) != len(owners):
+        fault = f"has {len(images)} images but {len(owners)} entries in 'images_scene_name'"
+        raise InputError(path, fault, SPLIT_REMEDY)
+    table = _pair_table(path, arrays["pairs"])
+    ids = _whole_numbers(path, table[:, :3])
+    for column, (kind, count) in enumerate([("scene", len(scenes)), ("image", len(images)), ("image", len(images))]):
+        wrong = np.flatnonzero((ids[:, column] < 0) | (ids[:, column] >= count))
+        if wrong.size:
+            fault = (
+                f"pair {wrong[0]} names {kind} {ids[wrong[0], column]}, but there are {count} ({kind} 0 is the first)"
+            )
+            raise InputError(path, fault, SPLIT_REMEDY)
+    holes = np.array([image is None or owner is None for image, owner in zip(images, owners, strict=True)], dtype=bool)
+    wrong = np.flatnonzero(holes[ids[:, 1:]].any(axis=1)) if len(ids) else ids[:0, 0]
+    if wrong.size:
+        image_id = next(int(i) for i in ids[wrong[0], 1:] if holes[i])
+        fault = f"pair {wrong[0]} names image {image_id}, which has no name or no scene"
+        raise InputError(path, fault, SPLIT_REMEDY)
+    return Split(path, scenes, images, owners, ids[:, 1:], ids[:, 0], table[:, 3])
+
+
+def _names(path: Path, key: str, array: NDArray[Any]) -> list[str | None]:
+    if array.ndim != 1:
+        raise InputError(path, f"{key!r} has shape {array.shape}, not (n,)", SPLIT_REMEDY)
+    names: list[str | None] = []
+    for place, item in enumerate(array.tolist()):
+        name = item.decode(errors="replace") if isinstance(item, bytes) else item
+        if name is not None:
+            if not isinstance(name, str):
+                raise InputError(path, f"entry {place} of {key!r} is {name!r}, not a name", SPLIT_REMEDY)
+            # A name becomes part of a path, and of one that is written to when a pair is taken out.
+            parts = PurePosixPath(name)
+            if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name:
+                raise InputError(path, f"entry {place} of {key!r} is {name!r}, no name of a file here", SPLIT_REMEDY)
+        names.append(name)
+    return names
+
+
+def _pair_table(path: Path, pairs: NDArray[Any]) -> NDArray[np.float64]:
+    """Scene ID, image ID, image ID and score as (k, 4); float64 holds every ID below 2⁵³ exactly."""
+    try:
+        if pairs.dtype.names is not None:
+            return np.stack([pairs[name].astype(np.float64) for name in PAIR_FIELDS], axis=1)
+        if pairs.dtype == object and pairs.ndim == 1:
+            pairs = np.array([np.asarray(tuple(pair), dtype=np.float64) for pair in pairs]).reshape(-1, 4)
+        table = pairs.astype(np.float64)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(path, f"'pairs' cannot be understood: {error}", SPLIT_REMEDY) from error
+    if table.ndim != 2 or table.shape[1] != 4:
+        fault = f"'pairs' has shape {pairs.shape}, not (k, 4): scene, image, image, score"
+        raise InputError(path, fault, SPLIT_REMEDY)
+    return table
+
+
+def _whole_numbers(path: Path, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    wrong = np.argwhere(~(np.isfinite(numbers) & (numbers == np.round(numbers))))
+    if wrong.size:
+        row, column = wrong[0]
+        fault = f"pair {row} has {numbers[row, column]} as an ID"
+        raise InputError(path, fault, SPLIT_REMEDY)
+    return numbers.astype(np.int64)
+
+
+def write_split(
+    path: str | Path,
+    scenes: Sequence[str],
+    images: Sequence[str],
+    images_scene_name: Sequence[str],
+    pairs: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """Write a split file without pickles; the same content gives the same bytes.
+
+    Args:
+        path: The file, ending in ``.npz``.
+        scenes: Names of the scenes.
+        images: Names of the images with their own extension.
+        images_scene_name: The scene of each image, one of ``scenes``.
+        pairs: (k, 2), places in ``images``. A pair is counted to the scene of its first image.
+        scores: (k,), overlap in 0…1.
+    """
+    table = np.zeros(len(pairs), dtype=[(name, "<f8" if name == "score" else "<i8") for name in PAIR_FIELDS])
+    places = {scene: place for place, scene in enumerate(scenes)}
+    table["scene_id"] = [places[images_scene_name[first]] for first, _ in pairs]
+    table["im1_id"], table["im2_id"] = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+    table["score"] = scores
+    names, image_names, owners = (np.array(list(n), dtype=str) for n in (scenes, images, images_scene_name))
+    with atomic_path(path) as temporary:
+        np.savez(temporary, scenes=names, images=image_names, images_scene_name=owners, pairs=table)
+
+
+def read_camera(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read a camera: ``intrinsics`` (3, 3) in pixels and ``cam2world`` (4, 4), both float64, OpenCV axes.
+
+    Raises:
+        InputError: The file is missing or corrupt, or one of the two is missing, has another shape, is not finite
+            or is no camera matrix: focal lengths over 0, a rotation without scale or mirroring.
+    """
+    arrays = read_npz(path, ["intrinsics", "cam2world"])
+    for key, shape in (("intrinsics", (3, 3)), ("cam2world", (4, 4))):
+        if arrays[key].shape != shape or arrays[key].dtype.kind not in "iuf":
+            fault = f"{key!r} is {arrays[key].dtype} of shape {arrays[key].shape}, not numbers of shape {shape}"
+            raise InputError(path, fault, CAMERA_REMEDY)
+        if not np.isfinite(arrays[key]).all():
+            raise InputError(path, f"{key!r} is not finite", CAMERA_REMEDY)
+    intrinsics, cam2world = arrays["intrinsics"].astype(np.float64), arrays["cam2world"].astype(np.float64)
+    if min(intrinsics[0, 0], intrinsics[1, 1]) <= 0 or intrinsics[1, 0] != 0 or (intrinsics[2] != [0, 0, 1]).any():
+        fault = f"'intrinsics' is no camera matrix: {intrinsics.tolist()}"
+        raise InputError(path, fault, CAMERA_REMEDY)
+    rotation = cam2world[:3, :3]
+    error = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    if error > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0 or (cam2world[3] != [0, 0, 0, 1]).any():
+        raise InputError(path, "'cam2world' is not a rotation and a translation", CAMERA_REMEDY)
+    return intrinsics, cam2world
+
+
+def write_camera(path: str | Path, intrinsics: NDArray[np.floating], cam2world: NDArray[np.floating]) -> None:
+    """Write ``intrinsics`` (3, 3) in pixels and ``cam2world`` (4, 4), OpenCV axes; ``path`` ends in ``.npz``."""
+    if intrinsics.shape != (3, 3) or cam2world.shape != (4, 4):
+        raise ValueError(f"intrinsics {intrinsics.shape} and cam2world {cam2world.shape}, not (3, 3) and (4, 4)")
+    with atomic_path(path) as temporary:
+        np.savez(temporary, intrinsics=intrinsics, cam2world=cam2world)
+
+
+def read_labels(path: str | Path) -> NDArray[np.integer]:
+    """Read a segmentation (H, W): a label per pixel.
+
+    Raises:
+        InputError: The file is missing, truncated, no picture, or in colour.
+    """
+    remedy = "Save one ADE20k label per pixel as a grey or palette PNG."
+    try:
+        with Image.open(path) as image:
+            labels = np.asarray(image)
+    except FileNotFoundError:
+        raise InputError(path, "there is no such file", "Check --data.segmentation_dir.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as fault:
+        detail = "it is no picture" if isinstance(fault, UnidentifiedImageError) else str(fault)
+        raise InputError(path, f"cannot be read: {detail}", remedy) from fault
+    if labels.ndim != 2 or labels.dtype.kind not in "iu":
+        raise InputError(path, f"holds {labels.dtype} of shape {labels.shape}, not labels (H, W)", remedy)
+    return labels

@@ -1,0 +1,61 @@
+"""VGGT's camera loss over the iterations of its camera head (Wang et al., CVPR 2025)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+CameraDistance = Literal["l1", "l2"]
+
+_LARGEST_TRANSLATION_ERROR = 100.0
+
+
+class CameraTerms(NamedTuple):
+    """Scalars: errors of translation, quaternion and field of view, and how many values were NaN or infinite."""
+
+    translation: Tensor
+    rotation: Tensor
+    field_of_view: Tensor
+    nonfinite: Tensor
+
+
+def camera_loss(
+    encodings: Tensor, targets: Tensor, counted: Tensor, distance: CameraDistance = "l1", decay: float = 0.6
+) -> CameraTerms:
+    """Mean error of every iteration, weighted by decay^(K − 1 − k) and averaged over the K iterations.
+
+    Each iteration's error is a mean over the samples that count; with none of them it is 0, and so is its
+    gradient. Translation errors are cut off at 100. Errors that are NaN or infinite become 0.
+
+    Args:
+        encodings: (K, B, V, 9), what each iteration predicts; see `geometry.pose_encoding`.
+        targets: (B, V, 9).
+        counted: (B,) bool, the samples that count.
+        distance: "l1", absolute differences, or "l2", the lengths of the three parts' differences.
+        decay: Of the weights of earlier iterations.
+    """
+    parts = (encodings - targets).split((3, 4, 2), dim=-1)
+    stages = torch.arange(len(encodings) - 1, -1, -1, dtype=encodings.dtype, device=encodings.device)
+    weights = decay**stages / len(encodings)
+    terms, nonfinite = [], []
+    for part, limit in zip(parts, (_LARGEST_TRANSLATION_ERROR, None, None), strict=True):
+        values, faults = _distances(part, counted, distance)
+        values = values if limit is None else values.clamp(max=limit)
+        per_sample = values.flatten(2).mean(2)  # (K, B)
+        terms.append((weights * per_sample.sum(1)).sum() / counted.sum().clamp(min=1))
+        nonfinite.append(faults)
+    translation, rotation, field_of_view = terms
+    return CameraTerms(translation, rotation, field_of_view, torch.stack(nonfinite).sum())
+
+
+def _distances(difference: Tensor, counted: Tensor, distance: CameraDistance) -> tuple[Tensor, Tensor]:
+    counted = counted[:, None, None]
+    finite = difference.isfinite()
+    if distance == "l2":
+        finite = finite.all(-1, keepdim=True)
+    # replaced before the distance is taken: afterwards, its gradient would be 0 · NaN
+    difference = torch.where(counted & finite, difference, 0)
+    values = difference.abs() if distance == "l1" else torch.linalg.vector_norm(difference, dim=-1)
+    return values, (counted & ~finite).sum()

@@ -1,0 +1,172 @@
+"""VGGT's losses on what is predicted for every pixel: depth, points (Wang et al., CVPR 2025).
+
+Masks, counts and quantiles stay on the device: nothing here waits for the GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GradientTerm = Literal["grad", "normal", "none"]
+
+_FEWEST_PIXELS = 100  # under which a batch teaches nothing
+_FEWEST_AFTER_TRIMMING = 1000
+_LARGEST_VALUE = 100.0
+_FEWEST_NORMALS = 10
+_SHORTEST_NORMAL = 1e-8
+
+
+class DenseTerms(NamedTuple):
+    """Scalars: confidence-weighted error, plain error, error of differences or normals, and a count.
+
+    The count is of valid pixels whose prediction, confidence or truth was NaN or infinite.
+    """
+
+    conf: Tensor
+    reg: Tensor
+    grad: Tensor
+    nonfinite: Tensor
+
+
+def dense_loss(
+    prediction: Tensor,
+    confidence: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    gamma: float = 1.0,
+    alpha: float = 0.2,
+    valid_range: float | None = 0.98,
+    gradient: GradientTerm = "grad",
+) -> DenseTerms:
+    """Compare C values per pixel where the mask is set, with r = ‖target − prediction‖ and confidence c.
+
+    reg is the mean of r, conf the mean of γ·r·c − α·log c, both as `trimmed_mean`; a value that is NaN or
+    infinite counts as 0. With fewer than 100 pixels in the mask every term is 0, and so are all gradients.
+
+    Args:
+        prediction: (B, V, H, W, C); C is 1 for depth, 3 for points.
+        confidence: (B, V, H, W), above 0.
+        target: (B, V, H, W, C); may be anything outside the mask.
+        mask: (B, V, H, W) bool.
+        gamma: Weight of the confident error; γ in the paper.
+        alpha: Weight of the reward for confidence; α in the paper. With it the loss can go below 0.
+        valid_range: Quantile above which errors are left out; None keeps all of them.
+        gradient: "grad", `difference_loss`; "normal", `normal_loss`, for points; "none".
+    """
+    with torch.no_grad():
+        usable = mask & torch.linalg.vector_norm(target - prediction, dim=-1).isfinite()
+        confident = usable & confidence.isfinite() & (confidence > 0)
+    # replaced before anything is computed from them: afterwards, gradients would be 0 · NaN
+    prediction = torch.where(usable[..., None], prediction, 0)
+    target = torch.where(usable[..., None], target, 0)
+    confidence = torch.where(confident, confidence, 1)
+    error = target - prediction
+    residual = torch.linalg.vector_norm(error, dim=-1)
+    weighted = torch.where(confident, gamma * residual * confidence - alpha * confidence.log(), 0)
+    fits = weighted.isfinite()
+    weighted = torch.where(fits, weighted, 0)
+    count = mask.sum()
+    terms = [trimmed_mean(weighted, mask, valid_range), trimmed_mean(residual, mask, valid_range)]
+    if gradient == "grad":
+        terms.append(difference_loss(error.flatten(0, 1), usable.flatten(0, 1)))
+    elif gradient == "normal":
+        terms.append(normal_loss(prediction.flatten(0, 1), target.flatten(0, 1), usable.flatten(0, 1)))
+    else:
+        terms.append(residual.new_zeros(()))
+    conf, reg, grad = (torch.where(count >= _FEWEST_PIXELS, term, 0) for term in terms)
+    return DenseTerms(conf, reg, grad, count - (confident & fits).sum())
+
+
+def trimmed_mean(values: Tensor, mask: Tensor, valid_range: float | None) -> Tensor:
+    """Mean of the masked values, large ones aside: a scalar, 0 where the mask is empty.
+
+    Where the mask holds over 1000 values, they are cut off at 100 and those not below their quantile
+    (nearest rank) are left out, as long as over 1000 remain.
+
+    Args:
+        values: Any shape, finite, 0 outside the mask.
+        mask: Of the same shape, bool.
+        valid_range: The quantile, in 0…1; None for the plain mean.
+    """
+    count = mask.sum()
+    if valid_range is None or values.numel() <= _FEWEST_AFTER_TRIMMING:
+        return values.sum() / count.clamp(min=1)
+    many = count > _FEWEST_AFTER_TRIMMING
+    values = torch.where(many, values.clamp(max=_LARGEST_VALUE), values)
+    with torch.no_grad():
+        below = mask & (values < _nearest_rank(values, mask, count, valid_range))
+        kept = torch.where(many & (below.sum() > _FEWEST_AFTER_TRIMMING), below, mask)
+    return torch.where(kept, values, 0).sum() / kept.sum().clamp(min=1)
+
+
+def _nearest_rank(values: Tensor, mask: Tensor, count: Tensor, quantile: float) -> Tensor:
+    # counted from the top, where a quantile near 1 needs only the largest few to be sorted
+    rank = count - 1 - (quantile * (count - 1).double()).round().long()
+    most = min(values.numel(), int((1 - quantile) * values.numel()) + 2)  # no count can ask for a later rank
+    largest = torch.where(mask, values, -torch.inf).flatten().topk(most).values
+    return largest.gather(0, rank.clamp(0, most - 1)[None])
+
+
+def difference_loss(error: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
+    """L1 of the error's differences between neighbours where both are valid, averaged over scales.
+
+    A scale s looks at every 2^s-th pixel: horizontal and vertical differences, each cut off at 100, are summed
+    and divided by the number of valid values there.
+
+    Args:
+        error: (N, H, W, C), finite, 0 outside the mask.
+        mask: (N, H, W) bool.
+        scales: Number of scales.
+    """
+    total = error.new_zeros(())
+    for scale in range(scales):
+        step = 2**scale
+        e, m = error[:, ::step, ::step], mask[:, ::step, ::step]
+        differences = (
+            (e[:, :, 1:] - e[:, :, :-1], m[:, :, 1:] & m[:, :, :-1]),
+            (e[:, 1:] - e[:, :-1], m[:, 1:] & m[:, :-1]),
+        )
+        summed = sum((d.abs().clamp(max=_LARGEST_VALUE) * both[..., None]).sum() for d, both in differences)
+        total = total + summed / (m.sum() * error.shape[-1]).clamp(min=1)
+    return total / scales
+
+
+def normal_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 3) -> Tensor:
+    """One minus the cosine between surface normals, 0…2, averaged over scales of every 2^s-th pixel.
+
+    A pixel has up to four normals, each the cross product of the ways to one vertical and one horizontal
+    neighbour, where all three pixels are valid. A scale with fewer than 10 of them adds 0.
+
+    Args:
+        prediction: (N, H, W, 3), finite.
+        target: (N, H, W, 3), finite.
+        mask: (N, H, W) bool.
+        scales: Number of scales.
+    """
+    total = prediction.new_zeros(())
+    for scale in range(scales):
+        step = 2**scale
+        total = total + _normal_loss(*(x[:, ::step, ::step] for x in (prediction, target, mask)))
+    return total / scales
+
+
+def _normal_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    ways = [(x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]) for x in (prediction, target)]
+    vertical_mask, horizontal_mask = mask[:, 1:] & mask[:, :-1], mask[:, :, 1:] & mask[:, :, :-1]
+    summed, count = prediction.new_zeros(()), mask.new_zeros((), dtype=torch.long)
+    first, last = slice(None, -1), slice(1, None)
+    for column in (first, last):  # which end of its horizontal way the pixel stands at
+        for row in (first, last):
+            predicted, true = (
+                torch.linalg.cross(vertical[:, :, column], horizontal[:, row], dim=-1) for vertical, horizontal in ways
+            )
+            cosine = F.cosine_similarity(predicted, true, dim=-1, eps=_SHORTEST_NORMAL)
+            cosine = cosine.clamp(_SHORTEST_NORMAL - 1, 1 - _SHORTEST_NORMAL)
+            valid = vertical_mask[:, :, column] & horizontal_mask[:, row]
+            summed = summed + torch.where(valid, 1 - cosine, 0).sum()
+            count = count + valid.sum()
+    return torch.where(count >= _FEWEST_NORMALS, summed / count.clamp(min=1), 0)

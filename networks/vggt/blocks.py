@@ -1,0 +1,89 @@
+"""The transformer block of VGGT's aggregator and camera head, and when its activations are worth keeping."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from networks.vggt.positions import rotate
+
+
+class Attention(nn.Module):
+    """Self-attention over all tokens, optionally with LayerNorm on queries and keys and rotary positions."""
+
+    def __init__(self, channels: int, num_heads: int, qk_norm: bool) -> None:
+        super().__init__()
+        self.num_heads, head_dim = num_heads, channels // num_heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.q_norm: nn.Module = nn.LayerNorm(head_dim) if qk_norm else nn.Identity()
+        self.k_norm: nn.Module = nn.LayerNorm(head_dim) if qk_norm else nn.Identity()
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, ...] | None) -> Tensor:
+        """(N, T, channels) → (N, T, channels)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rotary is not None:
+            q, k = rotate(q, *rotary), rotate(k, *rotary)
+        out = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
+        return self.proj(out.transpose(1, 2).flatten(-2))
+
+
+class MLP(nn.Module):
+    """Two linears around an exact GELU."""
+
+    def __init__(self, channels: int, hidden: int, out: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., channels) → (..., out)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class LayerScale(nn.Module):
+    """A learnt factor per channel on a residual branch."""
+
+    def __init__(self, channels: int, init_values: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((channels,), init_values))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., channels) → (..., channels)."""
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """Attention and MLP, pre-norm, each with LayerScale."""
+
+    def __init__(self, channels: int, num_heads: int, qk_norm: bool, init_values: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = Attention(channels, num_heads, qk_norm)
+        self.ls1 = LayerScale(channels, init_values)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = MLP(channels, 4 * channels, channels)
+        self.ls2 = LayerScale(channels, init_values)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, ...] | None = None) -> Tensor:
+        """(N, T, channels) → (N, T, channels)."""
+        x = x + self.ls1(self.attn(self.norm1(x), rotary))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+def needs_graph(module: nn.Module, *inputs: Tensor) -> bool:
+    """Say whether autograd will record ``module`` on ``inputs``: gradients are on and one of them asks for its own.
+
+    Where it is false nothing is kept for the backward pass, and there is nothing to recompute either.
+    """
+    return torch.is_grad_enabled() and (
+        any(x.requires_grad for x in inputs) or any(p.requires_grad for p in module.parameters())
+    )
+
+
+def without_autocast(x: Tensor) -> torch.autocast:
+    """Context in which the operations on the device of ``x`` keep the type of their inputs."""
+    device = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"  # meta has none
+    return torch.autocast(device, enabled=False)

@@ -1,0 +1,187 @@
+"""Write a simulated data set in AerialMegaDepth's layout: small cities seen from the air and from the street."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from formats.aerial_megadepth import ImageFiles, image_files, write_camera, write_split
+from formats.atomic import atomic_path, write_json
+from formats.errors import InputError
+from formats.exr import write_depth
+from formats.images import write_png
+from simulators.aerial_city import (
+    MIN_AERIAL_OVERLAP,
+    MIN_OVERLAP,
+    Camera,
+    CameraPair,
+    City,
+    draw_cameras,
+    draw_city,
+    render,
+)
+
+VIEWS = ("aerial", "ground")
+JPEG_QUALITY = 95
+MIN_SIDE, MAX_SIDE = 32, 4096
+
+
+def aerial_city_sample(
+    out: Path,
+    num_scenes: int = 8,
+    val_scenes: int = 2,
+    pairs_per_scene: int = 2,
+    width: int = 320,
+    height: int = 240,
+    seed: int = 0,
+) -> None:
+    """Simulate small cities and write pairs of an aerial and a ground picture with depth, cameras and masks.
+
+    Writes ``<out>/train.npz`` and ``val.npz``; per image ``<out>/<scene>/<image>.jpg``, ``.exr`` (depth in
+    metres, 0 = sky) and ``.npz`` (camera), where <image> is a name with its own extension such as
+    ``0001_aerial.jpeg``; ``<out>/seg/<scene>/<image>.png`` (ADE20k labels, 2 = sky); and
+    ``<out>/simulation.json``. Run again with the same settings, it completes what is missing. A scene does not
+    depend on how many scenes there are, nor a pair on how many pairs.
+
+    Args:
+        out: Folder of the data set: new, empty, or begun with the same settings.
+        num_scenes: Cities in all.
+        val_scenes: How many of them, the last ones, are held out in ``val.npz``.
+        pairs_per_scene: Pairs of one aerial and one ground picture per city.
+        width: Of the pictures, in pixels.
+        height: Of the pictures, in pixels.
+        seed: Another seed gives other cities and other cameras.
+
+    Raises:
+        InputError: A number is out of range, or ``out`` holds something else.
+    """
+    limits = {
+        "num_scenes": (num_scenes, 2, 9999),
+        "val_scenes": (val_scenes, 1, max(1, num_scenes - 1)),  # at least one is left to train on
+        "pairs_per_scene": (pairs_per_scene, 1, 9999),
+        "width": (width, MIN_SIDE, MAX_SIDE),
+        "height": (height, MIN_SIDE, MAX_SIDE),
+    }
+    for name, (number, low, high) in limits.items():
+        if not low <= number <= high:
+            raise InputError(f"--{name}", f"{number} is out of range", f"Give a number from {low} to {high}.")
+    if seed < 0:
+        raise InputError("--seed", f"{seed} is negative", "Give 0 or more.")
+    names = [f"{number:04d}" for number in range(1, num_scenes + 1)]
+    splits = {"train": names[:-val_scenes], "val": names[-val_scenes:]}
+    out = Path(out)
+    simulation = {
+        "seed": seed,
+        "pairs_per_scene": pairs_per_scene,
+        "width": width,
+        "height": height,
+        "jpeg_quality": JPEG_QUALITY,
+        "min_overlap": {"ground": MIN_OVERLAP, "aerial": MIN_AERIAL_OVERLAP},
+        "scenes": splits,
+    }
+    _claim(out, simulation)
+
+    scenes = [Scene(out, name, pairs_per_scene, width, height, seed) for name in names]
+    images = sum(len(scene.images) for scene in scenes)
+    missing = sum(len(scene.missing()) for scene in scenes)
+    if missing or not all((out / f"{split}.npz").is_file() for split in splits):
+        # Threads: most of the array work releases Python's lock, and a second process would begin by importing
+        # the whole program again.
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            scores = dict(zip(names, pool.map(Scene.write, scenes), strict=True))
+        for split, members in splits.items():
+            _write_split(out / f"{split}.npz", [scenes[names.index(name)] for name in members], scores)
+    kept = f" ({images - missing} were there already)" if missing < images else ""
+    print(f"{out}: wrote {missing} images of {num_scenes} cities, {len(splits['val'])} of them held out{kept}")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One city and the files of its pictures; arguments as for `aerial_city_sample`."""
+
+    out: Path
+    name: str
+    num_pairs: int
+    width: int
+    height: int
+    seed: int
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the images: every pair's aerial one, then its ground one."""
+        return [f"{number:04d}_{view}.jpeg" for number in range(1, self.num_pairs + 1) for view in VIEWS]
+
+    def files(self, image: str) -> ImageFiles:
+        """Where the files of an image lie."""
+        return image_files(self.out, self.out / "seg", self.name, image)
+
+    def missing(self) -> list[str]:
+        """Images of which a file is not there."""
+        return [image for image in self.images if not all(path.is_file() for path in self.files(image).all())]
+
+    def city(self) -> City:
+        """Draw the city, always the same."""
+        return draw_city(np.random.default_rng([self.seed, 0, int(self.name)]))
+
+    def cameras(self, city: City, pair: int) -> CameraPair:
+        """Draw the cameras of pair 0, 1 …, always the same."""
+        return draw_cameras(city, np.random.default_rng([self.seed, 1, int(self.name), pair + 1]))
+
+    def write(self) -> list[float]:
+        """Write the missing images' files and return the overlap of every pair."""
+        city, missing = self.city(), set(self.missing())
+        pairs = [self.cameras(city, pair) for pair in range(self.num_pairs)]
+        cameras = [camera for pair in pairs for camera in (pair.aerial, pair.ground)]
+        for image, camera in zip(self.images, cameras, strict=True):
+            if image in missing:
+                self._write_image(city, camera, self.files(image))
+        return [pair.overlap for pair in pairs]
+
+    def _write_image(self, city: City, camera: Camera, files: ImageFiles) -> None:
+        rendering = render(city, camera, self.width, self.height)
+        assert files.mask is not None
+        _write_jpeg(files.image, rendering.image)
+        write_depth(files.depth, rendering.depth)
+        write_camera(files.camera, camera.intrinsics(self.width, self.height), camera.cam2world)
+        write_png(files.mask, rendering.labels)
+
+
+def _write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
+    with atomic_path(path) as temporary:
+        Image.fromarray(image).save(temporary, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+
+
+def _write_split(path: Path, scenes: Sequence[Scene], scores: dict[str, list[float]]) -> None:
+    """Write the split of these scenes: all their images, and every aerial one paired with its ground one."""
+    images = [image for scene in scenes for image in scene.images]
+    owners = [scene.name for scene in scenes for _ in scene.images]
+    pairs = np.arange(len(images), dtype=np.int64).reshape(-1, 2)
+    overlaps = np.array([score for scene in scenes for score in scores[scene.name]])
+    write_split(path, [scene.name for scene in scenes], images, owners, pairs, overlaps)
+
+
+def _claim(out: Path, simulation: dict[str, Any]) -> None:
+    """Make ``out`` this simulation's folder, or raise InputError if it already holds something else."""
+    record = out / "simulation.json"
+    if record.is_file():
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != simulation:
+            fault = "the folder holds a data set made with other settings"
+            raise InputError(record, fault, "Name a new folder, or delete this one first.")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        fault = "exists and is not a simulated data set (no simulation.json in it)"
+        raise InputError(out, fault, "Name a new or empty folder.")
+    else:
+        write_json(record, simulation)

@@ -1,0 +1,174 @@
+"""Take one pair out of an AerialMegaDepth data set, and check what training sees of pairs."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import yaml
+from torch import Tensor
+
+from datamodules.aerial_dataset import AerialMegaDepthDataset, PairOptions
+from formats.aerial_megadepth import Split, image_files, read_split, write_split
+from formats.atomic import atomic_path, write_text
+from formats.batches import PairBatch
+from formats.errors import InputError
+
+CONFIG_NAME = "single_pair.yaml"
+MASKS = "seg"  # folder of the masks in what is written
+
+
+def single_pair(
+    source_root: Path,
+    source_seg_root: Path,
+    source_npz: Path,
+    output_root: Path,
+    pair_index: int = 0,
+    create_config: bool = False,
+) -> None:
+    """Copy one pair into a data set of its own, on which a network must be able to over-fit.
+
+    Writes photographs, depth and cameras to ``<output_root>/<scene>/``, masks to ``<output_root>/seg/<scene>/``,
+    and ``train.npz`` and ``val.npz`` that both hold that pair. What is there already is left as it is where it is
+    the same, and nothing is written where it is not. In the end it prints what `check-pairs` prints.
+
+    Args:
+        source_root: Folder of the data set with its scenes.
+        source_seg_root: Folder of its masks.
+        source_npz: Split file with the pair.
+        output_root: Folder to write to.
+        pair_index: Place of the pair in the split, from 0.
+        create_config: Also write ``single_pair.yaml``, to be added with --config to the task's configuration:
+            this data set, batches of one pair, 100 epochs, every step logged.
+
+    Raises:
+        InputError: The index is out of range, a file of the pair is missing or broken, or another file would be
+            overwritten.
+    """
+    split = read_split(source_npz)
+    if not 0 <= pair_index < len(split):
+        held = f"pairs 0 to {len(split) - 1}" if len(split) else "no pairs"
+        fault = f"{pair_index} is out of range: {source_npz} holds {held}"
+        raise InputError("--pair_index", fault, "Choose one of these." if len(split) else "Name another split.")
+    images = [split.image(int(image)) for image in split.pairs[pair_index]]
+    output_root, masks = Path(output_root), Path(output_root) / MASKS
+    copies: dict[Path, Path] = {}
+    for scene, image in images:
+        sources = image_files(source_root, source_seg_root, scene, image).all()
+        for source, kind in zip(sources, ("image", "depth", "camera", "mask"), strict=True):
+            if not source.is_file():
+                fault = f"the {kind} of pair {pair_index} is missing"
+                raise InputError(source, fault, "Complete the data, or choose another --pair_index.")
+        copies.update(zip(image_files(output_root, masks, scene, image).all(), sources, strict=True))
+    if images[0][0] != images[1][0]:
+        print(f"pair {pair_index} spans two scenes, {images[0][0]} and {images[1][0]}: both folders are written")
+
+    with tempfile.TemporaryDirectory() as temporary:
+        made = Path(temporary)
+        _write_pair(made / "pair.npz", split, pair_index, images)
+        copies |= {output_root / name: made / "pair.npz" for name in ("train.npz", "val.npz")}
+        if create_config:
+            write_text(made / CONFIG_NAME, _config(output_root))
+            copies[output_root / CONFIG_NAME] = made / CONFIG_NAME
+        _copy_all(copies)
+    print(f"{output_root}: pair {pair_index} of {source_npz}, {images[0][1]} and {images[1][1]}")
+    if create_config:
+        print(f"add --config {output_root / CONFIG_NAME} to the task's configuration to train on it")
+    check_pairs(output_root, masks, output_root / "train.npz")
+
+
+def _write_pair(path: Path, split: Split, pair_index: int, images: list[tuple[str, str]]) -> None:
+    scenes, names = [scene for scene, _ in images], [name for _, name in images]
+    score = split.scores[pair_index : pair_index + 1]
+    write_split(path, list(dict.fromkeys(scenes)), names, scenes, np.array([[0, 1]]), score)
+
+
+def _config(output_root: Path) -> str:
+    settings = {"data_dir": str(output_root), "segmentation_dir": str(output_root / MASKS)}
+    settings |= {"train_split": "train.npz", "val_split": "val.npz"}
+    content = {
+        "data": {"class_path": "AerialMegaDepthDataModule", "init_args": {**settings, "batch_size": 1}},
+        "trainer": {"max_epochs": 100, "log_every_n_steps": 1, "check_val_every_n_epoch": 1},
+    }
+    about = "# One pair, to see that a network can over-fit on it: add this file with a further --config.\n"
+    return about + yaml.safe_dump(content, sort_keys=False)
+
+
+def _copy_all(copies: dict[Path, Path]) -> None:
+    """Copy sources to targets, after seeing that no target holds anything else."""
+    for target, source in copies.items():
+        if target.exists() and not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
+            remedy = "Name a new --output_root, or remove this one first."
+            raise InputError(target, "exists with other content, and is not overwritten", remedy)
+    for target, source in copies.items():
+        if not target.exists():
+            with atomic_path(target) as temporary:
+                shutil.copyfile(source, temporary)
+
+
+def check_pairs(
+    root: Path,
+    seg_root: Path | None = None,
+    npz: Path | None = None,
+    limit: int | None = None,
+    image_size: int = 518,
+    max_depth: float = 2000.0,
+    depth_percentile: float = 98.0,
+) -> None:
+    """Load pairs as training does, and print for every image its shapes, valid depth and range of depth.
+
+    Args:
+        root: Folder of the data set with its scenes.
+        seg_root: Folder of its masks; None leaves the sky in.
+        npz: Split file; None takes ``<root>/train.npz``.
+        limit: Check that many pairs from the first on; None checks all.
+        image_size: Longer side in pixels, a multiple of 14.
+        max_depth: In metres; beyond it there is no depth.
+        depth_percentile: Depths over this percentile of an image are left out; 100 keeps all.
+
+    Raises:
+        InputError: The split cannot be read, or pairs cannot be used; each is named in what is printed.
+    """
+    if image_size < 14 or image_size % 14:
+        raise InputError("--image_size", f"{image_size} is no positive multiple of 14", "Try 518.")
+    path = Path(root) / "train.npz" if npz is None else Path(npz)
+    options = PairOptions(image_size, max_depth=max_depth, depth_percentile=depth_percentile, on_error="skip")
+    dataset = AerialMegaDepthDataset(read_split(path), root, seg_root, options)
+    for fault in dataset.left_out:
+        print(fault)
+    unusable, checked = len(dataset.left_out), range(len(dataset))[:limit]
+    for index in checked:
+        batch = dataset.__getitems__([index])
+        assert not isinstance(batch, InputError), "errors are skipped here"
+        for fault in batch["faults"]:
+            print(fault)
+        unusable += len(batch["faults"])
+        if not batch["faults"]:
+            _print_pair(batch, [files.image for files in dataset.files(index)])
+    if unusable:
+        remedy = "Repair or remove what is named above, or train with --data.on_error skip."
+        raise InputError(path, f"{unusable} of {len(checked) + len(dataset.left_out)} pairs cannot be used", remedy)
+    print(f"{path}: {len(checked)} of {len(dataset)} pairs checked, all can be used")
+
+
+def _print_pair(batch: PairBatch, paths: list[Path]) -> None:
+    print(batch["seq_name"][0])
+    for view, path in enumerate(paths):
+        depth, mask = batch["depths"][0, view], batch["point_masks"][0, view]
+        valid, count = depth[mask], int(mask.sum())
+        print(f"  {path}")
+        print(
+            f"    image {_shape(batch['images'][0, view])}  depth {_shape(depth)}  "
+            f"extrinsics {_shape(batch['extrinsics'][0, view])}  intrinsics {_shape(batch['intrinsics'][0, view])}"
+        )
+        print(
+            f"    valid depth {count} of {mask.numel()} pixels ({100 * count / mask.numel():.1f} %)  "
+            f"range {float(valid.min()):.2f} to {float(valid.max()):.2f} m"
+        )
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(str(side) for side in tensor.shape)

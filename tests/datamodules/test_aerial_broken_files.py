@@ -1,0 +1,102 @@
+"""Every broken file ends training in one line that names it, or is skipped with weight 0 and listed."""
+
+import shutil
+
+import numpy as np
+import pytest
+from aerial_scene import ready, write_scene
+from torch.testing import assert_close
+
+from formats.aerial_megadepth import image_files, write_camera
+from formats.errors import InputError
+from formats.exr import write_depth
+from formats.images import write_png
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return write_scene(tmp_path_factory.mktemp("aerial"))
+
+
+@pytest.fixture
+def own_scene(scene, tmp_path):
+    return shutil.copytree(scene, tmp_path / "aerial")
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BROKEN = {
+    "corrupt EXR": (lambda f: truncate(f.depth), "a.jpg.exr"),
+    "truncated JPEG": (lambda f: truncate(f.image), "a.jpg.jpg"),
+    "wrong camera": (lambda f: np.savez(f.camera, intrinsics=np.eye(3), cam2world=np.eye(3)), "a.jpg.npz"),
+    "principal point": (lambda f: write_camera(f.camera, np.eye(3), np.eye(4)), "a.jpg.npz"),
+    "broken mask": (lambda f: truncate(f.mask), "a.jpg.png"),
+    "colour mask": (lambda f: write_png(f.mask, np.zeros((72, 96, 3), np.uint8)), "a.jpg.png"),
+    "no valid depth": (lambda f: write_depth(f.depth, np.zeros((72, 96), np.float32)), "a.jpg.exr"),
+    "all sky": (lambda f: write_png(f.mask, np.full((72, 96), 2, np.uint8)), "a.jpg.exr"),
+    "depth outside the crop": (lambda f: write_depth(f.depth, corner()), "a.jpg.exr"),
+    "missing image": (lambda f: f.image.unlink(), "a.jpg.jpg"),
+    "missing depth": (lambda f: f.depth.unlink(), "a.jpg.exr"),
+    "missing camera": (lambda f: f.camera.unlink(), "a.jpg.npz"),
+    "missing mask": (lambda f: f.mask.unlink(), "a.jpg.png"),
+}
+
+
+def corner():
+    depth = np.zeros((72, 96), np.float32)
+    depth[-1, -1] = 10
+    return depth
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_files_are_named_or_skipped(own_scene, kind, caplog):
+    break_it, name = BROKEN[kind]
+    break_it(image_files(own_scene, own_scene / "seg", "0001", "a.jpg"))
+    with pytest.raises(InputError, match=name.replace(".", r"\.") + ": ") as caught:
+        list(ready(own_scene).train_dataloader())
+    assert str(caught.value).count("\n") == 0
+    caplog.clear()
+    loader = ready(own_scene, batch_size=1, on_error="skip").train_dataloader()
+    weights = {batch["seq_name"][0]: batch["weights"].tolist() for batch in loader}
+    assert weights.pop("aerial_megadepth_0001_1") == weights.pop("aerial_megadepth_0002_2") == [1]
+    assert weights == ({} if "missing" in kind else {"aerial_megadepth_0001_0": [0]})
+    (record,) = caplog.records
+    assert "epoch 0: 1 samples skipped:\n  aerial_megadepth_0001_0: " in record.getMessage()
+    assert name in record.getMessage()
+    caplog.clear()
+    list(ready(own_scene, "predict", on_error="skip").predict_dataloader())
+    assert [name in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_a_skipped_row_stands_beside_whole_ones(own_scene):
+    whole = ready(own_scene).datasets["train"].__getitems__([1])
+    truncate(own_scene / "0001" / "a.jpg.exr")
+    batch = ready(own_scene, on_error="skip").datasets["train"].__getitems__([0, 1])
+    assert batch["weights"].tolist() == [0, 1]
+    assert not batch["point_masks"][0].any()
+    for key in ("images", "depths", "world_points", "intrinsics"):
+        assert_close(batch[key][1:], whole[key], rtol=0, atol=0)
+
+
+def test_an_error_in_a_worker_is_still_one_line(own_scene):
+    truncate(own_scene / "0001" / "a.jpg.exr")
+    for loader in (
+        ready(own_scene, num_workers=1).train_dataloader(),
+        ready(own_scene, num_workers=1).val_dataloader(),
+    ):
+        with pytest.raises(InputError, match=r"a\.jpg\.exr: is truncated"):
+            list(loader)
+
+
+def test_skipped_samples_of_workers_are_listed_once_an_epoch(own_scene, caplog):
+    truncate(own_scene / "0001" / "b.jpg.exr")
+    loader = ready(own_scene, num_workers=2, on_error="skip").train_dataloader()
+    for epoch in (0, 1):
+        loader.sampler.set_epoch(epoch)
+        iterator = iter(loader)
+        for _ in range(len(loader)):  # as Lightning does, which never asks beyond the last
+            next(iterator)
+        assert [f"epoch {epoch}: 2 samples skipped" in record.getMessage() for record in caplog.records] == [True]
+        caplog.clear()

@@ -1,0 +1,436 @@
+"""VGGT gives the published network's numbers, fits released checkpoints, and keeps no more than it must."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from filling import filled_state_dict
+from safetensors import safe_open
+from torch.testing import assert_close
+
+from formats.errors import InputError
+from networks.checkpoints import load_published, to_published
+from networks.vggt import VGGT, vggt
+from networks.vggt.aggregator import VITS, Aggregator
+from networks.vggt.dpt_head import DPTHead
+from networks.vggt.positions import pixel_vectors, rotary_tables, rotate
+
+PARITY = Path(__file__).parents[1] / "parity"
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+MAPS = ("depth", "depth_conf", "world_points", "world_points_conf")
+EXACT = {"rtol": 0, "atol": 0}
+
+
+@pytest.fixture(scope="module")
+def fixture():
+    """The small configuration's arguments, published weights, and published numbers."""
+    with safe_open(PARITY / "vggt_small.safetensors", framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+        numbers = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    arguments = {
+        "vit": config["vit"],
+        "embed_dim": config["dim"],
+        "depth": config["depth"],
+        "num_heads": config["heads"],
+        "dpt_layers": config["idx"],
+        "dpt_out_channels": config["oc"],
+        "dpt_features": config["feat"],
+        "enable_point": True,
+    }
+    weights = filled_state_dict(json.loads((PARITY / "vggt_small.keys.json").read_text()))
+    return arguments, weights, numbers
+
+
+@pytest.fixture(scope="module")
+def published(fixture):
+    arguments, weights, _ = fixture
+    network = VGGT(**arguments).eval()
+    load_published(network, weights)
+    return network
+
+
+@pytest.fixture(scope="module")
+def output(published, fixture):
+    with torch.no_grad():
+        return published(fixture[2]["images"])
+
+
+def pair(height=28, width=42, frames=2, batch=1, seed=0):
+    return torch.rand(batch, frames, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def small(**arguments):
+    torch.manual_seed(0)
+    return vggt("tiny", **arguments)
+
+
+def scalar(output):
+    """A number to which every output contributes."""
+    parts = [*output["pose_enc_list"], *(output[name] for name in MAPS if name in output)]
+    return sum((part * torch.linspace(-1, 1, part.numel()).view(part.shape)).sum() for part in parts)
+
+
+class Saved(list):
+    """Collects what autograd saves for the backward pass."""
+
+    def __enter__(self):
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: self.append(x) or x, lambda x: x)
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self.hooks.__exit__(*exception)
+
+
+@torch.no_grad()
+def test_tokens_of_the_last_layer(published, fixture):
+    tokens = published.aggregator(fixture[2]["images"], (3,))[3]
+    assert_close(tokens[:, :, :8], fixture[2]["tokens_last"], **CLOSE)
+
+
+def test_pose_encodings_of_every_iteration(output, fixture):
+    assert_close(torch.stack(output["pose_enc_list"]), fixture[2]["pose_enc"], **CLOSE)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_dense_maps(output, fixture, name):
+    assert_close(output[name], fixture[2][name], **CLOSE)
+
+
+def test_written_back_and_read_again_it_is_the_same_network(published, fixture, output):
+    arguments, weights, numbers = fixture
+    written = to_published(published)
+    dropped = "aggregator.patch_embed.mask_token"
+    assert {n: t.shape for n, t in written.items()} == {n: t.shape for n, t in weights.items() if n != dropped}
+    # The class position lies in the class token now; every other value is as it came.
+    positions, token = (f"aggregator.patch_embed.{name}" for name in ("pos_embed", "cls_token"))
+    assert written[positions][:, 0].abs().max() == 0
+    assert_close(written[positions][:, 1:], weights[positions][:, 1:], **EXACT)
+    for name in written.keys() - {positions, token}:
+        assert_close(written[name], weights[name], **EXACT)
+    again = VGGT(**arguments).eval()
+    load_published(again, written)
+    with torch.no_grad():
+        assert_close(dict(again(numbers["images"])), dict(output), **EXACT)
+
+
+def test_released_checkpoint_is_accounted_for():
+    shapes = json.loads((PARITY / "vggt_1b.keys.json").read_text())
+    with torch.device("meta"):
+        network = vggt("VGGT-1B", enable_point=True)
+        released = {name: torch.empty(shape) for name, shape in shapes.items()}
+    report = load_published(network, released)
+    assert len(report.loaded) + len(report.dropped) == len(shapes)
+    outside = {n for n in shapes if n.startswith("track_head.") or n == "aggregator.patch_embed.mask_token"}
+    assert report.dropped.keys() == outside
+    kept = {name: shape for name, shape in shapes.items() if name not in outside}
+    assert {name: list(tensor.shape) for name, tensor in to_published(network).items()} == kept
+
+
+@pytest.mark.parametrize("head", ["camera", "depth", "point"])
+def test_disabled_heads_are_dropped_by_name(fixture, head):
+    arguments, weights, _ = fixture
+    with torch.device("meta"):
+        network = VGGT(**{**arguments, f"enable_{head}": False})
+    report = load_published(network, weights)
+    dropped = {name for name, reason in report.dropped.items() if reason == f"the {head} head is not enabled"}
+    assert dropped == {name for name in weights if name.startswith(f"{head}_head.")} != set()
+    with pytest.raises(InputError, match="missing"):
+        load_published(VGGT(**arguments), {n: w for n, w in weights.items() if n not in dropped})
+
+
+def test_rotary_turns_by_row_then_column_and_leaves_prefix_tokens():
+    cos, sin = rotary_tables(8, (2, 3), num_prefix=1, frames=2, device=torch.device("cpu"))
+    x = torch.randn(14, 8)
+    turned = rotate(x, cos, sin)
+    assert_close(turned[[0, 7]], x[[0, 7]], **EXACT)  # the camera tokens of either frame
+    patch = 1 + 1 * 3 + 2  # of the first frame, second row and third column: positions 2 and 3
+    for half, position in ((slice(0, 4), 2), (slice(4, 8), 3)):
+        a, b = x[patch, half].view(2, 2)  # a channel's partner is two further on
+        angle = position * torch.tensor([1.0, 100**-0.5])
+        expected = torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()])
+        assert_close(turned[patch, half], expected)
+
+
+def test_pixel_vectors_against_their_formula():
+    column, row = pixel_vectors(8, (3, 5), aspect=2.0, device=torch.device("cpu"))
+    assert column.shape == (4, 1, 5)
+    assert row.shape == (4, 3, 1)
+    x, y = 2 / 5**0.5 * 4 / 5, -1 / 5**0.5 * 2 / 3  # the right end, and the upper
+    expected = [torch.tensor([p, p * 100**-0.5], dtype=torch.float64) for p in (x, y)]
+    assert_close(column[:, 0, -1], torch.cat([expected[0].sin(), expected[0].cos()]).float())
+    assert_close(row[:, 0, 0], torch.cat([expected[1].sin(), expected[1].cos()]).float())
+
+
+def test_the_patch_network_is_timms():
+    """Built from sizes, it has the names and shapes of timm's models of the same sizes."""
+    import timm
+
+    with torch.device("meta"):
+        for size in ("small", "base", "large"):
+            theirs = timm.create_model(
+                f"vit_{size}_patch14_reg4_dinov2", num_classes=0, img_size=518, dynamic_img_size=True
+            )
+            name = f"dinov2_vit{size[0]}14_reg"
+            ours = Aggregator(name, VITS[name].embed_dim, 1, VITS[name].num_heads, 0.01, False).patch_embed
+            assert {n: p.shape for n, p in ours.state_dict().items()} == {
+                n: p.shape for n, p in theirs.state_dict().items()
+            }
+            assert ours.blocks[0].attn.num_heads == theirs.blocks[0].attn.num_heads
+            assert ours.norm.eps == theirs.norm.eps == 1e-6
+
+
+@torch.no_grad()
+def test_first_frame_is_the_reference_and_scenes_do_not_mix():
+    network = small(enable_point=True).eval()
+    network.aggregator.camera_token.normal_()
+    network.aggregator.register_token.normal_()
+    images = pair(frames=3, batch=2)
+    both = network(images)
+    alone = network(images[1:])
+    assert_close(both["depth"][1:], alone["depth"])
+    assert_close(both["pose_enc_list"][-1][1:], alone["pose_enc_list"][-1])
+    swapped = network(images[:, [0, 2, 1]])
+    assert_close(swapped["depth"], both["depth"][:, [0, 2, 1]])
+    reference_swapped = network(images[:, [1, 0, 2]])
+    assert (reference_swapped["depth"] - both["depth"][:, [1, 0, 2]]).abs().max() > 1e-4
+
+
+def test_only_layers_that_are_read_are_kept_and_run():
+    network = VGGT("tiny", 192, 6, 3, (0, 2, 3, 4), (8, 8, 8, 8), 8, camera_depth=1, camera_num_heads=4)
+    assert network.layers_read == (0, 2, 3, 4, 5)
+    without_camera = VGGT("tiny", 192, 6, 3, (0, 2, 3, 4), (8, 8, 8, 8), 8, enable_camera=False)
+    assert without_camera.layers_read == (0, 2, 3, 4)
+    camera_only = VGGT("tiny", 192, 6, 3, (0, 2, 3, 4), (8, 8, 8, 8), 8, enable_depth=False, camera_num_heads=4)
+    assert camera_only.layers_read == (5,)
+    runs = []
+    for index, block in enumerate(without_camera.aggregator.global_blocks):
+        block.register_forward_hook(lambda *_, index=index: runs.append(index))
+    with torch.no_grad():
+        kept = without_camera.aggregator(pair(), without_camera.layers_read)
+        output = without_camera(pair())
+    assert list(kept) == [0, 2, 3, 4]
+    assert runs == 2 * [0, 1, 2, 3, 4]
+    assert set(output) == {"depth", "depth_conf"}
+
+
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_frozen_aggregator_leaves_nothing_for_backward(gradient_checkpointing):
+    network = small(gradient_checkpointing=gradient_checkpointing)
+    with Saved() as saved:
+        network.aggregator(pair(), (3,))
+    assert saved or gradient_checkpointing  # it would, were it not frozen
+    network.aggregator.requires_grad_(False)
+    with Saved() as saved:
+        kept = network.aggregator(pair(), network.layers_read)
+    assert not saved
+    assert not any(tokens.requires_grad for tokens in kept.values())
+    scalar(network(pair())).backward()
+    assert all(p.grad is None for p in network.aggregator.parameters())
+    assert all(p.grad is not None for p in network.depth_head.parameters())
+
+
+def test_frozen_blocks_before_the_first_that_trains_leave_nothing_and_are_not_recomputed():
+    network = small(gradient_checkpointing=True)
+    aggregator = network.aggregator
+    aggregator.requires_grad_(False)
+    for blocks in (aggregator.frame_blocks, aggregator.global_blocks):
+        blocks[3].requires_grad_(True)
+    runs = []
+    for name, module in aggregator.named_modules():
+        if re.fullmatch(r"(patch_embed\.blocks|frame_blocks|global_blocks)\.\d", name):
+            module.register_forward_pre_hook(lambda *_, name=name: runs.append(name))
+    output = network(pair())
+    assert len(runs) == len(set(runs)) == 12
+    scalar(output).backward()
+    assert sorted(runs[12:]) == ["frame_blocks.3", "global_blocks.3"]
+    network.aggregator.gradient_checkpointing = False
+    with Saved() as saved:
+        aggregator(pair(), (2,))
+    assert not saved
+
+
+def test_recomputing_gives_the_same_gradients_from_less():
+    plain, lean = small(enable_point=True), small(enable_point=True, gradient_checkpointing=True, frames_chunk_size=1)
+    lean.load_state_dict(plain.state_dict())
+    sizes = []
+    for network in (plain, lean):
+        with Saved() as saved:
+            output = network(pair())
+        sizes.append(sum({t.untyped_storage().data_ptr(): t.nbytes for t in saved}.values()))
+        scalar(output).backward()
+    assert sizes[1] < sizes[0] / 2
+    for (name, a), b in zip(plain.named_parameters(), lean.parameters(), strict=True):
+        assert a.grad is not None, name
+        assert_close(b.grad, a.grad, rtol=1e-4, atol=1e-5 * float(a.grad.abs().max()), msg=name)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_chunks_change_nothing(size):
+    whole, chunked = small(frames_chunk_size=8), small(frames_chunk_size=size)
+    images, frames_seen = pair(frames=5), []
+    chunked.depth_head.scratch.register_forward_hook(lambda _, inputs, __: frames_seen.append(len(inputs[0][0])))
+    with torch.no_grad():
+        a, b = whole(images), chunked(images)
+    assert_close(dict(b), dict(a))
+    assert max(frames_seen) == size
+    assert sum(frames_seen) == 5
+
+
+def test_camera_iterations_learn_their_own_step_only():
+    network = small(enable_depth=False)
+    encodings = network(pair())["pose_enc_list"]
+    seen = []
+    network.camera_head.embed_pose.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].requires_grad))
+    again = network(pair())["pose_enc_list"]
+    assert seen == [True, False, False, False]  # the learnt start, then detached encodings
+    assert_close(again, encodings)
+    assert all((encoding[..., 7:] >= 0).all() for encoding in encodings)
+
+
+def test_a_validation_in_inference_mode_does_not_spoil_training():
+    network = small()
+    with torch.inference_mode():
+        network(pair())
+    scalar(network(pair())).backward()
+
+
+def test_tables_are_made_once_and_are_no_weights(monkeypatch):
+    network = small().eval()
+    names = set(network.state_dict())
+    with torch.no_grad():
+        first = network(pair())
+        monkeypatch.setattr("networks.vggt.aggregator.rotary_tables", None)  # to call it would raise
+        monkeypatch.setattr("networks.vggt.dpt_head.pixel_vectors", None)
+        assert_close(dict(network(pair())), dict(first), **EXACT)
+        with pytest.raises(TypeError):
+            network(pair(42, 28))
+    assert set(network.state_dict()) == names
+    assert not list(network.named_buffers())
+    copy.deepcopy(network)
+
+
+@torch.no_grad()
+def test_heads_stay_in_float32_under_autocast():
+    network = small(enable_point=True).eval()
+    seen = {}
+    for name in (
+        "camera_head.pose_branch.fc1",
+        "depth_head.scratch.output_conv1",
+        "aggregator.global_blocks.0.mlp.fc1",
+    ):
+        network.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: seen.update({name: out.dtype}))
+    exact = network(pair())
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(pair())
+    assert list(seen.values()).count(torch.float32) == 2
+    assert seen["aggregator.global_blocks.0.mlp.fc1"] == torch.bfloat16
+    assert_close(mixed["depth"], exact["depth"], rtol=0.05, atol=0)  # bf16 has 8 bits
+    assert mixed["pose_enc_list"][0].dtype == mixed["world_points"].dtype == torch.float32
+
+
+@torch.no_grad()
+def test_frozen_weights_in_bfloat16_change_nothing_under_autocast():
+    network = small().eval()
+    network.aggregator.patch_embed.requires_grad_(False)
+    network.aggregator.frame_blocks.requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = network(pair())
+    network.aggregator.store_frozen()
+    assert network.aggregator.frame_blocks[0].attn.qkv.weight.dtype == torch.bfloat16
+    assert network.aggregator.frame_blocks[0].norm1.weight.dtype == torch.float32
+    assert network.aggregator.global_blocks[0].attn.qkv.weight.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(dict(network(pair())), dict(expected), **EXACT)
+    assert_close(dict(network(pair())), dict(expected), **EXACT)  # without autocast it sees to it itself
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float64, 1e-4)])
+def test_other_types_of_weights(dtype, tolerance):
+    network = small().eval()
+    exact = network(pair())["depth"]
+    depth = network.to(dtype)(pair())["depth"]
+    assert depth.dtype == torch.float32
+    assert_close(depth, exact, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 2, 3, 28, 30), "28×30 pixels.*multiples of 14"),
+        ((1, 2, 3, 27, 28), "multiples of 14"),
+        ((2, 3, 28, 28), r"\(batch, frames, 3, height, width\)"),
+        ((1, 2, 1, 28, 28), r"\(batch, frames, 3, height, width\)"),
+        ((1, 0, 3, 28, 28), "none 0"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(shape, message):
+    with pytest.raises(ValueError, match=message):
+        small()(torch.rand(shape))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"vit": "dinov2_vith14"}, "dinov2_vitl14_reg"),
+        ({"embed_dim": 384}, "width of tiny, 192"),
+        ({"num_heads": 5}, "camera_num_heads 5"),
+        ({"dpt_layers": (0, 1, 2, 4)}, "0…3"),
+        ({"dpt_layers": (1, 0, 2, 3)}, "rising"),
+        ({"dpt_out_channels": (8, 8, 8, 6)}, "multiples of 4"),
+        ({"camera_num_heads": 7}, "camera_num_heads 7"),
+        ({"frames_chunk_size": 0}, "frames_chunk_size"),
+        ({"enable_camera": False, "enable_depth": False}, "without a head"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(arguments, message):
+    sizes = {"vit": "tiny", "embed_dim": 192, "depth": 4, "num_heads": 3, "dpt_layers": (0, 1, 2, 3)}
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        VGGT(**{**sizes, **arguments})
+
+
+def test_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="VGGT-1B, tiny"):
+        vggt("VGGT-2B")
+
+
+def test_start_values_are_the_published_ones():
+    network = VGGT("tiny", 192, 4, 3, (0, 1, 2, 3), (8, 8, 8, 8), 8, camera_num_heads=4)
+    aggregator = network.aggregator
+    assert (aggregator.frame_blocks[0].ls1.gamma == 0.01).all()
+    assert (network.camera_head.trunk[0].ls2.gamma == 0.01).all()
+    assert (aggregator.patch_embed.blocks[0].ls1.gamma == 1).all()
+    assert 0 < aggregator.camera_token.abs().max() < 1e-5
+
+
+def test_tiny_learns_a_pair():
+    """Depth that follows brightness, and one pose, from random weights."""
+    network = small()
+    coarse = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    images = torch.nn.functional.interpolate(coarse, size=(56, 70), mode="bilinear").unsqueeze(0)
+    depth, pose = 0.5 + images.mean(2), torch.tensor([0.3, 0, 0, 0, 0, 0, 1, 0.8, 0.9])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-4)
+    losses = []
+    for _ in range(25):
+        output = network(images)
+        depth_error = (output["depth"][..., 0] - depth).abs().mean()
+        pose_error = (output["pose_enc_list"][-1] - pose).abs().mean()
+        optimizer.zero_grad()
+        (depth_error + pose_error).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        losses.append((depth_error.item(), pose_error.item()))
+    assert losses[-1][0] < losses[0][0] / 1.5
+    assert losses[-1][1] < losses[0][1] / 2
+
+
+def test_head_takes_tokens_of_any_type():
+    head = DPTHead(16, (4, 4, 4, 4), 8, "points", patch_size=14, frames_chunk_size=8, gradient_checkpointing=False)
+    values, confidence = head([torch.randn(1, 2, 6, 16).bfloat16()] * 4, (2, 3))
+    assert values.shape == (1, 2, 28, 42, 3)
+    assert confidence.shape == (1, 2, 28, 42)
+    assert (confidence > 1).all()
