@@ -26,28 +26,47 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
 from callbacks.latent_writer import LatentShardWriter
+from callbacks.pair_pictures import OverfitReport, PairPictures
+from callbacks.pair_writer import PairWriter
 from callbacks.pictures import SampleGrid
 from callbacks.sample_writer import SampleWriter
 from callbacks.step_seed import StepSeed
 from callbacks.weight_average import EMA
+from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from datamodules.latents import LatentDataModule
+from datamodules.pair_folder import PairFolderDataModule
 from datamodules.sample_requests import SampleRequestDataModule
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.errors import InputError
 from lightning_modules.latent_extraction import LatentExtractionModule
+from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
+from prepare.aerial_city_sample import aerial_city_sample
 from prepare.microdoppler_sample import microdoppler_sample
 from prepare.pipeline import demo, microdoppler
+from prepare.single_pair import check_pairs, single_pair
 
 # Imported here, a class is known to the command line by its short name.
-MODULES = (UserConditionedDiTModule, LatentExtractionModule)
-DATAMODULES = (LatentDataModule, SpectrogramDataModule, SampleRequestDataModule)
-CALLBACKS = (EMA, SampleGrid, LatentShardWriter, SampleWriter)
+MODULES = (UserConditionedDiTModule, LatentExtractionModule, PairDepthCameraModule)
+DATAMODULES = (
+    LatentDataModule,
+    SpectrogramDataModule,
+    SampleRequestDataModule,
+    AerialMegaDepthDataModule,
+    PairFolderDataModule,
+)
+CALLBACKS = (EMA, SampleGrid, LatentShardWriter, SampleWriter, PairPictures, OverfitReport, PairWriter)
 
 TOOLS: dict[str, Any] = {
-    "prepare": {"microdoppler-sample": microdoppler_sample},
+    "prepare": {
+        "microdoppler-sample": microdoppler_sample,
+        "aerial-city-sample": aerial_city_sample,
+        "single-pair": single_pair,
+        "check-pairs": check_pairs,
+    },
     "pipeline": {"microdoppler": microdoppler, "demo": demo},
 }
+FLAG_OPTIONS = ("--create_config", "--evaluate")
 LIST_OPTIONS = ("--generate_user_ids", "--overlays")
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
@@ -119,18 +138,18 @@ def with_checkpoint_settings(args: Sequence[str]) -> list[str]:
     return [args[0], "--config", yaml.safe_dump(model), *args[1:]]
 
 
-def _joined_lists(args: Sequence[str]) -> list[str]:
-    """Turn ``--generate_user_ids 1 2 3`` into ``--generate_user_ids [1, 2, 3]``, as the parser takes lists."""
+def _spelled_out(args: Sequence[str]) -> list[str]:
+    """Turn ``--ids 1 2 3`` into ``--ids [1, 2, 3]``, and a flag alone into ``--flag=true``, as the parser takes them."""
     joined: list[str] = []
     values: list[str] | None = None
-    for word in [*args, "--"]:
+    for word, following in itertools.pairwise([*args, "--", "--"]):
         if values is not None and not word.startswith("--"):
             values.append(word)
             continue
         if values is not None:
             already = len(values) == 1 and values[0].startswith("[")
             joined.append(values[0] if already else f"[{', '.join(values)}]")
-        joined.append(word)
+        joined.append(f"{word}=true" if word in FLAG_OPTIONS and following.startswith("--") else word)
         values = [] if word in LIST_OPTIONS else None
     return joined[:-1]
 
@@ -159,7 +178,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     args = sys.argv[1:] if args is None else list(args)
     if args and args[0] in TOOLS:
-        auto_cli(TOOLS[args[0]], args=_joined_lists(args[1:]), prog=f"cli.py {args[0]}", as_positional=False)
+        auto_cli(TOOLS[args[0]], args=_spelled_out(args[1:]), prog=f"cli.py {args[0]}", as_positional=False)
         return
     if not args or args[0] in ("-h", "--help"):
         print(HELP)

@@ -262,10 +262,8 @@ def _reported(loaded: Iterator[Any], batches: int, dataset: Any, when: str) -> I
     try:
         for number, batch in enumerate(loaded, start=1):
             if isinstance(batch, InputError):
-                try:
-                    raise batch
-                finally:
-                    del batch  # else error and traceback hold each other, and with them the worker processes
+                # A new one: with this one, its traceback would hold the worker processes, and be held by them.
+                raise InputError(*batch.args)
             faults += batch.pop("faults", ())
             if number >= batches:  # Lightning does not ask for more, so that the end would not be reached
                 report()

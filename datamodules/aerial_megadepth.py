@@ -54,6 +54,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
             and one with a missing file is left out; all are listed at the end of every epoch.
         num_workers: Processes that read files.
         seed: Of the order and the augmentation in training.
+        output_dir: Folder for what is predicted.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         on_error: OnError = "raise",
         num_workers: int = 2,
         seed: int = 0,
+        output_dir: str = "runs/pair_aerialmd/predictions",
     ) -> None:
         super().__init__()
         requirements = {
@@ -96,6 +98,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         self.segmentation_dir = None if segmentation_dir is None else Path(segmentation_dir)
         self.splits = {"train": train_split, "val": val_split}
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.output_dir = output_dir
         self.options = PairOptions(image_size, aspect, views, max_depth, depth_percentile, on_error)
         self.augmentation = Augmentation(
             scale_augmentation, colour_augmentation, aspect_augmentation, flip_augmentation, seed

@@ -30,6 +30,7 @@ class PairFolderDataModule(LightningDataModule):
         aspect: Height over width; None suits it to the images of a scene.
         views: Images per scene, one after the other; the last scene has what is left. None puts all in one.
         num_workers: Processes that read files.
+        output_dir: Folder for what is predicted.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PairFolderDataModule(LightningDataModule):
         aspect: float | None = None,
         views: int | None = None,
         num_workers: int = 0,
+        output_dir: str = "runs/pair_aerialmd/predictions",
     ) -> None:
         super().__init__()
         if image_size < PATCH or image_size % PATCH:
@@ -46,7 +48,7 @@ class PairFolderDataModule(LightningDataModule):
         if (views is not None and views < 1) or (aspect is not None and aspect <= 0):
             raise InputError("--data", "views must be 1 or more, and aspect over 0", "Choose other values, or null.")
         self.images, self.image_size, self.aspect = images, image_size, aspect
-        self.views, self.num_workers = views, num_workers
+        self.views, self.num_workers, self.output_dir = views, num_workers, output_dir
         self.scenes: list[list[Path]] = []
 
     def setup(self, stage: str) -> None:

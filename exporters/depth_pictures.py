@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -116,10 +118,10 @@ def colour_confidence(
 
 
 def draw_frusta(
-    extrinsics: Tensor | ArrayLike,
+    extrinsics_pred: Tensor | ArrayLike,
     intrinsics: Tensor | ArrayLike,
-    true_extrinsics: Tensor | ArrayLike | None = None,
-    true_intrinsics: Tensor | ArrayLike | None = None,
+    extrinsics_true: Tensor | ArrayLike | None = None,
+    intrinsics_true: Tensor | ArrayLike | None = None,
     image_size: tuple[int, int] | None = None,
     side: int = 640,
 ) -> NDArray[np.uint8]:
@@ -129,42 +131,61 @@ def draw_frusta(
     is a quarter of the space the cameras take, and says nothing of depth.
 
     Args:
-        extrinsics: (V, 3, 4), predicted, world → camera; a camera that is not finite is left out and counted
-            in the picture.
+        extrinsics_pred: (V, 3, 4), world → camera; a camera that is not finite is left out and counted in the
+            picture.
         intrinsics: (V, 3, 3), predicted, pixels.
-        true_extrinsics: (V, 3, 4), in the frame AND the scale of the predicted ones.
-        true_intrinsics: (V, 3, 3); None draws the true cameras with the predicted ones' opening.
+        extrinsics_true: (V, 3, 4), in the frame AND the scale of the predicted ones.
+        intrinsics_true: (V, 3, 3); None draws the true cameras with the predicted ones' opening.
         image_size: Height and width in pixels; None takes the principal points for the middles of the images.
         side: Of the picture, in pixels.
 
     Returns:
         (side, side, 3), dark lines on white.
     """
-    sets = [("predicted", _PREDICTED, 1.5, float_array(extrinsics), float_array(intrinsics))]
-    if true_extrinsics is not None:
-        opening = intrinsics if true_intrinsics is None else true_intrinsics
-        sets.insert(0, ("true", _TRUE, 3.5, float_array(true_extrinsics), float_array(opening)))  # wider, below
-    finite = [np.isfinite(e).all((1, 2)) & np.isfinite(k).all((1, 2)) for *_, e, k in sets]
-    centres = [-np.einsum("vji,vj->vi", e[kept, :, :3], e[kept, :, 3]) for (*_, e, _), kept in zip(sets, finite)]
-    reach = np.ptp(np.concatenate(centres), axis=0).max() if any(map(len, centres)) else 0.0
+    rigs = [_Rig("predicted", _PREDICTED, 1.5, float_array(extrinsics_pred), float_array(intrinsics))]
+    if extrinsics_true is not None:
+        opening = intrinsics if intrinsics_true is None else intrinsics_true
+        # First and wider, so that it stays visible around predictions that meet it.
+        rigs.insert(0, _Rig("true", _TRUE, 4.0, float_array(extrinsics_true), float_array(opening)))
+    centres = np.concatenate([rig.centres() for rig in rigs])
+    reach = np.ptp(centres, axis=0).max() if len(centres) else 0.0
     depth = 0.25 * reach if reach > 0 else 1.0
 
     figure = Figure(figsize=(side / 100, side / 100), dpi=100, facecolor="white")
     axes: Axes3D = figure.add_axes((0, 0, 1, 0.96), projection="3d", computed_zorder=False)
-    seen = []
-    for (name, colour, width, poses, matrices), kept in zip(sets, finite, strict=True):
-        label = name if kept.all() else f"{name} ({np.count_nonzero(~kept)} not finite)"
-        axes.plot([], [], [], color=colour, linewidth=width, label=label)
-        for view in np.flatnonzero(kept):
-            corners = _upright(_frustum(poses[view], matrices[view], depth, image_size))
-            seen.append(corners)
-            _draw_pyramid(axes, corners, colour, width)
-            if name == "predicted":
+    drawn = [np.zeros((1, 3))] if not len(centres) else []
+    for rig in rigs:
+        axes.plot([], [], [], color=rig.colour, linewidth=rig.line_width, label=rig.label())
+        for view in np.flatnonzero(rig.finite()):
+            corners = _upright(_frustum(rig.extrinsics[view], rig.intrinsics[view], depth, image_size))
+            drawn.append(corners)
+            _draw_pyramid(axes, corners, rig)
+            if rig is rigs[-1]:
                 axes.text(*corners[0], f" {view + 1}", color="black", fontsize=11)
-    _equal_axes(axes, np.concatenate(seen) if seen else np.zeros((1, 3)))
-    axes.view_init(elev=30, azim=-60)
+    _equal_axes(axes, np.concatenate(drawn))
     figure.legend(loc="upper left", frameon=False, fontsize=11)
     return picture_of(figure)
+
+
+class _Rig(NamedTuple):
+    """Cameras (V, 3, 4) and (V, 3, 3) that are drawn alike."""
+
+    name: str
+    colour: str
+    line_width: float
+    extrinsics: NDArray[np.float64]
+    intrinsics: NDArray[np.float64]
+
+    def finite(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.extrinsics).all((1, 2)) & np.isfinite(self.intrinsics).all((1, 2))
+
+    def centres(self) -> NDArray[np.float64]:
+        poses = self.extrinsics[self.finite()]
+        return -np.einsum("vji,vj->vi", poses[:, :, :3], poses[:, :, 3])
+
+    def label(self) -> str:
+        lost = np.count_nonzero(~self.finite())
+        return f"{self.name} ({lost} not finite)" if lost else self.name
 
 
 def _frustum(
@@ -183,14 +204,14 @@ def _upright(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=1)
 
 
-def _draw_pyramid(axes: Axes3D, corners: NDArray[np.float64], colour: str, width: float) -> None:
+def _draw_pyramid(axes: Axes3D, corners: NDArray[np.float64], rig: _Rig) -> None:
     centre, image = corners[0], corners[1:]
-    axes.plot(*np.concatenate([image, image[:1]]).T, color=colour, linewidth=width)
-    for corner in image:
-        axes.plot(*np.stack([centre, corner]).T, color=colour, linewidth=width)
-    # A line across the image's upper edge tells an upside-down camera.
-    tip = image[:2].mean(0) + 0.35 * (image[0] - image[3])
-    axes.plot(*np.stack([image[0], tip, image[1]]).T, color=colour, linewidth=width)
+    # A roof over the image's upper edge tells a camera that is upside down.
+    roof = image[:2].mean(0) + 0.35 * (image[0] - image[3])
+    lines = [np.concatenate([image, image[:1]]), np.stack([image[0], roof, image[1]])]
+    lines += [np.stack([centre, corner]) for corner in image]
+    for line in lines:
+        axes.plot(*line.T, color=rig.colour, linewidth=rig.line_width)
 
 
 def _equal_axes(axes: Axes3D, points: NDArray[np.float64]) -> None:
@@ -200,6 +221,7 @@ def _equal_axes(axes: Axes3D, points: NDArray[np.float64]) -> None:
     for axis, centre, span in zip("xyz", middle, spans, strict=True):
         getattr(axes, f"set_{axis}lim")(centre - span / 2, centre + span / 2)
     axes.set_box_aspect(spans, zoom=0.95)
+    axes.view_init(elev=30, azim=-60)
     for axis, name in zip("xyz", ("x, right", "z, forward", "−y, up"), strict=True):
         getattr(axes, f"set_{axis}label")(name)
         getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(4))

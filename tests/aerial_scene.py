@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from formats.aerial_megadepth import image_files, write_camera, write_split
+from formats.errors import InputError
 from formats.exr import write_depth
 from formats.images import write_png
 
@@ -68,3 +70,15 @@ def ready(root: Path, stage: str = "fit", **arguments) -> AerialMegaDepthDataMod
     data.prepare_data()
     data.setup(stage)
     return data
+
+
+def error_of(loader: Iterable) -> str:
+    """The InputError that reading ``loader`` ends in.
+
+    Unlike ``pytest.raises`` it keeps no traceback, with which the workers would live on into later tests.
+    """
+    try:
+        list(loader)
+    except InputError as fault:
+        return str(fault)
+    raise AssertionError("no InputError")

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from aerial_scene import ready, write_scene
+from aerial_scene import error_of, ready, write_scene
 from torch.testing import assert_close
 
 from formats.aerial_megadepth import image_files, write_camera
@@ -82,12 +82,9 @@ def test_a_skipped_row_stands_beside_whole_ones(own_scene):
 
 def test_an_error_in_a_worker_is_still_one_line(own_scene):
     truncate(own_scene / "0001" / "a.jpg.exr")
-    for loader in (
-        ready(own_scene, num_workers=1).train_dataloader(),
-        ready(own_scene, num_workers=1).val_dataloader(),
-    ):
-        with pytest.raises(InputError, match=r"a\.jpg\.exr: is truncated"):
-            list(loader)
+    data = ready(own_scene, num_workers=1)
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        assert "a.jpg.exr: is truncated" in error_of(loader)
 
 
 def test_skipped_samples_of_workers_are_listed_once_an_epoch(own_scene, caplog):

@@ -1,0 +1,76 @@
+"""Writes predicted depth and cameras as files that other programs open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from exporters.camera_file import write_cameras_json
+from exporters.colmap import write_colmap_text
+from exporters.depth_pictures import colour_depth, depth_range
+from exporters.point_cloud import point_cloud, write_glb, write_ply
+from formats.exr import write_depth
+from formats.images import write_png
+from lightning_modules.pair_depth_camera import ScenePrediction
+
+KEYS: tuple[Literal["depth", "confidence", "extrinsics", "intrinsics"], ...] = (
+    "depth",
+    "confidence",
+    "extrinsics",
+    "intrinsics",
+)
+
+
+class PairWriter(BasePredictionWriter):
+    """Write, for every scene, a folder of its own in the datamodule's ``output_dir``.
+
+    ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb`` (coloured), and a
+    COLMAP text model in ``colmap/``. Each process writes its own scenes.
+
+    Args:
+        confidence_quantile: Share of the least confident pixels that are left out of the point cloud.
+        max_points: Most points of a cloud.
+    """
+
+    def __init__(self, confidence_quantile: float = 0.2, max_points: int = 1_000_000) -> None:
+        super().__init__(write_interval="batch")
+        self.confidence_quantile, self.max_points = confidence_quantile, max_points
+
+    def write_on_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: ScenePrediction,
+        batch_indices: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        output_dir = Path(trainer.datamodule.output_dir)  # type: ignore[attr-defined]
+        for row, name in enumerate(batch["seq_name"]):
+            if "weights" in batch and batch["weights"][row] == 0:
+                continue
+            views = batch["images"].shape[1]
+            names = batch["names"][row] if "names" in batch else [f"view{number + 1}" for number in range(views)]
+            scene = {key: prediction[key][row].float().cpu() for key in KEYS}
+            self._write_scene(output_dir / name, names, batch["images"][row].float().cpu(), scene)
+        if batch_idx == 0:
+            pl_module.print(f"writing depth, cameras and point clouds to {output_dir}")
+
+    def _write_scene(self, folder: Path, names: list[str], images: Any, scene: Any) -> None:
+        near, far = depth_range(scene["depth"])
+        for view, name in enumerate(names):
+            write_depth(folder / f"{name}_depth.exr", scene["depth"][view].numpy())
+            write_png(folder / f"{name}_depth.png", colour_depth(scene["depth"][view], near=near, far=far))
+        height, width = images.shape[-2:]
+        cameras = (scene["extrinsics"], scene["intrinsics"])
+        write_cameras_json(folder / "cameras.json", names, *cameras, width, height)
+        points, colours = point_cloud(
+            images, scene["depth"], scene["confidence"], *cameras, self.confidence_quantile, self.max_points
+        )
+        write_ply(folder / "points.ply", points, colours)
+        write_glb(folder / "points.glb", points, colours)
+        write_colmap_text(folder / "colmap", names, *cameras, width, height, points, colours)
