@@ -139,7 +139,7 @@ def with_checkpoint_settings(args: Sequence[str]) -> list[str]:
 
 
 def _spelled_out(args: Sequence[str]) -> list[str]:
-    """Turn ``--ids 1 2 3`` into ``--ids [1, 2, 3]``, and a flag alone into ``--flag=true``, as the parser takes them."""
+    """Turn ``--ids 1 2 3`` into ``--ids [1, 2, 3]`` and a flag alone into ``--flag=true``, as the parser takes them."""
     joined: list[str] = []
     values: list[str] | None = None
     for word, following in itertools.pairwise([*args, "--", "--"]):

@@ -16,6 +16,8 @@ from callbacks.pictures import log_picture
 from exporters.depth_pictures import colour_confidence, colour_depth, colour_error, depth_range, draw_frusta
 from exporters.overfit_report import Criterion, verdict_line, write_report
 from exporters.picture_sheet import picture_sheet
+from exporters.point_cloud import point_cloud
+from exporters.point_cloud_picture import draw_point_cloud, viewpoint
 from formats.batches import PairBatch
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from losses.pair import normalised_targets
@@ -52,6 +54,21 @@ def scene_pictures(module: PairDepthCameraModule, batch: Any) -> tuple[NDArray[n
 
 def _picture(image: Tensor) -> NDArray[np.uint8]:
     return (image.cpu().permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+
+
+def cloud_pictures(module: PairDepthCameraModule, batch: Any) -> NDArray[np.uint8]:
+    """Draw the predicted point cloud of the first scene of a :class:`PairBatch` beside the true one."""
+    one: Any = {key: value[:1] for key, value in batch.items()}
+    targets, prediction = normalised_targets(one), module.predict_scene(one["images"])
+    images = one["images"][0].cpu()
+    true_depth = (targets["depths"] * targets["point_masks"])[0].cpu()
+    true_cloud = point_cloud(images, true_depth, None, targets["extrinsics"][0].cpu(), targets["intrinsics"][0].cpu())
+    depth = prediction["depth"][0].float().cpu() * targets["point_masks"][0].cpu()  # the sky has no true depth
+    cameras = (prediction["extrinsics"][0].float().cpu(), prediction["intrinsics"][0].float().cpu())
+    predicted_cloud = point_cloud(images, depth, None, *cameras)
+    pose = viewpoint(true_cloud[0])
+    clouds = [draw_point_cloud(*cloud, pose) for cloud in (predicted_cloud, true_cloud)]
+    return picture_sheet({"": clouds}, ("predicted point cloud", "true point cloud"), height=480)
 
 
 class PairPictures(Callback):
@@ -159,5 +176,6 @@ class OverfitReport(Callback):
         sheet, cameras = scene_pictures(pl_module, batch)
         folder = Path(self.folder) if self.folder else Path(trainer.log_dir or trainer.default_root_dir) / "report"
         criteria = self.criteria()
-        path = write_report(folder, self.history, {"depth": sheet, "cameras": cameras}, criteria)
+        pictures = {"depth": sheet, "point cloud": cloud_pictures(pl_module, batch), "cameras": cameras}
+        path = write_report(folder, self.history, pictures, criteria)
         print(f"{verdict_line(criteria)}\nreport: {path}")

@@ -19,9 +19,9 @@ INVALID = (64, 64, 64)  # dark grey; none of the colour maps has a grey
 LARGEST_ERROR = 0.2  # relative; fixed, so that error maps of different runs can be compared
 
 LEGEND = (
-    "Depth: red is near, blue is far, even steps in inverse depth. Error: |predicted − true| / true, from dark "
-    f"(0 %) to yellow ({LARGEST_ERROR:.0%} and more). Confidence: from dark (1, the least) to yellow. "
-    "Grey: no valid depth."
+    "Depth: from red (near) over green to dark violet (far), even steps in inverse depth. "
+    f"Error: |predicted − true| / true, from black (0 %) to pale yellow ({100 * LARGEST_ERROR:.0f} % and more). "
+    "Confidence: from dark (1, the least) to yellow. Grey: no valid depth."
 )
 
 _PREDICTED, _TRUE = "#d95f02", "#1b6ca8"
@@ -51,14 +51,14 @@ def colour_depth(
     near: float | None = None,
     far: float | None = None,
 ) -> NDArray[np.uint8]:
-    """Colour depth from red (near) to blue (far), in even steps of inverse depth.
+    """Colour depth from red (near) to dark violet (far), in even steps of inverse depth.
 
     Args:
         depth: (H, W), along the optical axis; valid where finite and > 0.
         valid: (H, W) bool, a further condition.
         near: Depth that is drawn darkest red, as everything before it; None takes that of `depth_range`.
             Give near and far to colour several maps alike.
-        far: Depth that is drawn darkest blue, as everything behind it.
+        far: Depth that is drawn darkest violet, as everything behind it.
 
     Returns:
         (H, W, 3); dark grey where not valid.
@@ -77,7 +77,7 @@ def colour_depth(
 def colour_error(
     predicted: Tensor | ArrayLike, true: Tensor | ArrayLike, mask: Tensor | ArrayLike | None = None
 ) -> NDArray[np.uint8]:
-    """Colour |predicted − true| / true on a fixed scale, from dark at 0 to yellow at 20 % and more.
+    """Colour |predicted − true| / true on a fixed scale, from black at 0 to pale yellow at 20 % and more.
 
     Args:
         predicted: (H, W), in the unit of ``true``; NaN and infinity count as the largest error.
@@ -177,7 +177,8 @@ class _Rig(NamedTuple):
     intrinsics: NDArray[np.float64]
 
     def finite(self) -> NDArray[np.bool_]:
-        return np.isfinite(self.extrinsics).all((1, 2)) & np.isfinite(self.intrinsics).all((1, 2))
+        numbers = np.concatenate([self.extrinsics, self.intrinsics], axis=2)
+        return np.asarray(np.isfinite(numbers).all((1, 2)))
 
     def centres(self) -> NDArray[np.float64]:
         poses = self.extrinsics[self.finite()]
@@ -208,10 +209,11 @@ def _draw_pyramid(axes: Axes3D, corners: NDArray[np.float64], rig: _Rig) -> None
     centre, image = corners[0], corners[1:]
     # A roof over the image's upper edge tells a camera that is upside down.
     roof = image[:2].mean(0) + 0.35 * (image[0] - image[3])
-    lines = [np.concatenate([image, image[:1]]), np.stack([image[0], roof, image[1]])]
-    lines += [np.stack([centre, corner]) for corner in image]
-    for line in lines:
-        axes.plot(*line.T, color=rig.colour, linewidth=rig.line_width)
+    edges = [np.concatenate([image, image[:1]]), np.stack([image[0], roof, image[1]])]
+    rays = [np.stack([centre, corner]) for corner in image]
+    for lines, width in ((edges, rig.line_width), (rays, rig.line_width / 2)):
+        for line in lines:
+            axes.plot(*line.T, color=rig.colour, linewidth=width)
 
 
 def _equal_axes(axes: Axes3D, points: NDArray[np.float64]) -> None:
@@ -220,7 +222,7 @@ def _equal_axes(axes: Axes3D, points: NDArray[np.float64]) -> None:
     middle = (low + high) / 2
     for axis, centre, span in zip("xyz", middle, spans, strict=True):
         getattr(axes, f"set_{axis}lim")(centre - span / 2, centre + span / 2)
-    axes.set_box_aspect(spans, zoom=0.95)
+    axes.set_box_aspect(spans, zoom=0.82)
     axes.view_init(elev=30, azim=-60)
     for axis, name in zip("xyz", ("x, right", "z, forward", "−y, up"), strict=True):
         getattr(axes, f"set_{axis}label")(name)

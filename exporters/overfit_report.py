@@ -170,7 +170,7 @@ def _draw_curves(history: Sequence[Mapping[str, float]], names: Sequence[str]) -
                 finite += [value for _, value in points]
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch", fontsize=8)
-        axes.tick_params(labelsize=8)
+        axes.tick_params(which="both", labelsize=8)
         axes.grid(alpha=0.3)
         _scale(axes, finite, signed=name == "loss_objective")
     labels = {"train": "training", "val": "validation"}
@@ -184,9 +184,10 @@ def _scale(axes: Axes, values: Sequence[float], signed: bool) -> None:
     largest = max((abs(value) for value in values), default=0.0)
     if largest == 0:
         return
-    if signed or min(values) <= 0:
-        axes.set_yscale("symlog", linthresh=largest / 100)
-    else:
+    if signed or min(values) < 0:
+        # A power of ten, or the ticks around zero fall on each other.
+        axes.set_yscale("symlog", linthresh=10.0 ** (math.floor(math.log10(largest)) - 1))
+    elif largest > 10 * min(values) > 0:  # within one decade a plain scale reads better
         axes.set_yscale("log")
 
 

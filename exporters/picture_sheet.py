@@ -41,14 +41,14 @@ def picture_sheet(
         if len(pictures) != len(captions):
             raise ValueError(f"row {label!r} has {len(pictures)} pictures under {len(captions)} captions")
     scaled = {label: [_scaled(picture, height) for picture in pictures] for label, pictures in rows.items()}
-    if not any(picture for pictures in scaled.values() for picture in pictures):
+    if not any(image for images in scaled.values() for image in images):
         raise ValueError("there is no picture to put on the sheet")
 
     font = ImageFont.load_default(size=TEXT_SIZE)
     first = 2 * MARGIN + max(_text_width(label, font) for label in scaled)
     widths = [_text_width(caption, font) for caption in captions]
-    for pictures in scaled.values():
-        widths = [max(width, picture.width if picture else 0) for width, picture in zip(widths, pictures, strict=True)]
+    for images in scaled.values():
+        widths = [max(width, image.width if image else 0) for width, image in zip(widths, images, strict=True)]
     lefts = [first + sum(widths[:column]) + column * MARGIN for column in range(len(widths))]
     head = TEXT_SIZE + 2 * MARGIN
     size = (lefts[-1] + widths[-1] + MARGIN, head + len(scaled) * (height + MARGIN))
@@ -57,12 +57,12 @@ def picture_sheet(
     draw = ImageDraw.Draw(sheet)
     for caption, left, width in zip(captions, lefts, widths, strict=True):
         draw.text((left + width / 2, head / 2), caption, fill="black", font=font, anchor="mm")
-    for row, (label, pictures) in enumerate(scaled.items()):
+    for row, (label, images) in enumerate(scaled.items()):
         top = head + row * (height + MARGIN)
         draw.text((MARGIN, top + height / 2), label, fill="black", font=font, anchor="lm")
-        for picture, left, width in zip(pictures, lefts, widths, strict=True):
-            if picture:
-                sheet.paste(picture, (left + (width - picture.width) // 2, top))
+        for image, left, width in zip(images, lefts, widths, strict=True):
+            if image:
+                sheet.paste(image, (left + (width - image.width) // 2, top))
     return np.asarray(sheet)
 
 

@@ -20,9 +20,12 @@ class InputError(ValueError):
         raise InputError("data/train", "no folder ID_<n> in it", "Name the data set's root with --data.data_dir.")
     """
 
-    def __init__(self, where: str | Path, fault: str, remedy: str) -> None:
+    def __init__(self, where: str | Path, fault: str = "", remedy: str = "") -> None:
         self.where, self.fault, self.remedy = str(where), fault, remedy
-        super().__init__(where, fault, remedy)  # all three, so that a worker process can send it back
+        super().__init__(where, fault, remedy)  # all three, so that another process can send it back
 
     def __str__(self) -> str:
+        if not self.fault:
+            # Out of a worker of a DataLoader, torch makes the error anew of its printed traceback alone.
+            return self.where.strip().splitlines()[-1].removeprefix("formats.errors.InputError: ")
         return f"{self.where}: {self.fault}. {self.remedy}"

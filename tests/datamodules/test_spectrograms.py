@@ -41,6 +41,20 @@ def test_a_broken_image_stops_the_work_by_name(tmp_path):
         SpectrogramDataset(find_spectrograms(tmp_path, "train"), 32).read(0)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_is_named_from_worker_processes_too(tmp_path, workers):
+    for name in ("broken", "whole"):
+        write_png(tmp_path / "train" / "ID_1" / f"{name}.png", IMAGE)
+    path = tmp_path / "train" / "ID_1" / "broken.png"
+    path.write_bytes(path.read_bytes()[:60])
+    data = SpectrogramDataModule(str(tmp_path), str(tmp_path / "out"), ("train",), image_size=32, num_workers=workers)
+    data.setup("predict")
+    with pytest.raises(InputError) as caught:
+        list(data.predict_dataloader())
+    assert str(caught.value).startswith(str(path))
+    assert str(caught.value).count("\n") == 0
+
+
 def test_batches_and_shards(spectrograms, tmp_path):
     data = SpectrogramDataModule(str(spectrograms), str(tmp_path), batch_size=4, shard_size=10, image_size=64)
     data.setup("predict")
