@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from callbacks.pictures import log_picture
-from exporters.depth_pictures import colour_confidence, colour_depth, colour_error, depth_range, draw_frusta
+from exporters.depth_pictures import LEGEND, colour_confidence, colour_depth, colour_error, depth_range, draw_frusta
 from exporters.overfit_report import Criterion, verdict_line, write_report
 from exporters.picture_sheet import picture_sheet
 from exporters.point_cloud import point_cloud
@@ -177,5 +177,5 @@ class OverfitReport(Callback):
         folder = Path(self.folder) if self.folder else Path(trainer.log_dir or trainer.default_root_dir) / "report"
         criteria = self.criteria()
         pictures = {"depth": sheet, "point cloud": cloud_pictures(pl_module, batch), "cameras": cameras}
-        path = write_report(folder, self.history, pictures, criteria)
+        path = write_report(folder, self.history, pictures, criteria, LEGEND)
         print(f"{verdict_line(criteria)}\nreport: {path}")
