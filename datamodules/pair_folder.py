@@ -98,11 +98,21 @@ class PairFolderDataModule(LightningDataModule):
         ]
         return {
             "images": torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float()[None] / 255,
-            "names": [[path.name for path in paths]],
+            "names": [_distinct_names(paths)],
             "original_sizes": torch.tensor([sizes]),
             "windows": torch.tensor([[[w.top, w.left, w.height, w.width] for w in windows]]),
             "seq_name": [f"{number:04d}_{paths[0].stem}"],
         }
+
+
+def _distinct_names(paths: list[Path]) -> list[str]:
+    """File names; with that of the folder, or else a number, before them where two files have the same."""
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}_{path.name}" for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{number}_{path.name}" for number, path in enumerate(paths, 1)]
+    return names
 
 
 def _cut(image: np.ndarray, window: Window) -> np.ndarray:
