@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BACKGROUND = 24
-FIELD = 1.1  # focal length over the side of the picture
+FIELD = 1.6  # focal length over the side of the picture
 
 
 def viewpoint(points: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -32,7 +32,7 @@ def draw_point_cloud(
     colours: NDArray[np.uint8],
     extrinsics: NDArray[np.float64],
     side: int = 480,
-    splat: int = 3,
+    splat: int = 4,
 ) -> NDArray[np.uint8]:
     """Draw a cloud, near points over far ones.
 

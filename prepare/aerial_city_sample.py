@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from formats.aerial_megadepth import ImageFiles, image_files, write_camera, write_split
-from formats.atomic import atomic_path, write_json
+from formats.atomic import atomic_path
 from formats.errors import InputError
 from formats.exr import write_depth
 from formats.images import write_png
+from prepare.simulated_folder import claim_folder
 from simulators.aerial_city import (
     MIN_AERIAL_OVERLAP,
     MIN_OVERLAP,
@@ -88,7 +87,7 @@ def aerial_city_sample(
         "min_overlap": {"ground": MIN_OVERLAP, "aerial": MIN_AERIAL_OVERLAP},
         "scenes": splits,
     }
-    _claim(out, simulation)
+    claim_folder(out, simulation)
 
     scenes = [Scene(out, name, pairs_per_scene, width, height, seed) for name in names]
     images = sum(len(scene.images) for scene in scenes)
@@ -167,21 +166,3 @@ def _write_split(path: Path, scenes: Sequence[Scene], scores: dict[str, list[flo
     pairs = np.arange(len(images), dtype=np.int64).reshape(-1, 2)
     overlaps = np.array([score for scene in scenes for score in scores[scene.name]])
     write_split(path, [scene.name for scene in scenes], images, owners, pairs, overlaps)
-
-
-def _claim(out: Path, simulation: dict[str, Any]) -> None:
-    """Make ``out`` this simulation's folder, or raise InputError if it already holds something else."""
-    record = out / "simulation.json"
-    if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if found != simulation:
-            fault = "the folder holds a data set made with other settings"
-            raise InputError(record, fault, "Name a new folder, or delete this one first.")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        fault = "exists and is not a simulated data set (no simulation.json in it)"
-        raise InputError(out, fault, "Name a new or empty folder.")
-    else:
-        write_json(record, simulation)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import write_png
+from prepare.simulated_folder import claim_folder
 from simulators.gait import Walker
 from simulators.walking_radar import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
 
@@ -68,7 +66,7 @@ def microdoppler_sample(
         "users": {f"ID_{user}": asdict(walker) for user, walker in users.items()},
     }
     out = Path(out)
-    _claim(out, simulation)
+    claim_folder(out, simulation)
 
     wanted = list(_samples(out, list(users), (train_per_user, val_per_user)))
     missing = [sample for sample in wanted if not sample[0].exists()]
@@ -111,24 +109,6 @@ def _look(walker: Walker) -> tuple[float, ...]:
         0.4 * walker.arm_swing / 1.1,
         0.3 * walker.asymmetry / 0.6,
     )
-
-
-def _claim(out: Path, simulation: dict[str, Any]) -> None:
-    """Make ``out`` this simulation's folder, or raise InputError if it already holds something else."""
-    record = out / "simulation.json"
-    if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if found != simulation:
-            fault = "the folder holds a data set made with other settings"
-            raise InputError(record, fault, "Name a new folder, or delete this one first.")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        fault = "exists and is not a simulated data set (no simulation.json in it)"
-        raise InputError(out, fault, "Name a new or empty folder.")
-    else:
-        write_json(record, simulation)
 
 
 Sample = tuple[Path, int, int, int]  # file, split's position in SPLITS, user ID, number from 1
