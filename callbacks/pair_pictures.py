@@ -148,11 +148,10 @@ class OverfitReport(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the epoch's last training losses, and those of validation where there was one."""
-        validated = trainer.fit_loop.epoch_loop.val_loop._results is not None
         row = {"epoch": float(trainer.current_epoch + 1)}
         checked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         for name, value in trainer.callback_metrics.items():
-            if name.startswith("train/") or (name.startswith("val/") and checked and validated):
+            if name.startswith("train/") or (name.startswith("val/") and checked):
                 row[name] = float(value)
         self.nonfinite += row.get("train/nonfinite", 0.0) + sum(not math.isfinite(value) for value in row.values())
         self.history.append(row)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BACKGROUND = 24
-FIELD = 1.6  # focal length over the side of the picture
+FIELD = 1.35  # focal length over the side of the picture
 
 
 def viewpoint(points: NDArray[np.float32]) -> NDArray[np.float64]:

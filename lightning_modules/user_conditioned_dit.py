@@ -195,6 +195,11 @@ class UserConditionedDiTModule(LightningModule):
             fault = f"is {h.num_classes} where the data holds {len(space.user_ids)} users"
             raise InputError("--model.num_classes", fault, "Leave it out to take it from the data.")
 
+    def on_fit_start(self) -> None:
+        """Bring the statistics to the device."""
+        assert self.latent_space is not None
+        self.latent_space = self.latent_space.to(self.device)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put users, statistics and the tokenizer's name into the checkpoint."""
         if self.latent_space is not None:

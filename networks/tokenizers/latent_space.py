@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,11 @@ class LatentSpace:
     user_ids: Tensor
     tokenizer: str = ""
     tokenizer_fingerprint: str = ""
+
+    def to(self, device: torch.device) -> LatentSpace:
+        """The same with its statistics on a device, so that no step has to copy them there."""
+        statistics = LatentStatistics(self.statistics.mean.to(device), self.statistics.std.to(device))
+        return replace(self, statistics=statistics)
 
     def normalise(self, latents: Tensor) -> Tensor:
         """Tokenizer latents (B, C, H, W) as the network sees them."""
@@ -86,8 +91,8 @@ class LatentSpace:
     def to_checkpoint(self) -> dict[str, Any]:
         """Plain tensors, numbers and strings, which load with ``weights_only=True``."""
         return {
-            "mean": self.statistics.mean,
-            "std": self.statistics.std,
+            "mean": self.statistics.mean.cpu(),
+            "std": self.statistics.std.cpu(),
             "policy": self.policy,
             "multiplier": self.multiplier,
             "user_ids": self.user_ids,

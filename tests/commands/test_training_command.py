@@ -4,7 +4,7 @@ import csv
 
 import pytest
 import torch
-from conftest import load_checkpoint, run_command, training_words
+from conftest import ROOT, load_checkpoint, run_command, training_words
 from torch.testing import assert_close
 
 from cli import main
@@ -146,7 +146,8 @@ def test_pictures_are_drawn_for_chosen_users(latents, tmp_path):
 
 
 def test_two_processes_train(latents, tmp_path):
-    words = training_words(latents, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4")
+    overlays = [f"--config={ROOT / 'configs' / 'overlays' / name}.yaml" for name in ("cpu", "ddp")]
+    words = training_words(latents, *overlays, "--trainer.devices=2", "--data.batch_size=4")
     done = run_command(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(values(tmp_path / "runs" / "dit_microdoppler" / "version_0", "val/loss")) == 2
