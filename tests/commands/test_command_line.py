@@ -1,6 +1,7 @@
 """The door itself: help, mistakes, printed configurations, and every shipped configuration."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import yaml
 from conftest import ROOT, extraction_words, run_command, training_words
 from filling import filled_state_dict
 
-from cli import main, readable, run
+from cli import hardware_precision, main, readable, run, wandb_without_key
 from formats.errors import InputError
 from formats.latent_shards import find_shards, open_shard
 from networks.tokenizers import VAVAE
@@ -94,11 +95,35 @@ def test_full_size_experiment_is_the_published_network(latents, tmp_path):
     assert sum(parameter.numel() for parameter in module.parameters()) == pytest.approx(675e6, rel=0.001)
 
 
-def test_full_size_file_trains_when_made_smaller(latents):
+def test_full_size_file_trains_when_made_smaller(latents, tmp_path):
     """Its own callbacks and loggers, W&B included, with a small network."""
     small = ["--model.input_size=4", "--model.hidden_size=32", "--model.depth=2", "--model.num_heads=2"]
     more = [f"--data.data_dir={latents}", "--data.batch_size=8", "--trainer.accelerator=cpu", "--trainer.devices=1"]
-    main(["fit", FULL, *small, *more, "--trainer.max_epochs=1"])
+    main(["fit", FULL, *small, *more, "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1"])
+    run_folder = tmp_path / "runs" / "dit_microdoppler" / "version_0"
+    assert {path.name for path in (run_folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert "lr-AdamW" in (run_folder / "metrics.csv").read_text()
+
+
+def test_wandb_is_offline_until_signed_in(monkeypatch, tmp_path):
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE")
+    wandb_without_key()
+    assert os.environ["WANDB_MODE"] == "offline"
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    wandb_without_key()
+    assert "WANDB_MODE" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("gpu", "bf16", "expected"), [(False, False, "32-true"), (True, False, "16-mixed"), (True, True, "bf16-mixed")]
+)
+def test_precision_follows_the_hardware(monkeypatch, gpu, bf16, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    assert hardware_precision() == expected
 
 
 def test_latents_of_a_published_vavae_file(spectrograms, tmp_path):
