@@ -56,7 +56,8 @@ class PairDepthCameraModule(LightningModule):
     Args:
         size: ``VGGT-1B``, as published, or ``tiny``, which trains on a CPU.
         enable_point: Predict points too, with their three loss terms.
-        published_checkpoint: A published VGGT file to start training from.
+        published_checkpoint: A published VGGT file to start training from, or to predict with where no training
+            checkpoint is given.
         frozen: Patterns of parameter names that do not train, such as ``aggregator.*``; [] trains everything.
         learning_rate: Of AdamW, at its height.
         weight_decay: Of AdamW.
@@ -123,7 +124,7 @@ class PairDepthCameraModule(LightningModule):
         )
         self.loss_means: dict[str, MeanMetric] = {}
         self.depth_errors, self.pose_errors = DepthErrors(), PoseErrors()
-        self._started = False
+        self._started = self._has_weights = False
 
     # --- life cycle ---
 
@@ -146,6 +147,50 @@ class PairDepthCameraModule(LightningModule):
             raise InputError("--model.frozen", "leaves nothing to train", "Take a pattern out.")
         if self.trainer.precision == "bf16-mixed":
             self.network.aggregator.store_frozen()  # half the memory for what is frozen, and the same numbers
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note that there are weights worth using."""
+        self._has_weights = True
+
+    def on_fit_start(self) -> None:
+        """Note that there will be weights worth using."""
+        self._has_weights = True
+
+    def _use_weights(self) -> None:
+        """Take the published file where no checkpoint was given; random weights are not to be used in earnest."""
+        if self._has_weights:
+            return
+        if not self.hparams["published_checkpoint"]:
+            remedy = (
+                "Name a training checkpoint with --ckpt_path, or a published file with --model.published_checkpoint."
+            )
+            raise InputError("model", "has random weights", remedy)
+        self.print(load_published(self.network, self.hparams["published_checkpoint"]))
+        self._has_weights = True
+
+    def on_validation_start(self) -> None:
+        """See that there are weights.
+
+        Raises:
+            InputError: There are none.
+        """
+        self._use_weights()
+
+    def on_test_start(self) -> None:
+        """See that there are weights.
+
+        Raises:
+            InputError: There are none.
+        """
+        self._use_weights()
+
+    def on_predict_start(self) -> None:
+        """See that there are weights.
+
+        Raises:
+            InputError: There are none.
+        """
+        self._use_weights()
 
     def configure_optimizers(self) -> Any:
         """AdamW on what trains; linear warm-up and cosine, by step."""

@@ -128,7 +128,7 @@ class UserConditionedDiTModule(LightningModule):
         self.save_hyperparameters()
         self.network: LightningDiT | None = None
         self.val_loss = MeanMetric()
-        self._started = False
+        self._started = self._has_weights = False
         self._tokenizer: list[Tokenizer] = []  # in a list, so that it is no part of checkpoint, EMA and optimiser
         if num_classes is not None:
             self._build(num_classes)
@@ -197,6 +197,7 @@ class UserConditionedDiTModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Bring the statistics to the device."""
+        self._has_weights = True
         assert self.latent_space is not None
         self.latent_space = self.latent_space.to(self.device)
 
@@ -219,7 +220,7 @@ class UserConditionedDiTModule(LightningModule):
         if differences:
             fault = f"was trained with other data: {', '.join(differences)} differ"
             raise InputError("checkpoint", fault, "Go on with the latents it was trained on, or start anew.")
-        self.latent_space = stored
+        self.latent_space, self._has_weights = stored, True
         if self.network is None:
             self._build(len(stored.user_ids))
 
@@ -347,8 +348,14 @@ class UserConditionedDiTModule(LightningModule):
     # --- test -------------------------------------------------------------------------------------------------
 
     def on_test_start(self) -> None:
-        """Start counting."""
+        """Start counting.
+
+        Raises:
+            InputError: No checkpoint was given; random weights are not worth a test.
+        """
         assert self.latent_space is not None
+        if not self._has_weights:
+            raise InputError("model", "has random weights", "Name a training checkpoint with --ckpt_path.")
         num_users = len(self.latent_space.user_ids)
         self.evaluation = MicroDopplerEvaluation(num_users, self.hparams["inception_weights"])
 

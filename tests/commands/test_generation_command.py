@@ -98,6 +98,11 @@ def test_unknown_users_and_missing_checkpoints(trained, tmp_path):
         main(words(tmp_path / "broken.ckpt", tmp_path / "out"))
 
 
+def test_random_weights_are_not_tested(latents):
+    with pytest.raises(InputError, match="random weights"):
+        main(training_words(latents, command="test"))
+
+
 def test_samples_of_other_settings_are_kept(trained, tmp_path):
     main(words(trained, tmp_path / "out", "--data.user_ids=[1]"))
     before = samples(tmp_path / "out")

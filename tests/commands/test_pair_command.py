@@ -193,6 +193,20 @@ def test_missing_data_says_how_to_get_some():
         main(["fit", f"--config={CONFIGS / 'pair_aerialmd.yaml'}"])
 
 
+def test_random_weights_are_not_used_and_published_ones_predict(trained, tmp_path):
+    write_png(tmp_path / "images" / "a.png", np.full((60, 80, 3), 128, np.uint8))
+    without = [
+        word for word in predict_words(trained, tmp_path / "out", tmp_path / "images") if "ckpt_path" not in word
+    ]
+    without += ["--model.size=tiny", "--trainer.devices=1"]
+    with pytest.raises(InputError, match="random weights"):
+        main(without)
+    module = PairDepthCameraModule.load_from_checkpoint(trained)
+    torch.save(to_published(module.network), tmp_path / "vggt.pt")
+    main([*without, f"--model.published_checkpoint={tmp_path}/vggt.pt"])
+    assert len(list((tmp_path / "out").rglob("*_depth.exr"))) == 1
+
+
 def test_pictures_of_another_kind_are_predicted_from_a_folder(trained, tmp_path):
     for name in ("b", "a"):
         write_png(tmp_path / "images" / f"{name}.png", np.full((60, 80, 3), 128, np.uint8))
