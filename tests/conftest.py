@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning import Callback
 
+import cli
 from cli import main
+from formats.errors import InputError
 from formats.images import write_png
 
 ROOT = Path(__file__).parents[1]
@@ -115,3 +119,26 @@ def run_command(*words: str | Path, cwd: Path | None = None) -> subprocess.Compl
 def load_checkpoint(path: Path) -> dict:
     """Read a checkpoint the safe way."""
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def interrupted(train: Callable[[], object], steps: int) -> Path:
+    """Stop a training command from outside after some steps, and give the checkpoint it left."""
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.global_step == steps:
+                trainer.save_checkpoint("cut.ckpt")
+                raise InputError("run", "interrupted", "Resume.")
+
+    class Interrupted(cli.Trainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.callbacks.append(Stop())
+
+    before, cli.Trainer = cli.Trainer, Interrupted
+    try:
+        with pytest.raises(InputError, match="interrupted"):
+            train()
+    finally:
+        cli.Trainer = before
+    return Path("cut.ckpt").resolve()

@@ -7,7 +7,7 @@ import pycolmap
 import pytest
 import torch
 import trimesh
-from conftest import ROOT, load_checkpoint, run_command
+from conftest import ROOT, interrupted, load_checkpoint, run_command
 from torch.testing import assert_close
 
 from cli import main
@@ -107,6 +107,26 @@ def test_frozen_parts_do_not_train_and_unknown_patterns_are_refused(city, tmp_pa
     assert sum(len(group["params"]) for group in after["optimizer_states"][0]["param_groups"]) == len(heads)
     with pytest.raises(InputError, match="'agregator' matches no parameter"):
         main(words("pair_aerialmd.yaml", city, "--model.frozen=[agregator]"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_training_ends_with_the_same_weights(city, tmp_path, monkeypatch, workers):
+    """Cut in the middle of the second of three epochs, with augmentation, in this process and in workers."""
+
+    def train(folder, *more):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        main(words("pair_aerialmd.yaml", city, f"--data.num_workers={workers}", "--trainer.max_epochs=3", *more))
+        return tmp_path / folder / "runs" / "pair_aerialmd"
+
+    whole = train("whole")
+    cut = interrupted(lambda: train("part"), 3)
+    resumed = train("part", f"--ckpt_path={cut}")
+    first = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")
+    second = load_checkpoint(resumed / "version_1" / "checkpoints" / "last.ckpt")
+    assert first["global_step"] == second["global_step"] == 6
+    for name, tensor in first["state_dict"].items():
+        assert torch.equal(tensor, second["state_dict"][name]), name
 
 
 def test_published_weights_start_training_and_come_back(city, trained, tmp_path, capsys):
