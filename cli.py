@@ -113,6 +113,9 @@ class TrilightCLI(LightningCLI):
 def with_checkpoint_settings(args: Sequence[str]) -> list[str]:
     """Put the hyperparameters stored in ``--ckpt_path`` before all other settings, so that those override them.
 
+    What shapes the network (the module's ``ARCHITECTURE``) stands after the configuration files as well: weights fit no
+    other shape, and a configuration that serves many checkpoints names the full size.
+
     Raises:
         InputError: The checkpoint is missing or cannot be read.
     """
@@ -135,6 +138,12 @@ def with_checkpoint_settings(args: Sequence[str]) -> list[str]:
     if class_path is None:
         return args
     model = {"model": {"class_path": class_path, "init_args": settings}}
+    architecture = next((part.ARCHITECTURE for part in MODULES if class_path.endswith(f".{part.__name__}")), ())
+    shape = {"model": {"init_args": {name: settings[name] for name in architecture if name in settings}}}
+    files = [place for place, word in enumerate(args) if word in ("-c", "--config") or word.startswith("--config=")]
+    if files and architecture:
+        after = files[-1] + (1 if "=" in args[files[-1]] else 2)
+        args = [*args[:after], "--config", yaml.safe_dump(shape), *args[after:]]
     return [args[0], "--config", yaml.safe_dump(model), *args[1:]]
 
 

@@ -27,6 +27,8 @@ class LatentExtractionModule(LightningModule):
         latent_channels: Of PatchPCA where it is fitted here.
     """
 
+    ARCHITECTURE = ()  # it has no weights of its own
+
     def __init__(
         self,
         tokenizer_path: str | None = None,

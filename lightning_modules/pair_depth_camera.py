@@ -79,6 +79,9 @@ class PairDepthCameraModule(LightningModule):
         frames_chunk_size: Frames that go through a dense head at a time, for memory.
     """
 
+    # Settings that weights of another shape would not fit.
+    ARCHITECTURE = ("size", "enable_point")
+
     def __init__(
         self,
         size: Literal["VGGT-1B", "tiny"] = "VGGT-1B",

@@ -85,6 +85,12 @@ class UserConditionedDiTModule(LightningModule):
         inception_weights: File of torch-fidelity's Inception weights for ``test``; None looks in torch's cache.
     """
 
+    # Settings that weights of another shape would not fit.
+    ARCHITECTURE = (
+        *("input_size", "patch_size", "in_channels", "hidden_size", "depth", "num_heads", "mlp_ratio", "num_classes"),
+        *("learn_sigma", "use_qknorm", "use_swiglu", "use_rope", "use_rmsnorm", "wo_shift"),
+    )
+
     latent_space: LatentSpace | None = None
 
     def __init__(

@@ -98,6 +98,15 @@ def test_unknown_users_and_missing_checkpoints(trained, tmp_path):
         main(words(tmp_path / "broken.ckpt", tmp_path / "out"))
 
 
+def test_full_size_configuration_serves_a_smaller_checkpoint(trained, latents, capsys):
+    """The network's shape is the checkpoint's; other settings are the configuration's, or the user's."""
+    words = [f"--config={ROOT / 'configs' / 'dit_microdoppler.yaml'}", f"--data.data_dir={latents}"]
+    machine = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.logger=false"]
+    for more in ([*words, f"--ckpt_path={trained}"], [f"--ckpt_path={trained}", "--config", words[0][9:], words[1]]):
+        main(["validate", *more, *machine])
+        assert "val/loss" in capsys.readouterr().out
+
+
 def test_random_weights_are_not_tested(latents):
     with pytest.raises(InputError, match="random weights"):
         main(training_words(latents, command="test"))
