@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from formats.errors import InputError
-from formats.images import read_rgb, write_png
+from formats.images import on_white, read_grey, read_rgb, read_rgba, write_png
 
 
 def test_round_trip(tmp_path):
@@ -31,3 +31,20 @@ def test_truncated_missing_and_foreign_files_are_refused_by_name(tmp_path):
     (tmp_path / "c.png").write_text("text")
     with pytest.raises(InputError, match="no picture"):
         read_rgb(tmp_path / "c.png")
+
+
+def test_alpha_and_sixteen_bits_come_back_as_written(tmp_path):
+    generator = np.random.default_rng(0)
+    rgba = generator.integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    numbers = generator.integers(0, 65536, (9, 7), dtype=np.uint16)
+    write_png(tmp_path / "rgba.png", rgba)
+    write_png(tmp_path / "numbers.png", numbers)
+    assert np.array_equal(read_rgba(tmp_path / "rgba.png"), rgba)
+    assert np.array_equal(read_grey(tmp_path / "numbers.png"), numbers)
+    with pytest.raises(InputError, match="mode RGBA where grey numbers"):
+        read_grey(tmp_path / "rgba.png")
+
+
+def test_on_white():
+    pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 128]]], dtype=np.uint8)
+    assert on_white(pixels).tolist() == [[[255, 255, 255], [10, 20, 30], [127, 127, 127]]]

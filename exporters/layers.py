@@ -1,0 +1,25 @@
+"""What a decomposed illustration is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an illustration, as large as its canvas.
+
+    Lists of layers stand bottom to top.
+
+    Attributes:
+        name: For a person, such as ``layer 2``; distinct within an illustration.
+        pixels: (H, W, 4) uint8, RGBA, not premultiplied. What layers above hide is filled in.
+        index: Layer index in 0…1: 0 the background, 1 the foremost.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    index: float

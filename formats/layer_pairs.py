@@ -1,0 +1,58 @@
+"""Images beside their paint orders, as `prepare` writes them and the layer datamodule reads them.
+
+``<root>/images/<category>/<name>.png`` is RGB; ``<root>/orders/<category>/<name>.png`` is 16-bit grey of the same size:
+0 where nothing was painted, else the place of the topmost layer among those that can be seen, 1 … n from below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formats.errors import InputError
+from formats.images import read_grey, read_rgb, write_png
+
+MAX_LAYERS = 2**16 - 1
+
+
+class LayerPair(NamedTuple):
+    """The two files of a sample."""
+
+    image: Path
+    orders: Path
+
+
+def layer_pair(root: str | Path, category: str, name: str) -> LayerPair:
+    """Where the two files of a sample stand."""
+    return LayerPair(*(Path(root) / kind / category / f"{name}.png" for kind in ("images", "orders")))
+
+
+def write_layer_pair(files: LayerPair, image: NDArray[np.uint8], orders: NDArray[np.uint16]) -> None:
+    """Write an image (H, W, 3) and its paint orders (H, W).
+
+    Raises:
+        ValueError: The sizes differ, or a layer below the foremost has no pixel.
+    """
+    if image.shape[:2] != orders.shape:
+        raise ValueError(f"image of {image.shape[:2]} pixels beside orders of {orders.shape}")
+    seen = np.unique(orders[orders > 0])
+    if len(seen) != orders.max(initial=0):
+        raise ValueError(f"{len(seen)} layers can be seen, but the foremost is number {orders.max()}")
+    write_png(files.orders, orders.astype(np.uint16))  # the image last: a sample is there when its image is
+    write_png(files.image, image)
+
+
+def read_layer_pair(files: LayerPair) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Read an image (H, W, 3) and its paint orders (H, W).
+
+    Raises:
+        InputError: A file is missing or broken, or their sizes differ.
+    """
+    image, orders = read_rgb(files.image), read_grey(files.orders)
+    if image.shape[:2] != orders.shape:
+        fault = f"has {orders.shape[1]}×{orders.shape[0]} pixels, its image {image.shape[1]}×{image.shape[0]}"
+        raise InputError(files.orders, fault, "Prepare the data set again.")
+    return image, orders
