@@ -15,7 +15,7 @@ from datamodules.loading import WholeBatches
 from datamodules.pair_transforms import PATCH, Window, centred_window, output_size
 from formats.batches import ImageViewsBatch
 from formats.errors import InputError
-from formats.images import SUFFIXES, read_rgb, resize_rgb
+from formats.images import distinct_names, find_images, read_rgb, resize_rgb
 
 
 class PairFolderDataModule(LightningDataModule):
@@ -57,24 +57,9 @@ class PairFolderDataModule(LightningDataModule):
         Raises:
             InputError: A file or the folder is missing, or there are no images.
         """
-        paths = self._paths()
+        paths = find_images(self.images, "--data.images")
         count = self.views or len(paths)
         self.scenes = [paths[start : start + count] for start in range(0, len(paths), count)]
-
-    def _paths(self) -> list[Path]:
-        given = [Path(image) for image in ([self.images] if isinstance(self.images, str) else self.images)]
-        if len(given) == 1 and given[0].is_dir():
-            found = sorted(path for path in given[0].iterdir() if path.suffix.lower() in SUFFIXES)
-            if not found:
-                raise InputError(given[0], "no images in this folder", f"Expected {', '.join(sorted(SUFFIXES))}.")
-            return found
-        if not given:
-            raise InputError("--data.images", "names no images", "Name two files, or a folder.")
-        for path in given:
-            if not path.is_file():
-                fault = "is a folder among files" if path.is_dir() else "there is no such file"
-                raise InputError(path, fault, "Name image files, or one folder, with --data.images.")
-        return given
 
     def predict_dataloader(self) -> DataLoader:
         """This process's scenes, one to a batch."""
@@ -98,21 +83,11 @@ class PairFolderDataModule(LightningDataModule):
         ]
         return {
             "images": torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float()[None] / 255,
-            "names": [_distinct_names(paths)],
+            "names": [distinct_names(paths)],
             "original_sizes": torch.tensor([sizes]),
             "windows": torch.tensor([[[w.top, w.left, w.height, w.width] for w in windows]]),
             "seq_name": [f"{number:04d}_{paths[0].stem}"],
         }
-
-
-def _distinct_names(paths: list[Path]) -> list[str]:
-    """File names; with that of the folder, or else a number, before them where two files have the same."""
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        names = [f"{path.parent.name}_{path.name}" for path in paths]
-    if len(set(names)) < len(names):
-        names = [f"{number}_{path.name}" for number, path in enumerate(paths, 1)]
-    return names
 
 
 def _cut(image: np.ndarray, window: Window) -> np.ndarray:

@@ -138,14 +138,12 @@ class LayerBatch(TypedDict):
 
 
 class IllustrationBatch(TypedDict):
-    """Pictures to decompose, whose layers nobody knows.
+    """A picture to decompose, whose layers nobody knows.
 
     Attributes:
-        images: (B, 3, S, S) uint8, RGB on white, stretched to the network's square.
-        originals: For each picture its pixels as they are, (H, W, 4) uint8, RGBA, not premultiplied.
-        names: Of each picture, distinct, fit for a folder's name.
+        image: (H, W, 4) uint8, RGBA, not premultiplied, at the file's size.
+        name: Of the picture, distinct among those of a run, fit for a folder's name.
     """
 
-    images: Tensor
-    originals: list[Tensor]
-    names: list[str]
+    image: Tensor
+    name: str

@@ -73,6 +73,41 @@ def read_grey(path: str | Path) -> NDArray[np.uint16]:
     return numbers.astype(np.uint16)
 
 
+def find_images(given: str | list[str], option: str) -> list[Path]:
+    """The image files that a setting names: files in their order, or all images of one folder by name.
+
+    Args:
+        given: A folder, a file, or files.
+        option: What errors call the setting, such as ``--data.images``.
+
+    Raises:
+        InputError: A file or the folder is missing, or there are no images.
+    """
+    paths = [Path(image) for image in ([given] if isinstance(given, str) else given)]
+    if len(paths) == 1 and paths[0].is_dir():
+        found = sorted(path for path in paths[0].iterdir() if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise InputError(paths[0], "no images in this folder", f"Expected {', '.join(sorted(SUFFIXES))}.")
+        return found
+    if not paths:
+        raise InputError(option, "names no images", "Name files, or a folder.")
+    for path in paths:
+        if not path.is_file():
+            fault = "is a folder among files" if path.is_dir() else "there is no such file"
+            raise InputError(path, fault, f"Name image files, or one folder, with {option}.")
+    return paths
+
+
+def distinct_names(paths: list[Path]) -> list[str]:
+    """File names; with that of the folder, or else a number, before them where two files have the same."""
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}_{path.name}" for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{number}_{path.name}" for number, path in enumerate(paths, 1)]
+    return names
+
+
 def on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Lay RGBA (H, W, 4), not premultiplied, on white: RGB (H, W, 3)."""
     alpha = image[..., 3:].astype(np.uint32)

@@ -6,7 +6,6 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, TypedDict
 
 import torch
-from lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torchmetrics import MeanMetric
@@ -14,13 +13,13 @@ from torchmetrics import MeanMetric
 from formats.batches import ImageViewsBatch, PairBatch
 from formats.errors import InputError
 from geometry.pose_encoding import decode_pose
+from lightning_modules.published_start import PublishedStart
 from lightning_modules.schedules import warmup_cosine
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm
 from losses.pair import PairLoss, normalised_targets
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
-from networks.checkpoints import load_published
 from networks.vggt import VGGT, vggt
 
 PARTS = ("aggregator", "camera_head", "depth_head", "point_head")
@@ -42,7 +41,7 @@ class ScenePrediction(TypedDict):
     intrinsics: Tensor
 
 
-class PairDepthCameraModule(LightningModule):
+class PairDepthCameraModule(PublishedStart):
     """Fine-tune VGGT on views of a scene, and predict depth and cameras.
 
     The objective falls below zero as confidence grows, so metrics decide: depth errors (scenes scaled to unit
@@ -81,6 +80,7 @@ class PairDepthCameraModule(LightningModule):
 
     # Settings that weights of another shape would not fit.
     ARCHITECTURE = ("size", "enable_point")
+    network: VGGT
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class PairDepthCameraModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network: VGGT = vggt(
+        self.network = vggt(
             size,
             enable_point=enable_point,
             gradient_checkpointing=gradient_checkpointing,
@@ -127,17 +127,13 @@ class PairDepthCameraModule(LightningModule):
         )
         self.loss_means: dict[str, MeanMetric] = {}
         self.depth_errors, self.pose_errors = DepthErrors(), PoseErrors()
-        self._started = self._has_weights = False
 
     # --- life cycle ---
 
     def configure_model(self) -> None:
         """In training, start from the published file, then freeze what the patterns name."""
-        if self._trainer is None or self.trainer.state.fn != "fit" or self._started:
+        if not self.starts_training():
             return
-        self._started = True
-        if self.hparams["published_checkpoint"]:
-            self.print(load_published(self.network, self.hparams["published_checkpoint"]))
         patterns = self.hparams["frozen"] or []
         names = [name for name, _ in self.network.named_parameters()]
         for pattern in patterns:
@@ -150,50 +146,6 @@ class PairDepthCameraModule(LightningModule):
             raise InputError("--model.frozen", "leaves nothing to train", "Take a pattern out.")
         if self.trainer.precision == "bf16-mixed":
             self.network.aggregator.store_frozen()  # half the memory for what is frozen, and the same numbers
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note that there are weights worth using."""
-        self._has_weights = True
-
-    def on_fit_start(self) -> None:
-        """Note that there will be weights worth using."""
-        self._has_weights = True
-
-    def _use_weights(self) -> None:
-        """Take the published file where no checkpoint was given; random weights are not to be used in earnest."""
-        if self._has_weights:
-            return
-        if not self.hparams["published_checkpoint"]:
-            remedy = (
-                "Name a training checkpoint with --ckpt_path, or a published file with --model.published_checkpoint."
-            )
-            raise InputError("model", "has random weights", remedy)
-        self.print(load_published(self.network, self.hparams["published_checkpoint"]))
-        self._has_weights = True
-
-    def on_validation_start(self) -> None:
-        """See that there are weights.
-
-        Raises:
-            InputError: There are none.
-        """
-        self._use_weights()
-
-    def on_test_start(self) -> None:
-        """See that there are weights.
-
-        Raises:
-            InputError: There are none.
-        """
-        self._use_weights()
-
-    def on_predict_start(self) -> None:
-        """See that there are weights.
-
-        Raises:
-            InputError: There are none.
-        """
-        self._use_weights()
 
     def configure_optimizers(self) -> Any:
         """AdamW on what trains; linear warm-up and cosine, by step."""

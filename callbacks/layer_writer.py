@@ -1,0 +1,89 @@
+"""Writes a picture taken apart into layers, as files that other programs open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from numpy.typing import NDArray
+from torch import Tensor
+
+from exporters.layer_index_pictures import before_after_figure, colour_index, index_to_16bit
+from exporters.layer_separation import separate_layers
+from exporters.layered_svg import write_layered_svg
+from exporters.open_raster import write_open_raster
+from exporters.photoshop import write_psd
+from exporters.relief import layer_heights, write_relief
+from formats.images import write_png
+
+
+class LayerWriter(BasePredictionWriter):
+    """Write, for every picture, a folder of its own in the datamodule's ``output_dir``.
+
+    ``index.png`` (16 bits, 0 … 65535 for 0 … 1) and ``index_colour.png``; ``layers/00_background.png``, … (RGBA, bottom
+    to top, hidden parts filled in); ``layers.ora``, ``layers.psd`` and ``layers.svg``; ``relief.stl`` (millimetres) and
+    ``relief.glb``; ``overview.png``. Each process writes its own pictures.
+
+    Args:
+        max_layers: Most layers where the index map decides on their number.
+        relief_width_mm: Width of the relief.
+        relief_height_mm: Height of the foremost layer over the background.
+    """
+
+    def __init__(self, max_layers: int = 16, relief_width_mm: float = 100.0, relief_height_mm: float = 8.0) -> None:
+        super().__init__(write_interval="batch")
+        self.max_layers = max_layers
+        self.relief_width_mm, self.relief_height_mm = relief_width_mm, relief_height_mm
+
+    def write_on_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Tensor,
+        batch_indices: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        folder = Path(data.output_dir) / batch["name"]
+        count = self.write(folder, batch["image"].cpu().numpy(), prediction.cpu().numpy(), data.num_layers)
+        print(f"{batch['name']}: {count} layers in {folder}")
+
+    def write(
+        self, folder: Path, image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None = None
+    ) -> int:
+        """Write all files of one picture.
+
+        Args:
+            folder: Where to.
+            image: (H, W, 4), RGBA, not premultiplied.
+            index: (H, W), its layer index in 0…1.
+            num_layers: Of the result; None lets the index decide.
+
+        Returns:
+            The number of layers.
+        """
+        separation = separate_layers(image, index, num_layers, max_layers=self.max_layers)
+        layers = separation.layers
+        write_png(folder / "index.png", index_to_16bit(index))
+        write_png(folder / "index_colour.png", colour_index(index))
+        for number, layer in enumerate(layers):
+            write_png(folder / "layers" / f"{number:02d}_{layer.name.replace(' ', '_')}.png", layer.pixels)
+        write_open_raster(folder / "layers.ora", layers)
+        write_psd(folder / "layers.psd", layers)
+        write_layered_svg(folder / "layers.svg", layers)
+        heights = layer_heights(separation.labels, [layer.index for layer in layers])
+        write_relief(
+            folder / "relief.stl",
+            folder / "relief.glb",
+            heights,
+            image,
+            width_mm=self.relief_width_mm,
+            relief_mm=self.relief_height_mm,
+        )
+        write_png(folder / "overview.png", before_after_figure(image, index, layers))
+        return len(layers)
