@@ -103,8 +103,8 @@ class LayerIndexModule(PublishedStart):
         """AdamW with a rate for the encoder and one for the rest; warm-up and cosine, by step."""
         h: Any = self.hparams
         groups = [
-            {"params": self.network.encoder_parameters(), "lr": h.encoder_learning_rate, "name": "encoder"},
-            {"params": self.network.decoder_parameters(), "lr": h.decoder_learning_rate, "name": "decoder"},
+            {"params": list(self.network.encoder_parameters()), "lr": h.encoder_learning_rate, "name": "encoder"},
+            {"params": list(self.network.decoder_parameters()), "lr": h.decoder_learning_rate, "name": "decoder"},
         ]
         fused = self.device.type == "cuda"  # without it, a step holds one more copy of all that trains
         optimizer = AdamW(groups, betas=tuple(h.betas), weight_decay=h.weight_decay, fused=fused)
@@ -142,10 +142,12 @@ class LayerIndexModule(PublishedStart):
 
     def _evaluate(self, batch: LayerBatch) -> None:
         index = self.index_of(batch["images"])
-        for name, value in self.loss(index, *_truth(batch)).items():
+        terms = self.loss(index, *_truth(batch))
+        images = terms.pop("images_with_order")
+        for name, value in terms.items():
             if name not in self.loss_means:
                 self.loss_means[name] = MeanMetric().to(self.device)
-            self.loss_means[name].update(value, batch["weights"].sum())
+            self.loss_means[name].update(value, images)
         self.order.update(index, batch["orders"], batch["layer_counts"], batch["masks"], batch["weights"])
 
     def _log_evaluation(self, stage: str) -> None:
