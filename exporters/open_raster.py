@@ -1,0 +1,75 @@
+"""Layers as one OpenRaster file, which GIMP, Krita, MyPaint and others open."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from exporters.layers import Layer
+from exporters.source_over import compose, filled_box
+from formats.atomic import atomic_path
+from formats.images import COMPRESSION
+
+VERSION = "0.0.5"
+THUMBNAIL = 256  # pixels, the longer side at most
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_open_raster(path: str | Path, layers: Sequence[Layer]) -> None:
+    """Write layers as OpenRaster 0.0.5 (https://www.openraster.org): a zip of PNGs and one XML.
+
+    Each layer is cut to the box that holds it; a merged image and a thumbnail stand beside them.
+
+    Args:
+        path: The file, by custom ``.ora``.
+        layers: Bottom to top, of one size; at least one.
+
+    Raises:
+        ValueError: There is no layer, or layers differ in size.
+    """
+    merged = compose(layers)
+    height, width = merged.shape[:2]
+    image = ElementTree.Element("image", version=VERSION, w=str(width), h=str(height))
+    stack = ElementTree.SubElement(image, "stack")
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        # First and stored, so that the kind of file can be told by its bytes at a fixed place.
+        _add(archive, "mimetype", b"image/openraster")
+        for number, layer in reversed(list(enumerate(layers))):
+            source = f"data/layer{number:02d}.png"
+            rows, columns = filled_box(layer.pixels)
+            _add(archive, source, _png(layer.pixels[rows, columns]))
+            attributes = {
+                "name": _NOT_IN_XML.sub("\ufffd", layer.name),
+                "src": source,
+                "x": str(columns.start),
+                "y": str(rows.start),
+                "opacity": "1.0",
+                "visibility": "visible",
+                "composite-op": "svg:src-over",
+            }
+            ElementTree.SubElement(stack, "layer", attributes)
+        xml = ElementTree.tostring(image, encoding="UTF-8", xml_declaration=True)
+        _add(archive, "stack.xml", xml, zipfile.ZIP_DEFLATED)
+        _add(archive, "mergedimage.png", _png(merged))
+        thumbnail = Image.fromarray(merged)
+        thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+        _add(archive, "Thumbnails/thumbnail.png", _png(np.asarray(thumbnail)))
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes, compression: int = zipfile.ZIP_STORED) -> None:
+    # A date of its own choosing, so that the same layers give the same bytes.
+    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, compression)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=COMPRESSION)
+    return buffer.getvalue()
