@@ -1,0 +1,159 @@
+"""Layers as one SVG drawing with a group per layer, for Inkscape, Illustrator and browsers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
+
+import numpy as np
+import vtracer
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from exporters.layers import Layer
+from formats.atomic import atomic_path
+
+SVG = "http://www.w3.org/2000/svg"
+INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
+
+_EDGE = 3.0  # pixels; how far from opaque ones an antialiased edge reaches
+_MARGIN = 1  # of transparent pixels around what is traced
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_layered_svg(
+    path: str | Path,
+    layers: Sequence[Layer],
+    *,
+    colours: int | None = 32,
+    filter_speckle: int = 4,
+    colour_precision: int = 8,
+    colour_step: int = 8,
+    mode: Literal["spline", "polygon"] = "spline",
+    corner_threshold: int = 60,
+) -> None:
+    """Trace layers into filled shapes and write them as an SVG of the canvas's size.
+
+    Every layer becomes a group in the same order, bottom to top, that Inkscape shows as a layer of its name; one
+    without pixels becomes an empty group, so that order and names are complete.
+
+    A traced shape is opaque and its edge is drawn by whoever renders it. An antialiased pixel of a layer's edge
+    therefore belongs to the shape where its alpha is at least half of the layer's largest, and takes the colour of
+    the nearest pixel inside the shape. A layer whose largest alpha is below 255 becomes a translucent group; alpha
+    that varies within a layer, as in a blurred shadow, is lost.
+
+    Args:
+        path: The file; a folder that is missing is made.
+        layers: At least one, all of one size.
+        colours: Colours that a layer is reduced to before tracing, 2…256, so that a gradient becomes bands; None
+            reduces nothing: flat colours stay the same, a smooth gradient becomes a single colour.
+        filter_speckle: Patches with a side of fewer pixels are left out.
+        colour_precision: Bits per channel by which colours are told apart, 1…8.
+        colour_step: Difference of colour, 0…255, from which a patch within another is a shape of its own.
+        mode: ``spline`` for smooth outlines, ``polygon`` for straight ones, which make a smaller file.
+        corner_threshold: Angle in degrees from which a bend of the outline stays a corner; smaller keeps more.
+
+    Raises:
+        ValueError: There is no layer, the layers differ in size, or are not (H, W, 4) uint8.
+    """
+    height, width = _canvas(layers)
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("inkscape", INKSCAPE)
+    size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
+    root = ElementTree.Element(f"{{{SVG}}}svg", {"version": "1.1", **size})
+    options: dict[str, str | int] = {
+        "mode": mode,
+        "filter_speckle": filter_speckle,
+        "color_precision": colour_precision,
+        "layer_difference": colour_step,
+        "corner_threshold": corner_threshold,
+    }
+    for number, layer in enumerate(layers, start=1):
+        name = _NOT_XML.sub("\ufffd", layer.name)
+        attributes = {"id": f"layer-{number}", f"{{{INKSCAPE}}}groupmode": "layer", f"{{{INKSCAPE}}}label": name}
+        group = ElementTree.SubElement(root, f"{{{SVG}}}g", attributes)
+        ElementTree.SubElement(group, f"{{{SVG}}}title").text = name
+        _trace_into(group, layer.pixels, colours, options)
+    ElementTree.indent(root)
+    with atomic_path(path) as temporary:
+        ElementTree.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
+
+
+def _canvas(layers: Sequence[Layer]) -> tuple[int, int]:
+    shapes = {layer.pixels.shape for layer in layers}
+    if len(shapes) != 1:
+        raise ValueError(f"layers of one size are needed, not of {sorted(shapes) or 'none'}")
+    (shape,) = shapes
+    if len(shape) != 3 or shape[2] != 4 or any(layer.pixels.dtype != np.uint8 for layer in layers):
+        raise ValueError(f"pixels of a layer are (H, W, 4) uint8, not {shape}")
+    return shape[0], shape[1]
+
+
+def _trace_into(
+    group: ElementTree.Element, pixels: NDArray[np.uint8], colours: int | None, options: dict[str, str | int]
+) -> None:
+    """Put the shapes of (H, W, 4) into the group, which is moved and made translucent as they need."""
+    alpha = pixels[..., 3]
+    largest = int(alpha.max(initial=0))
+    inside = alpha >= max(1, (largest + 1) // 2)
+    if not inside.any():
+        return
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    colour = _clean_colour(pixels[box], inside[box], largest)
+    if colours is not None:
+        colour[inside[box]] = _reduced(colour[inside[box]], colours)
+    clean = np.dstack([colour, np.where(inside[box], 255, 0)]).astype(np.uint8)
+    # The tracer takes clear pixels for clear only where they fill enough of the rows it samples, and both outermost
+    # rows are among these; elsewhere it would fill holes with black.
+    clean = np.pad(clean, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)))
+
+    paths = list(_paths(clean, options))
+    if not paths:  # a pixel or two have no outline that could be smoothed: draw their squares
+        paths = list(_paths(clean, {**options, "mode": "none", "filter_speckle": 0}))
+    group.set("transform", f"translate({columns[0] - _MARGIN},{rows[0] - _MARGIN})")
+    if largest < 255:
+        group.set("opacity", f"{largest / 255:.4f}")
+    group.extend(paths)
+
+
+def _paths(pixels: NDArray[np.uint8], options: dict[str, str | int]) -> Iterator[ElementTree.Element]:
+    """Trace (H, W, 4) and give the paths that enclose something, each with its fill and its translation."""
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="PNG", compress_level=1)
+    drawing = vtracer.convert_raw_image_to_svg(encoded.getvalue(), img_format="png", path_precision=2, **options)
+    for path in ElementTree.fromstring(drawing).iter(f"{{{SVG}}}path"):
+        if re.search("[CL]", path.get("d", "")):
+            path.tail = None
+            path.set("d", path.get("d", "").strip())
+            yield path
+
+
+def _clean_colour(pixels: NDArray[np.uint8], inside: NDArray[np.bool_], largest: int) -> NDArray[np.uint8]:
+    """Return (H, W, 3) where pixels of the edge have the colour of the nearest pixel that is wholly inside."""
+    colour = pixels[..., :3].copy()
+    whole = pixels[..., 3] == largest
+    edge = inside & ~whole
+    if edge.any():
+        distance, nearest = ndimage.distance_transform_edt(~whole, return_indices=True)
+        edge &= distance <= _EDGE
+        colour[edge] = colour[tuple(nearest[:, edge])]
+    return colour
+
+
+def _reduced(colour: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    """Reduce (N, 3) to so many colours by median cut."""
+    chosen = Image.fromarray(colour[None]).quantize(number, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    place = np.asarray(chosen)[0].astype(np.int64)
+    palette = np.empty((number, 3), dtype=np.uint8)
+    for channel in range(3):
+        # The median, since the mean of a flat colour and the blends around it would be neither.
+        counts = np.bincount(place * 256 + colour[:, channel], minlength=number * 256).reshape(number, 256)
+        total = counts.cumsum(1)
+        palette[:, channel] = (2 * total >= total[:, -1:]).argmax(1)
+    return palette[place]
