@@ -1,30 +1,27 @@
-"""AerialMegaDepth pairs as batches, their augmentation, and loaders that name what they skipped."""
+"""AerialMegaDepth pairs as batches, and their augmentation."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from datamodules.aerial_views import PresentFiles, choose_views, read_view
-from datamodules.loading import ResumableLoader
+from datamodules.loading import OnError, readable_error
 from datamodules.pair_transforms import View, change_colours, fit, flip, natural_aspect, output_size
 from formats.aerial_megadepth import ImageFiles, Split, image_files
 from formats.batches import PairBatch
 from formats.errors import InputError
 from geometry.cameras import camera_to_world, unproject
 
-logger = logging.getLogger(__name__)
 Made = TypeVar("Made")
-OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,6 @@ class Augmentation:
     aspect: float = 0.0
     flip: bool = False
     seed: int = 0
-
-
-def readable_error(load: Callable[[], Made]) -> Made | InputError:
-    """Load a batch for a :class:`PairLoader`, in a worker process returning an InputError instead of raising it.
-
-    PyTorch would turn it into a RuntimeError with a traceback; the loader raises it as it is.
-    """
-    try:
-        return load()
-    except InputError as fault:
-        if get_worker_info() is None:
-            raise
-        return fault
 
 
 class LoadedPairs(PairBatch):
@@ -232,41 +216,3 @@ def _blank(views: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor,
     extrinsics = torch.eye(3, 4)
     images, depths = torch.zeros(views, 3, height, width), torch.zeros(views, height, width)
     return images, depths, intrinsics.repeat(views, 1, 1), extrinsics.repeat(views, 1, 1)
-
-
-class PairTrainLoader(ResumableLoader):
-    """A :class:`ResumableLoader` that tells its data set the epoch, and lists what was skipped in it."""
-
-    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
-        epoch, first = self.sampler.epoch, self.sampler.first_batch  # type: ignore[attr-defined]
-        self.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
-        yield from _reported(super().__iter__(), len(self) - first, self.dataset, f"epoch {epoch}")
-
-
-class PairLoader(DataLoader):
-    """A loader of evaluation or prediction that lists what was skipped."""
-
-    def __iter__(self) -> Iterator[PairBatch]:  # type: ignore[override]
-        yield from _reported(super().__iter__(), len(self), self.dataset, "evaluation")
-
-
-def _reported(loaded: Iterator[Any], batches: int, dataset: Any, when: str) -> Iterator[PairBatch]:
-    """Batches without their faults, which are listed when the last batch is given, or reading stops before."""
-    faults: list[str] = list(getattr(dataset, "left_out", ()))
-
-    def report() -> None:
-        if faults:
-            logger.warning("%s: %d samples skipped:\n  %s", when, len(faults), "\n  ".join(faults))
-            faults.clear()
-
-    try:
-        for number, batch in enumerate(loaded, start=1):
-            if isinstance(batch, InputError):
-                # A new one: with this one, its traceback would hold the worker processes, and be held by them.
-                raise InputError(*batch.args)
-            faults += batch.pop("faults", ())
-            if number >= batches:  # Lightning does not ask for more, so that the end would not be reached
-                report()
-            yield batch
-    finally:
-        report()

@@ -8,15 +8,16 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from datamodules.aerial_dataset import (
-    AerialMegaDepthDataset,
-    Augmentation,
+from datamodules.aerial_dataset import AerialMegaDepthDataset, Augmentation, PairOptions
+from datamodules.loading import (
     OnError,
-    PairLoader,
-    PairOptions,
-    PairTrainLoader,
+    ReportingLoader,
+    ReportingTrainLoader,
+    ResumableDataModule,
+    ResumableLoader,
+    WholeBatches,
+    evaluation_loader,
 )
-from datamodules.loading import EvaluationSampler, ResumableDataModule, WholeBatches
 from datamodules.pair_transforms import PATCH
 from formats.aerial_megadepth import read_split
 from formats.errors import InputError
@@ -140,24 +141,16 @@ class AerialMegaDepthDataModule(ResumableDataModule):
             logger.warning("%s: %d of %d pairs are left out: fewer than %d views", path, count, len(split), views)
         return dataset
 
-    def train_dataloader(self) -> PairTrainLoader:
+    def train_dataloader(self) -> ResumableLoader:
         """Batches of :class:`formats.batches.PairBatch` in an order drawn from the seed and the epoch."""
-        self._loader = loader = PairTrainLoader(
-            self.datasets["train"], self.batch_size, *self.process(), self.seed, self.num_workers
+        return self.resumable_loader(
+            self.datasets["train"], self.batch_size, self.seed, self.num_workers, ReportingTrainLoader
         )
-        if self._place:
-            loader.load_state_dict(self._place)
-        return loader
 
     def val_dataloader(self) -> DataLoader:
         """Every validation pair once, in order."""
-        dataset = self.datasets["val"]
-        return PairLoader(
-            dataset,
-            self.batch_size,
-            sampler=EvaluationSampler(len(dataset), *self.process()),
-            num_workers=self.num_workers,
-            collate_fn=_keep,
+        return evaluation_loader(
+            self.datasets["val"], self.batch_size, *self.process(), self.num_workers, ReportingLoader
         )
 
     def test_dataloader(self) -> DataLoader:
@@ -169,7 +162,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         rank, world_size = self.process()
         indices = list(range(len(self.datasets["val"])))
         batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
-        return PairLoader(
+        return ReportingLoader(
             _Share(batches[rank::world_size], self.datasets["val"]), batch_size=None, num_workers=self.num_workers
         )
 
@@ -180,8 +173,3 @@ class _Share(WholeBatches[list[int], Any]):
     def __init__(self, batches: list[list[int]], dataset: AerialMegaDepthDataset) -> None:
         super().__init__(batches, dataset.__getitems__)
         self.left_out = dataset.left_out
-
-
-def _keep(batch: Any) -> Any:
-    """Collate function for batches that come whole."""
-    return batch

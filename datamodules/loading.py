@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
 
+from formats.errors import InputError
+
+logger = logging.getLogger(__name__)
 Request = TypeVar("Request")
 Batch = TypeVar("Batch")
+Made = TypeVar("Made")
+OnError = Literal["raise", "skip"]
 
 
 class EpochSampler(DistributedSampler):
@@ -109,9 +115,16 @@ class ResumableDataModule(LightningDataModule):
         """Number of this process, and of all processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def resumable_loader(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int = 0) -> ResumableLoader:
+    def resumable_loader(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+        kind: type[ResumableLoader] = ResumableLoader,
+    ) -> ResumableLoader:
         """The training loader, at the place where a resumed run left it."""
-        self._loader = ResumableLoader(dataset, batch_size, *self.process(), seed, num_workers)
+        self._loader = kind(dataset, batch_size, *self.process(), seed, num_workers)
         if self._place:
             self._loader.load_state_dict(self._place)
         return self._loader
@@ -142,11 +155,16 @@ class EvaluationSampler(DistributedSampler):
 
 
 def evaluation_loader(
-    dataset: Dataset, batch_size: int, rank: int, world_size: int, num_workers: int = 0
+    dataset: Dataset,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    num_workers: int = 0,
+    kind: type[DataLoader] = DataLoader,
 ) -> DataLoader:
     """A loader over :class:`EvaluationSampler` for a data set with ``__getitems__``."""
     size = len(dataset)  # type: ignore[arg-type]
-    return DataLoader(
+    return kind(
         dataset,
         batch_size=batch_size,
         sampler=EvaluationSampler(size, rank, world_size),
@@ -177,6 +195,57 @@ class WholeBatches(IterableDataset, Generic[Request, Batch]):
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         return map(self.load, self.requests[first::step])
+
+
+def readable_error(load: Callable[[], Made]) -> Made | InputError:
+    """Load a batch for a :class:`ReportingLoader`, in a worker process returning an InputError instead of raising it.
+
+    PyTorch would turn it into a RuntimeError with a traceback; the loader raises it as it is.
+    """
+    try:
+        return load()
+    except InputError as fault:
+        if get_worker_info() is None:
+            raise
+        return fault
+
+
+class ReportingTrainLoader(ResumableLoader):
+    """A :class:`ResumableLoader` that tells its data set the epoch, and lists what was skipped in it."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        epoch, first = self.sampler.epoch, self.sampler.first_batch  # type: ignore[attr-defined]
+        self.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
+        yield from _reported(super().__iter__(), len(self) - first, self.dataset, f"epoch {epoch}")
+
+
+class ReportingLoader(DataLoader):
+    """A loader of evaluation or prediction that lists what was skipped."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        yield from _reported(super().__iter__(), len(self), self.dataset, "evaluation")
+
+
+def _reported(loaded: Iterator[Any], batches: int, dataset: Any, when: str) -> Iterator[Any]:
+    """Batches without their faults, which are listed when the last batch is given, or reading stops before."""
+    faults: list[str] = list(getattr(dataset, "left_out", ()))
+
+    def report() -> None:
+        if faults:
+            logger.warning("%s: %d samples skipped:\n  %s", when, len(faults), "\n  ".join(faults))
+            faults.clear()
+
+    try:
+        for number, batch in enumerate(loaded, start=1):
+            if isinstance(batch, InputError):
+                # A new one: with this one, its traceback would hold the worker processes, and be held by them.
+                raise InputError(*batch.args)
+            faults += batch.pop("faults", ())
+            if number >= batches:  # Lightning does not ask for more, so that the end would not be reached
+                report()
+            yield batch
+    finally:
+        report()
 
 
 def _keep(batch: Any) -> Any:

@@ -10,8 +10,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from datamodules.aerial_dataset import PairLoader, readable_error
-from datamodules.loading import WholeBatches
+from datamodules.loading import ReportingLoader, WholeBatches, readable_error
 from datamodules.pair_transforms import PATCH, Window, centred_window, output_size
 from formats.batches import ImageViewsBatch
 from formats.errors import InputError
@@ -65,7 +64,7 @@ class PairFolderDataModule(LightningDataModule):
         """This process's scenes, one to a batch."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         numbers = range(rank, len(self.scenes), world_size)
-        return PairLoader(WholeBatches(numbers, self._load), batch_size=None, num_workers=self.num_workers)
+        return ReportingLoader(WholeBatches(numbers, self._load), batch_size=None, num_workers=self.num_workers)
 
     def _load(self, number: int) -> ImageViewsBatch | InputError:
         return readable_error(lambda: self._read(number))

@@ -1,0 +1,126 @@
+"""What all layouts of layered art have in common: samples, and the paint orders of a stack of layers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formats.errors import InputError
+
+OPAQUE = 26  # of 255: alpha over 0.1 paints
+REMEDY = "Repair the sample or take it out of the data set; --data.on_error skip goes on without it."
+
+
+class LayeredPicture(NamedTuple):
+    """An image and its paint orders.
+
+    Attributes:
+        image: (H, W, 3), RGB.
+        orders: (H, W), of the topmost layer: 0 the background, 1 … n from below.
+        layer_count: n, at least 1.
+    """
+
+    image: NDArray[np.uint8]
+    orders: NDArray[np.uint16]
+    layer_count: int
+
+
+@dataclass(frozen=True)
+class ArtSample:
+    """Where a sample of layered art stands.
+
+    Attributes:
+        category: Its style or subject.
+        name: Distinct within the category, and the same however many others there are.
+        path: Of its image, its folder, or the file with its row.
+        row: In that file.
+        split: Where the data set says it, ``train`` or ``val``.
+    """
+
+    category: str
+    name: str
+    path: Path
+    row: int = 0
+    split: Literal["train", "val"] | None = None
+
+
+class LayeredArt(ABC):
+    """A data set of layered art in one layout.
+
+    Args:
+        root: Its folder.
+
+    Attributes:
+        samples: By category and name.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.samples = sorted(self.find(), key=lambda sample: (sample.category, sample.name))
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether the folder has this layout."""
+
+    @abstractmethod
+    def find(self) -> Iterable[ArtSample]:
+        """List the samples without opening their pictures.
+
+        Raises:
+            InputError: What lists them cannot be read.
+        """
+
+    @abstractmethod
+    def files(self, sample: ArtSample) -> list[Path]:
+        """Files that a sample cannot do without, as far as they are known before it is read."""
+
+    @abstractmethod
+    def read(self, sample: ArtSample) -> LayeredPicture:
+        """Read a sample.
+
+        Raises:
+            InputError: A file or a column is missing or broken, or sizes do not fit.
+        """
+
+
+def painted_orders(size: tuple[int, int], layers: Iterable[tuple[str, NDArray[np.uint8], Any]]) -> NDArray[np.uint16]:
+    """Paint orders (H, W) of layers on a canvas, where alpha over 0.1 paints.
+
+    Args:
+        size: Height and width of the canvas.
+        layers: From below, of each: where it stands, for errors; its pixels (h, w, 4), RGBA, as large as its box or the
+            canvas; and its box [x0, y0, x1, y1] on the canvas, in pixels. Without a box (None) it covers the canvas.
+
+    Raises:
+        InputError: A box is none or not on the canvas, or a layer has another size.
+    """
+    height, width = size
+    orders = np.zeros(size, dtype=np.uint16)
+    for order, (where, pixels, box) in enumerate(layers, start=1):
+        x0, y0, x1, y1 = _box(where, [0, 0, width, height] if box is None else box, width, height)
+        alpha = pixels[..., 3]
+        if alpha.shape == size:
+            alpha = alpha[y0:y1, x0:x1]
+        elif alpha.shape != (y1 - y0, x1 - x0):
+            fault = f"has {alpha.shape[1]}×{alpha.shape[0]} pixels, its box {x1 - x0}×{y1 - y0}, the canvas"
+            raise InputError(where, f"{fault} {width}×{height}", REMEDY)
+        orders[y0:y1, x0:x1][alpha >= OPAQUE] = order
+    return orders
+
+
+def _box(where: str, box: Any, width: int, height: int) -> tuple[int, int, int, int]:
+    try:
+        x0, y0, x1, y1 = (round(float(side)) for side in box)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(where, f"has the box {box!r}, which is not [x0, y0, x1, y1]", REMEDY) from None
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        fault = f"has the box {[x0, y0, x1, y1]}, which does not lie on the canvas of {width}×{height} pixels"
+        raise InputError(where, fault, REMEDY)
+    return x0, y0, x1, y1
