@@ -1,0 +1,190 @@
+"""The tool that turns a folder of SVG files into layer pairs."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from formats.errors import InputError
+from formats.layer_pairs import layer_pair, read_layer_pair
+from prepare.layers import category_and_name, layers
+
+NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+GOOD = f'<svg {NAMESPACES} width="8" height="4"><rect width="4" height="4"/><rect x="2" width="4" height="4"/></svg>'
+# Fifty filters over a plane far larger than the canvas
+SLOW = f"""<svg {NAMESPACES} width="64" height="64"><filter id="f" filterUnits="userSpaceOnUse" x="-9000" y="-9000"
+width="18000" height="18000"><feGaussianBlur stdDeviation="40"/><feMorphology radius="30"/></filter>
+{'<rect width="64" height="64" filter="url(#f)"/>' * 50}</svg>"""
+
+
+def big_picture(side: int = 20_000) -> str:
+    """A drawing with a PNG of a few kilobytes that are 1.6 · 10⁹ bytes when decoded."""
+    rows = zlib.compress(bytes((side // 8 + 1) * side), 1)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")).decode()
+    image = f'<image width="8" height="8" xlink:href="data:image/png;base64,{png}"/>'
+    return f'<svg {NAMESPACES} width="8" height="8">{image}</svg>'
+
+
+def write(folder, **files: str) -> None:
+    for name, content in files.items():
+        path = folder / name.replace("__", "/")
+        path = path.with_name(path.name + ".svg")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+
+def report(out) -> dict[str, dict[str, str]]:
+    with (out / "report.csv").open(encoding="utf-8", newline="") as file:
+        return {row["path"]: row for row in csv.DictReader(file)}
+
+
+def test_a_folder_becomes_pairs_and_a_report(tmp_path, capsys):
+    source, out = tmp_path / "art", tmp_path / "pairs"
+    write(
+        source,
+        animals__cats__tom=GOOD,
+        animals__dog=GOOD,
+        top=GOOD,
+        animals__empty=f"<svg {NAMESPACES}/>",
+        broken="<svg",
+    )
+    (source / "plants").mkdir()
+    (source / "plants" / "dog.svg").symlink_to("../animals/dog.svg")
+    (source / "gone.svg").symlink_to("nowhere.svg")
+    layers(str(source), str(out), size=32, num_workers=2)
+    rows = report(out)
+    assert {path: (row["status"], row["reason"]) for path, row in rows.items()} == {
+        "animals/cats/tom.svg": ("converted", ""),
+        "animals/dog.svg": ("converted", ""),
+        "animals/empty.svg": ("refused", "empty drawing"),
+        "broken.svg": ("refused", "broken XML"),
+        "gone.svg": ("refused", "unreadable file"),
+        "plants/dog.svg": ("skipped", "symbolic link"),
+        "top.svg": ("converted", ""),
+    }
+    assert [rows["top.svg"][name] for name in ("layers", "width", "height")] == ["2", "32", "16"]
+    for category, name in (("animals", "cats--tom"), ("animals", "dog"), ("all", "top")):
+        image, orders = read_layer_pair(layer_pair(out, category, name))
+        assert image.shape == (16, 32, 3)
+        assert np.array_equal(orders, np.tile(np.repeat([1, 2, 0], [8, 16, 8]), (16, 1)))
+    assert len(list(out.rglob("*.png"))) == 6
+    printed = capsys.readouterr().out
+    assert "3 converted, 3 refused, 1 symbolic links skipped" in printed
+    assert "refused: empty drawing: 1" in printed
+
+
+def test_a_file_that_takes_too_long_is_refused_and_the_others_go_on(tmp_path):
+    source, out = tmp_path / "art", tmp_path / "pairs"
+    write(source, a=GOOD, b=SLOW, c=GOOD, d=GOOD)
+    layers(str(source), str(out), size=64, num_workers=1, seconds_per_file=0.5)
+    rows = report(out)
+    assert [rows[f"{name}.svg"]["status"] for name in "abcd"] == ["converted", "refused", "converted", "converted"]
+    assert rows["b.svg"]["reason"] == "too slow"
+    assert not [path for path in out.rglob("*") if "partial" in path.name]
+
+
+def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_go_on(tmp_path):
+    source, out = tmp_path / "art", tmp_path / "pairs"
+    write(source, a=GOOD, b=big_picture(), c=GOOD)
+    layers(str(source), str(out), size=64, num_workers=1, memory_per_file_gb=1.0)
+    rows = report(out)
+    assert rows["b.svg"]["reason"] == "too much memory"
+    assert rows["a.svg"]["status"] == rows["c.svg"]["status"] == "converted"
+
+
+def test_a_second_run_converts_only_what_is_new_changed_or_refused(tmp_path, capsys):
+    source, out = tmp_path / "art", tmp_path / "pairs"
+    write(source, a=GOOD, b=GOOD, c="<svg", d=GOOD)
+    layers(str(source), str(out), size=32, num_workers=1)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    write(source, c=GOOD, e=GOOD)
+    layer_pair(out, "all", "b").orders.unlink()
+    (source / "d.svg").write_text("<svg", encoding="utf-8")
+    os.utime(source / "d.svg", (2e9, 2e9))
+    layers(str(source), str(out), size=32, num_workers=1)
+    rows = report(out)
+    assert [rows[f"{name}.svg"]["status"] for name in "abcde"] == [*["converted"] * 3, "refused", "converted"]
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    kept = {path.stem for path in before if after.get(path) == before[path]}
+    assert kept == {"a"}
+    assert not layer_pair(out, "all", "d").image.exists()  # of the file as it was
+    assert "(1 were there already)" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    source, out = tmp_path / "art", tmp_path / "pairs"
+    write(source, a=GOOD, b=GOOD, c=GOOD)
+
+    def stops_after_one(conversions, *limits):
+        yield from list(convert_files(list(conversions)[:1], *limits))
+        raise KeyboardInterrupt
+
+    from prepare.svg_workers import convert_files
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prepare.layers.convert_files", stops_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            layers(str(source), str(out), size=32, num_workers=1)
+    assert [row["status"] for row in report(out).values()] == ["converted"]
+    time = layer_pair(out, "all", "a").image.stat().st_mtime_ns
+    layers(str(source), str(out), size=32, num_workers=1)
+    assert len(report(out)) == 3
+    assert layer_pair(out, "all", "a").image.stat().st_mtime_ns == time
+
+
+@pytest.mark.parametrize("change", [{"size": 48}, {"svg_dir": "other"}])
+def test_another_run_s_folder_is_left_alone(tmp_path, change):
+    write(tmp_path / "art", a=GOOD)
+    write(tmp_path / "other", a=GOOD)
+    layers("art", "pairs", size=32, num_workers=1)
+    with pytest.raises(InputError, match="made of other files or with another size"):
+        layers(**({"svg_dir": "art", "out": "pairs", "size": 32, "num_workers": 1} | change))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"svg_dir": "absent"}, "there is no such folder"),
+        ({"svg_dir": "bare"}, "there is no .svg or .svgz file in it"),
+        ({"out": "art"}, "holds no pairs of this tool"),
+        ({"size": 3}, "3 is out of range"),
+        ({"num_workers": -1}, "-1 is out of range"),
+        ({"seconds_per_file": 0}, "0 is out of range"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path, arguments, fault):
+    write(tmp_path / "art", a=GOOD)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(InputError, match=fault):
+        layers(**({"svg_dir": "art", "out": "pairs"} | arguments))
+
+
+def test_names_are_distinct_and_depend_on_the_path_alone():
+    files = [
+        "a/b/c.svg",
+        "a/b--c.svg",
+        "a/b-/c.svg",
+        "a/b/-c.svg",
+        "a/b/c.svgz",
+        "a/b/c.SVG",
+        "a/bc.svg",
+        "b/bc.svg",
+        "bc.svg",
+    ]
+    files += [f"a/{'ü' * 200}{end}.svg" for end in "xy"]
+    names = [category_and_name(file) for file in files]
+    assert len(set(names)) == len(files)
+    assert names[0] == ("a", "b--c")
+    assert names[8] == ("all", "bc")
+    assert all(len(name.encode()) < 200 for _, name in names)
