@@ -26,6 +26,8 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
 from callbacks.latent_writer import LatentShardWriter
+from callbacks.layer_pictures import LayerPictures
+from callbacks.layer_writer import LayerWriter
 from callbacks.pair_pictures import OverfitReport, PairPictures
 from callbacks.pair_writer import PairWriter
 from callbacks.pictures import SampleGrid
@@ -33,29 +35,46 @@ from callbacks.sample_writer import SampleWriter
 from callbacks.step_seed import StepSeed
 from callbacks.weight_average import EMA
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
+from datamodules.illustration_folder import IllustrationFolderDataModule
 from datamodules.latents import LatentDataModule
+from datamodules.layer_index import LayeredArtDataModule
 from datamodules.pair_folder import PairFolderDataModule
 from datamodules.sample_requests import SampleRequestDataModule
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.errors import InputError
 from lightning_modules.latent_extraction import LatentExtractionModule
+from lightning_modules.layer_index import LayerIndexModule
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from prepare.aerial_city_sample import aerial_city_sample
+from prepare.illustrations_sample import illustrations_sample
+from prepare.layers import layers
 from prepare.microdoppler_sample import microdoppler_sample
 from prepare.pipeline import demo, microdoppler
 from prepare.single_pair import check_pairs, single_pair
 
 # Imported here, a class is known to the command line by its short name.
-MODULES = (UserConditionedDiTModule, LatentExtractionModule, PairDepthCameraModule)
+MODULES = (UserConditionedDiTModule, LatentExtractionModule, PairDepthCameraModule, LayerIndexModule)
 DATAMODULES = (
     LatentDataModule,
     SpectrogramDataModule,
     SampleRequestDataModule,
     AerialMegaDepthDataModule,
     PairFolderDataModule,
+    LayeredArtDataModule,
+    IllustrationFolderDataModule,
 )
-CALLBACKS = (EMA, SampleGrid, LatentShardWriter, SampleWriter, PairPictures, OverfitReport, PairWriter)
+CALLBACKS = (
+    EMA,
+    SampleGrid,
+    LatentShardWriter,
+    SampleWriter,
+    PairPictures,
+    OverfitReport,
+    PairWriter,
+    LayerPictures,
+    LayerWriter,
+)
 
 TOOLS: dict[str, Any] = {
     "prepare": {
@@ -63,6 +82,8 @@ TOOLS: dict[str, Any] = {
         "aerial-city-sample": aerial_city_sample,
         "single-pair": single_pair,
         "check-pairs": check_pairs,
+        "illustrations-sample": illustrations_sample,
+        "layers": layers,
     },
     "pipeline": {"microdoppler": microdoppler, "demo": demo},
 }
@@ -108,6 +129,22 @@ class TrilightCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration alone: :func:`with_checkpoint_settings` has put the checkpoint's beneath it."""
+
+    def instantiate_classes(self) -> None:
+        """Make the objects; a class that refuses its settings is heard through the parser's own error.
+
+        Raises:
+            InputError: A setting cannot be used.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as fault:
+            cause: BaseException | None = fault
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+            raise cause from None
 
 
 def with_checkpoint_settings(args: Sequence[str]) -> list[str]:
