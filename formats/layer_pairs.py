@@ -1,7 +1,8 @@
 """Images beside their paint orders, as `prepare` writes them and the layer datamodule reads them.
 
-``<root>/images/<category>/<name>.png`` is RGB; ``<root>/orders/<category>/<name>.png`` is 16-bit grey of the same size:
-0 where nothing was painted, else the place of the topmost layer among those that can be seen, 1 … n from below.
+``<root>/images/<category>/<name>.png`` is RGB, or RGBA without transparency. ``<root>/orders/<category>/<name>.png`` is
+16-bit grey of the same size: 0 where nothing was painted, else the place of the topmost layer among those that can be
+seen, 1 … n from below.
 """
 
 from __future__ import annotations
