@@ -15,6 +15,7 @@ FLAT_STEP = 6  # levels of 255 between neighbours within a region: flat colours,
 LEAST_AREA = 12  # pixels of a region
 WIDEST_SPREAD = 0.12  # of the smoothed index within a region, from the 10th to the 90th percentile
 EMPTY_MIDDLE = 0.15  # share of a region's pixels in the middle third of that range; 0.33 for bell-shaped noise
+THIN = 0.0075  # of the longer side, depth on average: blur mixes the index of such lines, so that colour decides
 RAMP = 0.02  # change of the smoothed index per pixel that marks a blurred edge
 LEVELS = 24  # of the smoothed index, where the image has no regions
 LEAST_WEIGHT = 0.6  # of a region that counts: hairlines are mostly edges between others
@@ -130,6 +131,9 @@ def _trusted(labels: Labels, index: NDArray[np.float32], smoothed: NDArray[np.fl
     middle = np.abs(values - (low + high)[region] / 2) < spread[region] / 6
     mixed = (spread > WIDEST_SPREAD) & (np.bincount(region[middle], minlength=area.size) < EMPTY_MIDDLE * area)
     mixed |= spread > 2 * WIDEST_SPREAD
+    everywhere = labels >= 0
+    depth = np.bincount(labels[everywhere], _depth(labels)[everywhere]) / np.bincount(labels[everywhere])
+    mixed &= depth > THIN * max(labels.shape)
     quarters = [_quantiles(core, index, area.size, share) for share in (0.25, 0.75)]
     return _kept(labels, ~mixed), float(np.average(quarters[1] - quarters[0], weights=area)) / 1.35
 

@@ -149,8 +149,11 @@ def open_layered_art(root: str | Path, layout: Layout = "auto") -> LayeredArt:
     """
     root = Path(root)
     if not root.is_dir():
-        remedy = "Make sample data with `python cli.py prepare illustrations-sample --out data/illustrations`, or name "
-        raise InputError(root, "there is no such folder", f"{remedy}your own folder with --data.data_dir.")
+        remedy = (
+            f"Make it with `python cli.py prepare layers --svg_dir … --out {root}` from SVG files, or with `prepare "
+            f"illustrations-sample --out {root}` from nothing; or name your own folder with --data.data_dir."
+        )
+        raise InputError(root, "there is no such folder", remedy)
     kinds = LAYOUTS.values() if layout == "auto" else [LAYOUTS[layout]]
     kind = next((kind for kind in kinds if layout != "auto" or kind.recognises(root)), None)
     art = kind(root) if kind else None

@@ -296,3 +296,24 @@ def test_composing_is_source_over():
         compose([])
     with pytest.raises(ValueError, match="shape"):
         compose([layers[0], Layer("small", stack[0][:2], 0.0)])
+
+
+def test_a_thin_outline_stays_whole_under_a_blurred_map():
+    """Blur gives a line the index of what lies beside it, another on every side; its colour holds it together."""
+    canvas = Image.new("RGB", (800, 800), (255, 255, 255))
+    draw = ImageDraw.Draw(canvas)
+    orders = Image.new("L", (800, 800), 0)
+    truth = ImageDraw.Draw(orders)
+    for box, colour, order in (((100, 100, 500, 500), (240, 200, 60), 60), ((300, 300, 700, 700), (60, 120, 220), 140)):
+        draw.rectangle(box, fill=colour)
+        truth.rectangle(box, fill=order)
+    line = [(60, 400), (400, 60), (740, 400), (400, 740), (60, 400)]
+    draw.line(line, fill=(20, 20, 20), width=12)
+    truth.line(line, fill=255, width=12)
+    image = np.asarray(canvas.resize((400, 400), Image.Resampling.LANCZOS).convert("RGBA"))
+    exact = np.asarray(orders.resize((400, 400), Image.Resampling.NEAREST)).astype(np.float32) / 255
+    blurred = ndimage.gaussian_filter(exact, 6)
+    labels = separate_layers(image, blurred).labels
+    inside = ndimage.binary_erosion(exact == 1)
+    counts = np.bincount(labels[inside])
+    assert counts.max() > 0.97 * counts.sum()
