@@ -17,7 +17,7 @@ from formats.atomic import atomic_path
 from formats.errors import InputError
 from formats.exr import write_depth
 from formats.images import write_png
-from prepare.simulated_folder import claim_folder
+from prepare.claimed_folder import claim_folder
 from simulators.aerial_city import (
     MIN_AERIAL_OVERLAP,
     MIN_OVERLAP,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from formats.errors import InputError
 from formats.layer_pairs import LayerPair, layer_pair, write_layer_pair
-from prepare.simulated_folder import claim_folder
+from prepare.claimed_folder import claim_folder
 from simulators.illustrations import KINDS, draw_illustration
 
 PER_ROUND = ("object", "landscape", "object", "arrangement")  # every other picture is one thing, as in clip-art

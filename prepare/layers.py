@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import statistics
 import time
@@ -13,11 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
-from formats.atomic import write_json, write_text
+from formats.atomic import write_text
 from formats.errors import InputError
 from formats.layer_pairs import layer_pair
+from prepare.claimed_folder import claim_folder
 from prepare.svg_workers import Conversion, Outcome, convert_files
 
 MIN_SIZE, MAX_SIZE = 16, 4096
@@ -71,7 +70,7 @@ def layers(
     files = find_svgs(source)
     if not files:
         raise InputError(svg_dir, "there is no .svg or .svgz file in it", "Name the folder of the SVG files.")
-    _claim(folder, {"svg_dir": str(source), "size": size})
+    claim_folder(folder, {"svg_dir": str(source), "size": size}, "layers.json")
 
     report = _Report(folder)
     drawings = {file: Conversion(str(source / file), str(folder), *category_and_name(file), size) for file in files}
@@ -134,24 +133,6 @@ def _originals(source: Path, files: list[str]) -> dict[str, str]:
     for file in files:
         originals[file] = first.setdefault(links[file], file) if file in links else file
     return originals
-
-
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Make ``folder`` the place for pairs with these settings, or raise InputError if it holds something else."""
-    record = folder / "layers.json"
-    if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if found != settings:
-            fault = "the folder holds pairs made of other files or with another size"
-            raise InputError(record, fault, "Name a new folder, or delete this one first.")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        fault = "exists and holds no pairs of this tool (no layers.json in it)"
-        raise InputError(folder, fault, "Name a new or empty folder.")
-    else:
-        write_json(record, settings)
 
 
 def _remove_pair(conversion: Conversion) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from formats.errors import InputError
 from formats.images import write_png
-from prepare.simulated_folder import claim_folder
+from prepare.claimed_folder import claim_folder
 from simulators.gait import Walker
 from simulators.walking_radar import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
 

@@ -148,7 +148,7 @@ def test_another_run_s_folder_is_left_alone(tmp_path, change):
     write(tmp_path / "art", a=GOOD)
     write(tmp_path / "other", a=GOOD)
     layers("art", "pairs", size=32, num_workers=1)
-    with pytest.raises(InputError, match="made of other files or with another size"):
+    with pytest.raises(InputError, match="made with other settings"):
         layers(**({"svg_dir": "art", "out": "pairs", "size": 32, "num_workers": 1} | change))
 
 
@@ -157,7 +157,7 @@ def test_another_run_s_folder_is_left_alone(tmp_path, change):
     [
         ({"svg_dir": "absent"}, "there is no such folder"),
         ({"svg_dir": "bare"}, "there is no .svg or .svgz file in it"),
-        ({"out": "art"}, "holds no pairs of this tool"),
+        ({"out": "art"}, "holds no data set of this tool"),
         ({"size": 3}, "3 is out of range"),
         ({"num_workers": -1}, "-1 is out of range"),
         ({"seconds_per_file": 0}, "0 is out of range"),
