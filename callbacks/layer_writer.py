@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters.layer_index_pictures import before_after_figure, colour_index, index_to_16bit
-from exporters.layer_separation import separate_layers
+from exporters.layer_separation import Separation, separate_layers
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
 from exporters.relief import layer_heights, write_relief
+from formats.errors import InputError
 from formats.images import write_png
 
 
@@ -50,13 +51,15 @@ class LayerWriter(BasePredictionWriter):
     ) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         folder = Path(data.output_dir) / batch["name"]
-        count = self.write(folder, batch["image"].cpu().numpy(), prediction.cpu().numpy(), data.num_layers)
-        print(f"{batch['name']}: {count} layers in {folder}")
+        separation = self.write(folder, batch["image"].cpu().numpy(), prediction.cpu().numpy(), data.num_layers)
+        count = len(separation.layers)
+        note = f" ({separation.note})" if separation.note else ""
+        print(f"{batch['name']}: {count} layer{'s' if count > 1 else ''} in {folder}{note}")
 
     def write(
         self, folder: Path, image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None = None
-    ) -> int:
-        """Write all files of one picture.
+    ) -> Separation:
+        """Write all files of one picture; layers of an earlier run are replaced.
 
         Args:
             folder: Where to.
@@ -65,14 +68,27 @@ class LayerWriter(BasePredictionWriter):
             num_layers: Of the result; None lets the index decide.
 
         Returns:
-            The number of layers.
+            The layers, and what there is to say of them.
+
+        Raises:
+            InputError: The folder cannot be made.
         """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            remedy = "Choose another --data.output_dir."
+            raise InputError(folder, f"cannot be a folder: {fault.strerror}", remedy) from None
+
         separation = separate_layers(image, index, num_layers, max_layers=self.max_layers)
         layers = separation.layers
         write_png(folder / "index.png", index_to_16bit(index))
         write_png(folder / "index_colour.png", colour_index(index))
-        for number, layer in enumerate(layers):
-            write_png(folder / "layers" / f"{number:02d}_{layer.name.replace(' ', '_')}.png", layer.pixels)
+        names = [f"{number:02d}_{layer.name.replace(' ', '_')}.png" for number, layer in enumerate(layers)]
+        for name, layer in zip(names, layers, strict=True):
+            write_png(folder / "layers" / name, layer.pixels)
+        for path in (folder / "layers").glob("[0-9][0-9]_*.png"):
+            if path.name not in names:
+                path.unlink()
         write_open_raster(folder / "layers.ora", layers)
         write_psd(folder / "layers.psd", layers)
         write_layered_svg(folder / "layers.svg", layers)
@@ -86,4 +102,4 @@ class LayerWriter(BasePredictionWriter):
             relief_mm=self.relief_height_mm,
         )
         write_png(folder / "overview.png", before_after_figure(image, index, layers))
-        return len(layers)
+        return separation

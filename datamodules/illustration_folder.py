@@ -47,9 +47,13 @@ class IllustrationFolderDataModule(LightningDataModule):
             InputError: A file or the folder is missing, or there are no images.
         """
         paths = find_images(self.images, "--data.images")
-        names = [Path(name).stem for name in distinct_names(paths)]
-        if len(set(names)) < len(names):  # a.png beside a.jpg
-            names = [name.replace(".", "_") for name in distinct_names(paths)]
+        files = distinct_names(paths)
+        names = [Path(file).stem for file in files]
+        names = files if len(set(names)) < len(names) else names  # a.png beside a.jpg
+        processes = self.trainer.world_size if self.trainer else 1
+        if len(paths) < processes:
+            fault = f"names {len(paths)} for {processes} processes, so that one would have nothing to do"
+            raise InputError("--data.images", fault, f"Pass --trainer.devices {len(paths)} or less.")
         self.pictures = list(zip(paths, names, strict=True))
 
     def predict_dataloader(self) -> DataLoader:

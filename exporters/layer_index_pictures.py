@@ -203,8 +203,8 @@ def exploded_view(layers: Sequence[Layer], height: int = 360, spacing: float = 0
 
     Args:
         layers: At least one, bottom to top, all of one size.
-        height: Of an upright layer in pixels, before the view's slant adds to it.
-        spacing: Distance from plate to plate, as a share of their drawn width.
+        height: Of an upright layer in pixels, before the view's slant adds to it; less where it would be very wide.
+        spacing: Distance from plate to plate, as a share of their drawn width; less where there are many.
 
     Returns:
         (H, W, 3), on white.
@@ -214,7 +214,9 @@ def exploded_view(layers: Sequence[Layer], height: int = 360, spacing: float = 0
     """
     if not layers:
         raise ValueError("there is no layer to draw")
+    height = _within(layers[0].pixels, height)
     plates = [_plate(layer.pixels, height * _FINE) for layer in layers]
+    spacing *= min(1, _ROOMY / len(layers))
     step_x, step_y = round(spacing * plates[0].width), round(0.02 * height * _FINE)
     border = 4 * MARGIN * _FINE
     last = len(plates) - 1
@@ -237,7 +239,7 @@ def before_after_figure(
         image: (H, W, 3) or (H, W, 4).
         index: (H, W), 0…1.
         layers: At least one, bottom to top.
-        height: Of the illustration in the figure, in pixels.
+        height: Of the illustration in the figure, in pixels; less where it would be very wide.
 
     Returns:
         (H, W, 3), on white, with captions beneath.
@@ -247,6 +249,7 @@ def before_after_figure(
     """
     flat = Image.fromarray(image).convert("RGBA")
     plain = Image.alpha_composite(Image.new("RGBA", flat.size, "white"), flat).convert("RGB")
+    height = _within(image, height)
     width = max(1, round(plain.width * height / plain.height))
     pictures = [plain, Image.fromarray(colour_index(index))]
     framed = [_framed(picture.resize((width, height), Image.Resampling.LANCZOS)) for picture in pictures]
@@ -265,6 +268,15 @@ def before_after_figure(
         draw.text(at, caption, fill=(60, 60, 60), font=font, anchor="mm")
         left += part.width + gap
     return np.asarray(figure)
+
+
+_WIDEST = 1.8  # width of a picture in a figure over the height asked for
+_ROOMY = 8  # layers that stand apart as asked; more stand closer
+
+
+def _within(pixels: NDArray[np.uint8], height: int) -> int:
+    """The height at which a picture (H, W, C) is no wider than figures have room for."""
+    return max(1, min(height, round(_WIDEST * height * pixels.shape[0] / pixels.shape[1])))
 
 
 _FINE = 2  # drawn so many times larger and reduced, which smooths slanting edges

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
@@ -38,23 +38,37 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
 
 
 def read_rgb(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture as RGB (H, W, 3); greys and palettes are converted, alpha is dropped.
+    """Read a picture as RGB (H, W, 3) of 8 bits; greys and palettes are converted, alpha is dropped.
 
     Raises:
         InputError: The file is missing, truncated or no picture.
     """
     with _opened(path) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(_eight_bits(image, path).convert("RGB"))
 
 
 def read_rgba(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture as RGBA (H, W, 4), not premultiplied; without alpha it is opaque.
+    """Read a picture upright as RGBA (H, W, 4) of 8 bits, not premultiplied; without alpha it is opaque.
+
+    Upright is as cameras note it (EXIF orientation), and as viewers show it.
 
     Raises:
         InputError: The file is missing, truncated or no picture.
     """
     with _opened(path) as image:
-        return np.asarray(image.convert("RGBA"))
+        return np.asarray(ImageOps.exif_transpose(_eight_bits(image, path)).convert("RGBA"))
+
+
+def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
+    """Reduce 16-bit greys to 8 bits; Pillow would cut them off at 255."""
+    if image.mode == "F":
+        raise InputError(path, "holds floating-point numbers, whose range nobody knows", "Save it with 8 or 16 bits.")
+    if not image.mode.startswith("I"):
+        return image
+    numbers = np.asarray(image).astype(np.int64)
+    if numbers.min(initial=0) < 0 or numbers.max(initial=0) > 65535:
+        raise InputError(path, "holds numbers outside 0 … 65535", "Save it with 8 or 16 bits.")
+    return Image.fromarray(((numbers + 128) // 257).astype(np.uint8))
 
 
 def read_grey(path: str | Path) -> NDArray[np.uint16]:
@@ -85,7 +99,8 @@ def find_images(given: str | list[str], option: str) -> list[Path]:
     """
     paths = [Path(image) for image in ([given] if isinstance(given, str) else given)]
     if len(paths) == 1 and paths[0].is_dir():
-        found = sorted(path for path in paths[0].iterdir() if path.suffix.lower() in SUFFIXES)
+        listed = (path for path in paths[0].iterdir() if path.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in listed if not path.name.startswith("."))  # what systems put beside files
         if not found:
             raise InputError(paths[0], "no images in this folder", f"Expected {', '.join(sorted(SUFFIXES))}.")
         return found

@@ -108,6 +108,9 @@ class CocoDepths(LayeredArt):
                 file = image.get("file_name") if isinstance(image, dict) else None
                 if not isinstance(file, str) or not file:
                     raise InputError(annotations, "lists an image without a file_name", "Give COCO annotations.")
+                if Path(file).is_absolute() or ".." in Path(file).parts:
+                    fault = f"lists {file}, which is not within images/{split}"
+                    raise InputError(annotations, fault, "Give file names relative to that folder.")
                 name = Path(file).with_suffix("").as_posix()
                 yield ArtSample(split, name, self.root / "images" / split / file, split=split)
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from formats.layer_pairs import MAX_LAYERS
 from formats.svg_document import (
     CONTAINERS,
     DRAWABLE,
@@ -109,6 +110,8 @@ def draw_svg(path: str | Path, size: int) -> DrawnSvg:
     numbers = drawing.numbers()
     if not numbers.any():
         raise SvgRefusedError(path, "no visible element", "all are hidden, transparent or off the canvas")
+    if np.count_nonzero(np.bincount(numbers.ravel())[1:]) > MAX_LAYERS:
+        raise SvgRefusedError(path, "too many elements", f"more than {MAX_LAYERS} can be seen")
     return DrawnSvg(png, numbers)
 
 
@@ -227,7 +230,7 @@ class _FlatDocument:
         self.drawing, self.ids = drawing, drawing.ids
         self.alone: list[tuple[Node, Context]] = []
         self._parts: list[str] = []
-        self._gradients = 0
+        self._gradients = self._viewports = 0
         self._write(drawing.root, drawing.context)
         self.text = "".join(self._parts)
 
@@ -239,10 +242,11 @@ class _FlatDocument:
         if inner.opacity <= VISIBLE_ALPHA or node.style.get("display", "").strip() == "none":
             self._parts.append(self.drawing.definitions(node))
         elif node.tag in CONTAINERS:
-            self._parts.append(start_tag(node.tag, _flat(node), node.parent is None))
+            opening, closing = self._viewport(node)
+            self._parts.append(opening)
             for child in node.elements:
                 self._write(child, inner)
-            self._parts.append(f"</{node.tag}>")
+            self._parts.append(closing)
         else:
             before = len(self._parts)
             try:
@@ -251,6 +255,27 @@ class _FlatDocument:
                 del self._parts[before:]
                 self.alone.append((node, inner))
                 self._parts.append(self.drawing.definitions(node))
+
+    def _viewport(self, node: Node) -> tuple[str, str]:
+        """The tags around a container's content.
+
+        A nested svg is cut by a clip path of the same place: the renderer's own cut is anti-aliased, which would mix
+        colours.
+        """
+        attributes = _flat(node)
+        overflow = node.style.get("overflow", attributes.get("overflow", "hidden")).strip()
+        if node.tag != "svg" or node.parent is None or overflow in ("visible", "auto"):
+            return start_tag(node.tag, attributes, node.parent is None), f"</{node.tag}>"
+        self._viewports += 1
+        name = f"paint-order-viewport-{self._viewports}"
+        whole = {"x": "0", "y": "0", "width": "100%", "height": "100%"}
+        place = start_tag("rect", {side: attributes.get(side, default) for side, default in whole.items()}) + "</rect>"
+        group = {"clip-path": f"url(#{name})"}
+        if "transform" in attributes:
+            group["transform"] = attributes.pop("transform")
+        attributes["overflow"] = "visible"
+        clip = f"{start_tag('clipPath', {'id': name})}{place}</clipPath>"
+        return clip + start_tag("g", group) + start_tag("svg", attributes), "</svg></g>"
 
     def _write_drawable(self, node: Node, context: Context, number: int, uses: tuple[Node, ...]) -> None:
         inner = context.enter(node)

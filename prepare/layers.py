@@ -10,6 +10,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -99,11 +100,13 @@ def layers(
 
 
 def find_svgs(folder: Path) -> list[str]:
-    """Paths of the SVG files in a folder, relative to it, sorted; folders that are symbolic links are not entered."""
+    """Paths of the SVG files in a folder, relative to it, sorted, but for what is hidden or in folders behind links."""
     found: list[str] = []
-    for parent, _, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         relative = Path(parent).relative_to(folder)
-        found.extend(str(relative / name) for name in names if name.lower().endswith((".svg", ".svgz")))
+        drawings = (name for name in names if name.lower().endswith((".svg", ".svgz")) and not name.startswith("."))
+        found.extend(str(relative / name) for name in drawings)
     return sorted(found)
 
 
@@ -118,16 +121,25 @@ def category_and_name(file: str) -> tuple[str, str]:
     stem, _, suffix = last.rpartition(".")
     parts = [*deeper, stem]
     name = "--".join(parts)
-    is_plain = suffix == "svg" and not any("--" in part or part[:1] in ("-", ".") or part[-1:] == "-" for part in parts)
-    if not is_plain or len(name.encode()) > LONGEST_NAME:
-        name = name.encode()[:LONGEST_NAME].decode(errors="ignore").lstrip(".")
-        name += f"--{zlib.crc32(file.encode()):08x}"
+    is_plain = (
+        suffix == "svg"
+        and file.isprintable()  # bytes that are no UTF-8 are not
+        and (not folders or category != NO_CATEGORY)
+        and not any("--" in part or part[:1] in ("-", ".") or part[-1:] == "-" for part in parts)
+    )
+    if not is_plain or len(os.fsencode(name)) > LONGEST_NAME:
+        name = os.fsencode(name)[:LONGEST_NAME].decode(errors="ignore").lstrip(".")
+        name += f"--{zlib.crc32(os.fsencode(file)):08x}"
     return category, name
 
 
 def _originals(source: Path, files: list[str]) -> dict[str, str]:
     """For each file the one that it shows the same drawing as: itself, or the file that a symbolic link leads to."""
-    links = {file: (source / file).resolve() for file in files if (source / file).is_symlink()}
+    links = {}
+    for file in files:
+        if (source / file).is_symlink():
+            with suppress(OSError, RuntimeError):  # a link to itself, which reading will refuse
+                links[file] = (source / file).resolve()
     first = {source / file: file for file in files if file not in links}
     originals = {}
     for file in files:
@@ -174,7 +186,10 @@ class _Report:
         return Path(conversion.source).stat().st_mtime <= min(path.stat().st_mtime for path in pair)
 
     def drop_others(self, files: list[str], wanted: dict[str, Conversion]) -> None:
-        """Forget files that are gone and those that are converted anew."""
+        """Forget files that are gone, with the pairs made of them, and those that are converted anew."""
+        for file in self.rows.keys() - set(files):
+            for path in layer_pair(self.path.parent, *category_and_name(file)):
+                path.unlink(missing_ok=True)
         present = set(files) - wanted.keys()
         self.rows = {file: row for file, row in self.rows.items() if file in present}
 
@@ -191,7 +206,7 @@ class _Report:
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({"path": file, **asdict(self.rows[file])} for file in sorted(self.rows))
-        write_text(self.path, text.getvalue())
+        write_text(self.path, text.getvalue().encode(errors="backslashreplace").decode())
         self._written = time.monotonic()
 
     def summary(self, kept: int) -> str:

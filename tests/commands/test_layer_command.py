@@ -245,3 +245,34 @@ def test_missing_pictures_say_so(trained, tmp_path):
         main(decompose_words(trained, tmp_path / "none.png", tmp_path / "out"))
     with pytest.raises(InputError, match="0 layers cannot be"):
         main(decompose_words(trained, tmp_path / "none.png", tmp_path / "out", "--data.num_layers=0"))
+
+
+def test_names_stay_apart_and_layers_of_an_earlier_run_go(trained, tmp_path, capsys):
+    for name in ("a_b.png", "a.b.png", "a.b.webp"):
+        picture(tmp_path / "images" / name, (60, 40))
+    for layers in (3, 2):
+        main(decompose_words(trained, tmp_path / "images", tmp_path / "out", f"--data.num_layers={layers}"))
+    assert {folder.name for folder in (tmp_path / "out").iterdir()} == {"a_b.png", "a.b.png", "a.b.webp"}
+    for folder in (tmp_path / "out").iterdir():
+        with zipfile.ZipFile(folder / "layers.ora") as archive:
+            stack = ElementTree.fromstring(archive.read("stack.xml"))
+        assert len(list((folder / "layers").iterdir())) == len(stack.findall(".//layer"))
+    write_png(tmp_path / "plain.png", np.full((40, 40, 3), 90, np.uint8))
+    capsys.readouterr()
+    main(decompose_words(trained, tmp_path / "plain.png", tmp_path / "out", "--data.num_layers=30"))
+    assert "30" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("plain:"))
+
+
+def test_a_process_without_a_picture_is_refused(trained, tmp_path):
+    path = picture(tmp_path / "my.png")
+    more = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    done = run_command(*decompose_words(trained, path, tmp_path / "out")[:-1], *more)
+    assert done.returncode == 1
+    assert "names 1 for 2 processes" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_folder_that_is_a_file_is_named(trained, tmp_path):
+    path = picture(tmp_path / "my.png")
+    with pytest.raises(InputError, match="cannot be a folder"):
+        main(decompose_words(trained, path, path))

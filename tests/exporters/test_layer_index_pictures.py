@@ -152,3 +152,10 @@ def test_the_figure_holds_illustration_index_and_layers(layers: list[Layer]) -> 
     assert _share(figure, (255, 0, 0)) > 0.01
     with pytest.raises(ValueError, match="no layer"):
         before_after_figure(image, np.zeros((40, 60)), [])
+
+
+@pytest.mark.parametrize("size", [(1, 500), (4, 1000), (60, 1200), (500, 1)])
+def test_figures_of_long_pictures_stay_small(size):
+    layers = [Layer(f"layer {number}", np.full((*size, 4), 255, np.uint8), number / 19) for number in range(20)]
+    figure = before_after_figure(layers[0].pixels, np.zeros(size), layers)
+    assert figure.size < 3 * 4000 * 800

@@ -284,3 +284,27 @@ def test_uses_of_uses_that_grow_without_bounds_are_refused(tmp_path):
     with pytest.raises(SvgRefusedError) as refusal:
         drawn(tmp_path, body + '</defs><use xlink:href="#a29"/>')
     assert refusal.value.reason == "too many elements"
+
+
+def test_the_border_of_a_nested_svg_is_crisp(tmp_path):
+    """Its place cuts pixels in two; on an opaque ground mixed colours would be numbers of other elements."""
+    hidden = '<rect width="9" height="9" fill="none"/>' * 196
+    path = tmp_path / "nested.svg"
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 200"><rect width="200" height="200" fill="red"/>'
+        f"{hidden}"
+        '<svg x="20.3" y="20.3" width="160" height="160"><rect width="300" height="300" fill="blue"/></svg></svg>'
+    )
+    for size in (200, 512):
+        drawn = draw_svg(path, size)
+        assert np.unique(drawn.numbers).tolist() == [1, 198]
+        side = np.count_nonzero(drawn.numbers[size // 2] == 198)
+        assert abs(side - 160 * size / 200) <= 1
+
+
+def test_more_layers_than_sixteen_bits_hold_are_refused(tmp_path):
+    squares = "".join(f'<rect x="{x}" y="{y}" width="1" height="1"/>' for y in range(257) for x in range(257))
+    path = tmp_path / "many.svg"
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 257 257">{squares}</svg>')
+    with pytest.raises(SvgRefusedError, match="more than 65535 can be seen"):
+        draw_svg(path, 257)

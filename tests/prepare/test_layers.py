@@ -188,3 +188,30 @@ def test_names_are_distinct_and_depend_on_the_path_alone():
     assert names[0] == ("a", "b--c")
     assert names[8] == ("all", "bc")
     assert all(len(name.encode()) < 200 for _, name in names)
+
+
+def test_odd_names_and_links_end_in_the_report(tmp_path):
+    """A folder that is called like the category of files without one, bytes that are no UTF-8, a link to itself."""
+    write(tmp_path / "svg", **{"a": GOOD, "all/a": GOOD, ".hidden/b": GOOD})
+    (tmp_path / "svg" / "loop.svg").symlink_to("loop.svg")
+    odd = os.fsencode(tmp_path / "svg") + b"/b\xff.svg"
+    with open(odd, "w") as file:  # noqa: PTH123
+        file.write(GOOD)
+    layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)
+    rows = report(tmp_path / "out")
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.svg": "converted",
+        "all/a.svg": "converted",
+        "b\\udcff.svg": "converted",
+        "loop.svg": "refused",
+    }
+    assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 3
+
+
+def test_the_pair_of_a_file_that_is_gone_goes_too(tmp_path):
+    write(tmp_path / "svg", **{"x/a": GOOD, "x/b": GOOD})
+    layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)
+    (tmp_path / "svg" / "x" / "b.svg").unlink()
+    layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)
+    assert [path.name for path in sorted((tmp_path / "out").rglob("*.png"))] == ["a.png", "a.png"]
+    assert list(report(tmp_path / "out")) == ["x/a.svg"]
