@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from callbacks.pictures import log_picture
+from callbacks.pictures import is_due, log_picture
 from exporters.layer_index_pictures import layer_index_sheet
 from formats.batches import LayerBatch
 from lightning_modules.layer_index import LayerIndexModule
@@ -33,8 +33,7 @@ class LayerPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw after the first batch, on the first process."""
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.fast_dev_run  # type: ignore[attr-defined]
-        if batch_idx or trainer.sanity_checking or not due or not trainer.is_global_zero:
+        if not is_due(trainer, batch_idx, self.every_n_epochs):
             return
         assert isinstance(pl_module, LayerIndexModule)
         rows = [row for row in range(len(batch["names"])) if batch["weights"][row] > 0][: self.num_images]

@@ -12,7 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from callbacks.pictures import log_picture
+from callbacks.pictures import is_due, log_picture
 from exporters.depth_pictures import LEGEND, colour_confidence, colour_depth, colour_error, depth_range, draw_frusta
 from exporters.overfit_report import Criterion, verdict_line, write_report
 from exporters.picture_sheet import picture_sheet
@@ -91,8 +91,7 @@ class PairPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw after the first batch, on the first process."""
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.fast_dev_run  # type: ignore[attr-defined]
-        if batch_idx or trainer.sanity_checking or not due or not trainer.is_global_zero:
+        if not is_due(trainer, batch_idx, self.every_n_epochs):
             return
         assert isinstance(pl_module, PairDepthCameraModule)
         sheet, cameras = scene_pictures(pl_module, batch)

@@ -32,6 +32,12 @@ def log_picture(trainer: Trainer, name: str, image: NDArray[np.uint8]) -> None:
             write_png(folder / "pictures" / f"{name}_{trainer.global_step:07d}.png", image)
 
 
+def is_due(trainer: Trainer, batch_idx: int, every_n_epochs: int) -> bool:
+    """Whether to draw at this batch of validation: the first of every so many epochs, on the first process."""
+    epoch = (trainer.current_epoch + 1) % every_n_epochs == 0 or bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+    return epoch and batch_idx == 0 and trainer.is_global_zero and not trainer.sanity_checking
+
+
 class SampleGrid(Callback):
     """Log a grid of generated spectrograms, a row per user, drawn with the averaged weights.
 
@@ -48,8 +54,7 @@ class SampleGrid(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Draw before the first batch: by then the averaged weights are in place, whatever the callbacks' order."""
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.fast_dev_run  # type: ignore[attr-defined]
-        if batch_idx or dataloader_idx or trainer.sanity_checking or not due or not trainer.is_global_zero:
+        if dataloader_idx or not is_due(trainer, batch_idx, self.every_n_epochs):
             return
         assert isinstance(pl_module, UserConditionedDiTModule)
         assert pl_module.latent_space is not None

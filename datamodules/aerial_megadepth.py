@@ -20,7 +20,7 @@ from datamodules.loading import (
 )
 from datamodules.pair_transforms import PATCH
 from formats.aerial_megadepth import read_split
-from formats.errors import InputError
+from formats.errors import InputError, check_settings
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +92,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
             "--data.aspect_augmentation": ("0 or more", aspect_augmentation >= 0),
             "--data.seed": ("0 or more", seed >= 0),
         }
-        for name, (wanted, met) in requirements.items():
-            if not met:
-                raise InputError(name, f"must be {wanted}", "Choose another value.")
+        check_settings(requirements)
         self.data_dir = Path(data_dir)
         self.segmentation_dir = None if segmentation_dir is None else Path(segmentation_dir)
         self.splits = {"train": train_split, "val": val_split}

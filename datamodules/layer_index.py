@@ -23,7 +23,7 @@ from datamodules.loading import (
     ResumableLoader,
     evaluation_loader,
 )
-from formats.errors import InputError
+from formats.errors import InputError, check_settings
 from formats.layer_stack import LayeredArt
 from formats.layered_art import Layout, open_layered_art
 
@@ -102,9 +102,7 @@ class LayeredArtDataModule(ResumableDataModule):
             "--data.num_workers": ("0 or more", num_workers >= 0),
             "--data.seed": ("0 or more", seed >= 0),
         }
-        for name, (wanted, met) in requirements.items():
-            if not met:
-                raise InputError(name, f"must be {wanted}", "Choose another value.")
+        check_settings(requirements)
         self.roots, self.val_roots, self.layout = roots, val_roots, layout
         self.categories, self.limit, self.val_limit = categories, limit, val_limit
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from exporters.layers import Layer
+from exporters.source_over import bounding_box
 from formats.atomic import atomic_path
 
 SVG = "http://www.w3.org/2000/svg"
@@ -23,7 +24,6 @@ INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
 
 _EDGE = 3.0  # pixels; how far from opaque ones an antialiased edge reaches
 _MARGIN = 1  # of transparent pixels around what is traced
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_layered_svg(
@@ -74,7 +74,7 @@ def write_layered_svg(
         "corner_threshold": corner_threshold,
     }
     for number, layer in enumerate(layers, start=1):
-        name = _NOT_XML.sub("\ufffd", layer.name)
+        name = layer.xml_name
         attributes = {"id": f"layer-{number}", f"{{{INKSCAPE}}}groupmode": "layer", f"{{{INKSCAPE}}}label": name}
         group = ElementTree.SubElement(root, f"{{{SVG}}}g", attributes)
         ElementTree.SubElement(group, f"{{{SVG}}}title").text = name
@@ -103,8 +103,7 @@ def _trace_into(
     inside = alpha >= max(1, (largest + 1) // 2)
     if not inside.any():
         return
-    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    box = bounding_box(inside)
     colour = _clean_colour(pixels[box], inside[box], largest)
     if colours is not None:
         colour[inside[box]] = _reduced(colour[inside[box]], colours)
@@ -116,7 +115,7 @@ def _trace_into(
     paths = list(_paths(clean, options))
     if not paths:  # a pixel or two have no outline that could be smoothed: draw their squares
         paths = list(_paths(clean, {**options, "mode": "none", "filter_speckle": 0}))
-    group.set("transform", f"translate({columns[0] - _MARGIN},{rows[0] - _MARGIN})")
+    group.set("transform", f"translate({box[1].start - _MARGIN},{box[0].start - _MARGIN})")
     if largest < 255:
         group.set("opacity", f"{largest / 255:.4f}")
     group.extend(paths)

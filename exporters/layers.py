@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,8 @@ class Layer:
     name: str
     pixels: NDArray[np.uint8]
     index: float
+
+    @property
+    def xml_name(self) -> str:
+        """The name with what no XML file may hold replaced."""
+        return _NOT_XML.sub("\ufffd", self.name)

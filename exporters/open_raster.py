@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from formats.images import COMPRESSION
 
 VERSION = "0.0.5"
 THUMBNAIL = 256  # pixels, the longer side at most
-_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_open_raster(path: str | Path, layers: Sequence[Layer]) -> None:
@@ -47,7 +45,7 @@ def write_open_raster(path: str | Path, layers: Sequence[Layer]) -> None:
             rows, columns = filled_box(layer.pixels)
             _add(archive, source, _png(layer.pixels[rows, columns]))
             attributes = {
-                "name": _NOT_IN_XML.sub("\ufffd", layer.name),
+                "name": layer.xml_name,
                 "src": source,
                 "x": str(columns.start),
                 "y": str(rows.start),

@@ -1,7 +1,8 @@
-"""The one error that says a user's input cannot be used."""
+"""The one error that says a user's input cannot be used, and settings that are looked at before all else."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -29,3 +30,17 @@ class InputError(ValueError):
             # Out of a worker of a DataLoader, torch makes the error anew of its printed traceback alone.
             return self.where.strip().splitlines()[-1].removeprefix("formats.errors.InputError: ")
         return f"{self.where}: {self.fault}. {self.remedy}"
+
+
+def check_settings(requirements: Mapping[str, tuple[str, bool]]) -> None:
+    """See that settings can be used.
+
+    Args:
+        requirements: Option, such as ``--data.batch_size`` → what it must be, and whether it is.
+
+    Raises:
+        InputError: One is not; the first of them is named.
+    """
+    for name, (wanted, met) in requirements.items():
+        if not met:
+            raise InputError(name, f"must be {wanted}", "Choose another value.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple, cast
 
 import timm
@@ -40,12 +39,9 @@ class PyramidLevel(NamedTuple):
     def shares(self, tokens: int) -> list[slice]:
         """What of each window is kept in merging: overlaps are cut in their middle."""
         starts = self.starts(tokens)
-        middles = [(end + tokens + start) // 2 for end, start in itertools.pairwise(starts)]
+        middles = [(end + tokens + start) // 2 for end, start in pairwise(starts)]
         bounds = [0, *middles, starts[-1] + tokens]
-        return [
-            slice(low - start, high - start)
-            for start, (low, high) in zip(starts, itertools.pairwise(bounds), strict=True)
-        ]
+        return [slice(low - start, high - start) for start, (low, high) in zip(starts, pairwise(bounds), strict=True)]
 
 
 FULL, HALF, QUARTER = PyramidLevel(1, 5), PyramidLevel(2, 3), PyramidLevel(4, 1)
@@ -131,7 +127,7 @@ class Encoder(nn.Module):
         pyramid = [_reduced(image, level.reduction) for level in PYRAMID]
         grids = [_embedded(self.patch_encoder, picture) for picture in pyramid]
         cut = [_windows(grid, level, self.tokens) for grid, level in zip(grids, PYRAMID, strict=True)]
-        windows = torch.cat(list(itertools.chain(*cut))).flatten(1, 2)  # window-major
+        windows = torch.cat(list(chain(*cut))).flatten(1, 2)  # window-major
         last, shallow, deep = self._in_chunks(windows, in_full)
         full, half, quarter = last.split([level.windows**2 * len(image) for level in PYRAMID])
         whole, *_ = self._through(self.image_encoder, _embedded(self.image_encoder, pyramid[-1]).flatten(1, 2), 0)

@@ -82,7 +82,9 @@ def test_users_are_spread_out_and_do_not_depend_on_their_number():
 def test_every_drawn_user_fits_the_radar():
     for seed in range(3):
         for walker in draw_users(8, seed).values():
-            walking_image(walker, Radar(carrier_ghz=24.0), np.random.default_rng(seed))
+            image = walking_image(walker, Radar(carrier_ghz=24.0), np.random.default_rng(seed))
+            assert image.shape == (256, 256, 3)
+            assert image.std() > 10  # a signature, not an empty spectrogram
 
 
 def test_a_sample_does_not_depend_on_how_many_there_are(sample, tmp_path):
