@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import AdamW
-from torchmetrics import MeanMetric
 
 from formats.batches import IllustrationBatch, LayerBatch
 from formats.errors import InputError
+from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.published_start import PublishedStart
 from lightning_modules.schedules import warmup_cosine
 from losses.scale_invariant import ScaleInvariantLoss
@@ -20,7 +20,7 @@ from networks.checkpoints import LoadReport
 from networks.depth_pro import LayerIndexNet, layer_index_net
 
 
-class LayerIndexModule(PublishedStart):
+class LayerIndexModule(PublishedStart, EvaluationSteps):
     """Fine-tune Depth Pro on layered art, and predict the layer index of illustrations.
 
     The index is 0 for the background and 1 for the foremost layer; training and metrics ask for its order and
@@ -72,7 +72,6 @@ class LayerIndexModule(PublishedStart):
             size, gradient_checkpointing=gradient_checkpointing, window_chunk_size=window_chunk_size
         )
         self.loss = ScaleInvariantLoss(edge_weight)
-        self.loss_means: dict[str, MeanMetric] = {}
         self.order = LayerOrder()
 
     # --- life cycle ---
@@ -140,39 +139,17 @@ class LayerIndexModule(PublishedStart):
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
         return terms["loss"]
 
-    def _evaluate(self, batch: LayerBatch) -> None:
+    def evaluate(self, batch: LayerBatch) -> None:
+        """Add a batch to the losses and metrics."""
         index = self.index_of(batch["images"])
         terms = self.loss(index, *_truth(batch))
         images = terms.pop("images_with_order")
-        for name, value in terms.items():
-            if name not in self.loss_means:
-                self.loss_means[name] = MeanMetric().to(self.device)
-            self.loss_means[name].update(value, images)
+        self.add_losses(terms, images)
         self.order.update(index, batch["orders"], batch["layer_counts"], batch["masks"], batch["weights"])
 
-    def _log_evaluation(self, stage: str) -> None:
-        numbers = {f"{stage}/{name}": mean.compute() for name, mean in self.loss_means.items()}
-        numbers |= {f"{stage}/{name}": value for name, value in self.order.compute().items()}
-        for metric in (self.order, *self.loss_means.values()):
-            metric.reset()
-        # Computed over all processes already.
-        self.log_dict({name: value.float() for name, value in numbers.items()}, rank_zero_only=False, sync_dist=False)
-
-    def validation_step(self, batch: LayerBatch, batch_idx: int) -> None:
-        """Loss and metrics of a batch."""
-        self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log loss and metrics over all processes as ``val/…``."""
-        self._log_evaluation("val")
-
-    def test_step(self, batch: LayerBatch, batch_idx: int) -> None:
-        """Loss and metrics of a batch."""
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log loss and metrics over all processes as ``test/…``."""
-        self._log_evaluation("test")
+    def metrics(self) -> tuple[LayerOrder]:
+        """Order, ranks and boundaries of layers."""
+        return (self.order,)
 
     @torch.no_grad()
     def predict_index(self, images: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torchmetrics import MeanMetric
 
 from formats.batches import ImageViewsBatch, PairBatch
 from formats.errors import InputError
 from geometry.pose_encoding import decode_pose
+from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.published_start import PublishedStart
 from lightning_modules.schedules import warmup_cosine
 from losses.camera import CameraDistance
@@ -41,7 +41,7 @@ class ScenePrediction(TypedDict):
     intrinsics: Tensor
 
 
-class PairDepthCameraModule(PublishedStart):
+class PairDepthCameraModule(PublishedStart, EvaluationSteps):
     """Fine-tune VGGT on views of a scene, and predict depth and cameras.
 
     The objective falls below zero as confidence grows, so metrics decide: depth errors (scenes scaled to unit
@@ -125,7 +125,6 @@ class PairDepthCameraModule(PublishedStart):
             alpha=alpha,
             valid_range=valid_range,
         )
-        self.loss_means: dict[str, MeanMetric] = {}
         self.depth_errors, self.pose_errors = DepthErrors(), PoseErrors()
 
     # --- life cycle ---
@@ -178,43 +177,18 @@ class PairDepthCameraModule(PublishedStart):
         self.log("objective", terms["loss_objective"].detach(), prog_bar=True, logger=False)
         return terms["loss_objective"]
 
-    def _evaluate(self, batch: PairBatch) -> None:
+    def evaluate(self, batch: PairBatch) -> None:
+        """Add a batch to the losses and metrics."""
         output, targets = self.network(batch["images"]), normalised_targets(batch)
-        real = batch["weights"].sum()
-        for name, value in self.loss(output, targets).items():
-            if name not in self.loss_means:
-                self.loss_means[name] = MeanMetric().to(self.device)
-            self.loss_means[name].update(value, real)
+        self.add_losses(self.loss(output, targets), batch["weights"].sum())
         self.depth_errors.update(output["depth"][..., 0], targets["depths"], targets["point_masks"], batch["weights"])
         height, width = batch["images"].shape[-2:]
         cameras = decode_pose(output["pose_enc_list"][-1], height, width)
         self.pose_errors.update(*cameras, targets["extrinsics"], targets["intrinsics"], batch["weights"])
 
-    def _log_evaluation(self, stage: str) -> None:
-        numbers = {f"{stage}/{name}": mean.compute() for name, mean in self.loss_means.items()}
-        for metric in (self.depth_errors, self.pose_errors):
-            numbers |= {f"{stage}/{name}": value for name, value in metric.compute().items()}
-            metric.reset()
-        for mean in self.loss_means.values():
-            mean.reset()
-        # Computed over all processes already.
-        self.log_dict({name: value.float() for name, value in numbers.items()}, rank_zero_only=False, sync_dist=False)
-
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Losses and metrics of a batch."""
-        self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log losses and metrics over all processes as ``val/…``."""
-        self._log_evaluation("val")
-
-    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        """Losses and metrics of a batch."""
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log losses and metrics over all processes as ``test/…``."""
-        self._log_evaluation("test")
+    def metrics(self) -> tuple[DepthErrors, PoseErrors]:
+        """Errors of depth and of relative poses."""
+        return self.depth_errors, self.pose_errors
 
     @torch.no_grad()
     def predict_scene(self, images: Tensor) -> ScenePrediction:
