@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-all lint format clean
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,8 +20,11 @@ $(VENV)/installed-dev: $(VENV)/installed
 demo: $(VENV)/installed  ## simulate, train, generate and measure: about 6 minutes on 2 cores
 	$(BIN)/python cli.py pipeline demo --output_dir runs/demo
 
-test: $(VENV)/installed-dev  ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-dev  ## the fast tests, for daily work: under 4 minutes on 2 cores
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-all: $(VENV)/installed-dev  ## all tests
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=15
 
 lint: $(VENV)/installed-dev  ## style, types, import contracts
 	$(BIN)/ruff check .

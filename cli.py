@@ -25,19 +25,19 @@ from jsonargparse import ArgumentError, auto_cli
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
+from callbacks.ema import EMA
 from callbacks.latent_writer import LatentShardWriter
-from callbacks.layer_pictures import LayerPictures
+from callbacks.layer_images import LayerImages
 from callbacks.layer_writer import LayerWriter
-from callbacks.pair_pictures import OverfitReport, PairPictures
+from callbacks.pair_images import OverfitReport, PairImages
 from callbacks.pair_writer import PairWriter
-from callbacks.pictures import SampleGrid
+from callbacks.sample_grid import SampleGrid
 from callbacks.sample_writer import SampleWriter
 from callbacks.step_seed import StepSeed
-from callbacks.weight_average import EMA
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from datamodules.illustration_folder import IllustrationFolderDataModule
 from datamodules.latents import LatentDataModule
-from datamodules.layer_index import LayeredArtDataModule
+from datamodules.layered_art import LayeredArtDataModule
 from datamodules.pair_folder import PairFolderDataModule
 from datamodules.sample_requests import SampleRequestDataModule
 from datamodules.spectrograms import SpectrogramDataModule
@@ -69,10 +69,10 @@ CALLBACKS = (
     SampleGrid,
     LatentShardWriter,
     SampleWriter,
-    PairPictures,
+    PairImages,
     OverfitReport,
     PairWriter,
-    LayerPictures,
+    LayerImages,
     LayerWriter,
 )
 

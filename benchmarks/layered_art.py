@@ -25,13 +25,13 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
-from datamodules.layer_index import LayeredArtDataModule
+from datamodules.layered_art import LayeredArtDataModule
 from datamodules.pair_transforms import change_colours
 from formats.atomic import write_json
 from formats.images import read_grey, read_rgb, resize_rgb
-from formats.layer_pairs import layer_pair
+from formats.layered_art.pairs import layer_pair
 from prepare.illustrations_sample import illustrations_sample
-from simulators.illustrations import random_illustration
+from simulators.illustration.scenes import random_illustration
 
 BATCH = 4
 AUGMENTED = {

@@ -35,9 +35,9 @@ from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from formats.atomic import write_json
-from formats.svg_document import SvgRefusedError, read_svg
-from formats.svg_orders import draw_svg
-from formats.svg_render import fit_canvas
+from formats.svg.document import SvgRefusedError, read_svg
+from formats.svg.paint_order import draw_svg
+from formats.svg.rendering import fit_canvas
 from prepare.layers import find_svgs, layers
 from prepare.svg_workers import Conversion, convert
 

@@ -11,9 +11,9 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from batches.microdoppler import ExtractionBatch
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.atomic import write_json, write_text
-from formats.batches import ExtractionBatch
 from formats.errors import InputError
 from formats.latent_shards import (
     EXTRACTION,
@@ -133,5 +133,5 @@ def _extraction_parts(
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(data, SpectrogramDataModule) or not isinstance(module, LatentExtractionModule):
         fault = "works with SpectrogramDataModule and LatentExtractionModule"
-        raise InputError("LatentShardWriter", fault, "Use configs/extract_latents.yaml.")
+        raise InputError("LatentShardWriter", fault, "Use configs/microdoppler_extract_latents.yaml.")
     return data, module

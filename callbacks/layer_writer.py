@@ -11,12 +11,12 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exporters.layer_index_pictures import before_after_figure, colour_index, index_to_16bit
-from exporters.layer_separation import Separation, separate_layers
+from decomposition.separation import Separation, separate_layers
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
 from exporters.relief import layer_heights, write_relief
+from exporters.visualization.layers import before_after_figure, colour_index, index_to_16bit
 from formats.errors import InputError
 from formats.images import write_png
 

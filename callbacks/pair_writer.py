@@ -8,10 +8,10 @@ from typing import Any, Literal
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from exporters.camera_file import write_cameras_json
+from exporters.cameras_json import write_cameras_json
 from exporters.colmap import write_colmap_text
-from exporters.depth_pictures import colour_depth, depth_range
 from exporters.point_cloud import point_cloud, write_glb, write_ply
+from exporters.visualization.depth import colour_depth, depth_range
 from formats.exr import write_depth
 from formats.images import write_png
 from lightning_modules.pair_depth_camera import ScenePrediction

@@ -9,10 +9,10 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from batches.microdoppler import SampleRequestBatch
 from datamodules.sample_requests import SampleRequestDataModule
-from exporters.spectrogram_grid import spectrogram_grid
+from exporters.visualization.spectrograms import spectrogram_grid
 from formats.atomic import write_json
-from formats.batches import SampleRequestBatch
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from batches.pair import PairBatch
 from datamodules.aerial_views import PresentFiles, choose_views, read_view
 from datamodules.loading import OnError, readable_error
 from datamodules.pair_transforms import View, change_colours, fit, flip, natural_aspect, output_size
 from formats.aerial_megadepth import ImageFiles, Split, image_files
-from formats.batches import PairBatch
 from formats.errors import InputError
 from geometry.cameras import camera_to_world, unproject
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class AerialMegaDepthDataModule(ResumableDataModule):
-    """Pairs of an AerialMegaDepth data set as :class:`formats.batches.PairBatch`.
+    """Pairs of an AerialMegaDepth data set as :class:`batches.pair.PairBatch`.
 
     Every view is cut about its principal point to one aspect and resized, so that the longer side is
     ``image_size`` and both sides are multiples of 14. Depth is cleaned first: what is over ``max_depth``, then
@@ -140,7 +140,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         return dataset
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of :class:`formats.batches.PairBatch` in an order drawn from the seed and the epoch."""
+        """Batches of :class:`batches.pair.PairBatch` in an order drawn from the seed and the epoch."""
         return self.resumable_loader(
             self.datasets["train"], self.batch_size, self.seed, self.num_workers, ReportingTrainLoader
         )

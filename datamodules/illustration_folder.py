@@ -8,14 +8,14 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from batches.layers import IllustrationBatch
 from datamodules.loading import WholeBatches
-from formats.batches import IllustrationBatch
 from formats.errors import InputError
 from formats.images import distinct_names, find_images, read_rgba
 
 
 class IllustrationFolderDataModule(LightningDataModule):
-    """A picture, several, or a folder of them, each a :class:`formats.batches.IllustrationBatch` of its own.
+    """A picture, several, or a folder of them, each a :class:`batches.layers.IllustrationBatch` of its own.
 
     Pictures may have any size and may be transparent.
 

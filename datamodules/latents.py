@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from batches.microdoppler import LatentBatch
 from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
 from datamodules.sample_requests import sample_request_loader
 from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
-from formats.batches import LatentBatch
 from formats.errors import InputError
 from formats.latent_shards import (
     IMAGENET_STATISTICS,
@@ -74,7 +74,7 @@ class LatentDataset(Dataset):
 
 
 class LatentDataModule(ResumableDataModule):
-    """Latents made by ``configs/extract_latents.yaml``, or published shards.
+    """Latents made by ``configs/microdoppler_extract_latents.yaml``, or published shards.
 
     Args:
         data_dir: Folder with ``train*.safetensors`` and ``val*.safetensors``.

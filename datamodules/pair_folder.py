@@ -10,15 +10,15 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from batches.pair import ImageViewsBatch
 from datamodules.loading import ReportingLoader, WholeBatches, readable_error
 from datamodules.pair_transforms import PATCH, Window, centred_window, output_size
-from formats.batches import ImageViewsBatch
 from formats.errors import InputError
 from formats.images import distinct_names, find_images, read_rgb, resize_rgb
 
 
 class PairFolderDataModule(LightningDataModule):
-    """A pair of images, or a folder of them, as :class:`formats.batches.ImageViewsBatch` of one scene each.
+    """A pair of images, or a folder of them, as :class:`batches.pair.ImageViewsBatch` of one scene each.
 
     Images are cut about their middle, which is taken for the principal point, to one aspect, and resized so that
     the longer side is ``image_size`` and both are multiples of 14.

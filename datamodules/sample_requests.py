@@ -9,8 +9,8 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from batches.microdoppler import SampleRequestBatch
 from datamodules.loading import WholeBatches
-from formats.batches import SampleRequestBatch
 from formats.errors import InputError
 
 

@@ -14,8 +14,8 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from batches.microdoppler import ExtractionBatch, SpectrogramBatch
 from datamodules.loading import WholeBatches
-from formats.batches import ExtractionBatch, SpectrogramBatch
 from formats.errors import InputError
 from formats.images import SUFFIXES, read_rgb, resize_rgb
 from formats.latent_shards import shard_names

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from exporters.camera_file import NamedCamera, named_cameras
+from exporters.cameras_json import NamedCamera, named_cameras
 from formats.atomic import write_text
 from formats.errors import InputError
 from geometry.rotations import matrix_to_quaternion

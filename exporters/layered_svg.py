@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from exporters.layers import Layer
-from exporters.source_over import bounding_box
+from decomposition.compositing import bounding_box
+from decomposition.layer import Layer
 from formats.atomic import atomic_path
 
 SVG = "http://www.w3.org/2000/svg"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from exporters.layers import Layer
-from exporters.source_over import compose, filled_box
+from decomposition.compositing import compose, filled_box
+from decomposition.layer import Layer
 from formats.atomic import atomic_path
 from formats.images import COMPRESSION
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from psd_tools import PSDImage
 
-from exporters.layers import Layer
-from exporters.source_over import compose, filled_box
+from decomposition.compositing import compose, filled_box
+from decomposition.layer import Layer
 from formats.atomic import atomic_path
 from formats.errors import InputError
 from formats.images import on_white

@@ -10,8 +10,8 @@ import trimesh
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from exporters.arrays import float_array
 from formats.atomic import atomic_path
+from geometry.arrays import float_array
 from geometry.cameras import camera_to_world, unproject
 
 _OPENCV_TO_GLTF = np.array([1, -1, -1], dtype=np.float32)  # y down → y up, z forward → −z forward

@@ -73,7 +73,7 @@ def open_shard(path: str | Path) -> LatentShard:
         InputError: The file is missing, truncated, no safetensors file, or lacks a key; or sizes disagree.
     """
     path = Path(path)
-    remedy = "Make the latents again: python cli.py predict --config configs/extract_latents.yaml"
+    remedy = "Make the latents again: python cli.py predict --config configs/microdoppler_extract_latents.yaml"
     if not path.is_file():
         raise InputError(path, "there is no such file", remedy)
     try:
@@ -122,7 +122,7 @@ def find_shards(folder: str | Path, split: str) -> list[Path]:
         f"no latents of split '{split}' in it",
         "For sample data run `python cli.py prepare microdoppler-sample --out data/microdoppler`; then turn that "
         "folder, or your own spectrograms, into latents with `python cli.py predict --config "
-        f"configs/extract_latents.yaml --data.data_dir data/microdoppler --data.output_dir {folder}`.",
+        f"configs/microdoppler_extract_latents.yaml --data.data_dir data/microdoppler --data.output_dir {folder}`.",
     )
 
 
@@ -141,7 +141,7 @@ class LatentStatistics:
             InputError: The file is missing or of another form, a deviation is not positive, or the channels
                 are not ``channels``.
         """
-        remedy = "Make it again with configs/extract_latents.yaml, or choose another --data.statistics."
+        remedy = "Make it again with configs/microdoppler_extract_latents.yaml, or choose another --data.statistics."
         if not Path(path).is_file():
             raise InputError(path, "there are no such latent statistics", remedy)
         try:

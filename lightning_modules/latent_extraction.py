@@ -10,7 +10,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from formats.batches import ExtractionBatch
+from batches.microdoppler import ExtractionBatch
 from formats.errors import InputError
 from networks.tokenizers import PatchPCA, Posterior, Tokenizer, load_tokenizer, to_unit
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import AdamW
 
-from formats.batches import IllustrationBatch, LayerBatch
+from batches.layers import IllustrationBatch, LayerBatch
 from formats.errors import InputError
 from lightning_modules.evaluation_steps import EvaluationSteps
-from lightning_modules.published_start import PublishedStart
+from lightning_modules.pretrained import PublishedStart
 from lightning_modules.schedules import warmup_cosine
 from losses.scale_invariant import ScaleInvariantLoss
 from metrics.layer_order import LayerOrder

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from formats.batches import ImageViewsBatch, PairBatch
+from batches.pair import ImageViewsBatch, PairBatch
 from formats.errors import InputError
 from geometry.pose_encoding import decode_pose
 from lightning_modules.evaluation_steps import EvaluationSteps
-from lightning_modules.published_start import PublishedStart
+from lightning_modules.pretrained import PublishedStart
 from lightning_modules.schedules import warmup_cosine
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm

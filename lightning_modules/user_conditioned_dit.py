@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MeanMetric
 
+from batches.microdoppler import LatentBatch, SampleRequestBatch
 from formats.atomic import write_json
-from formats.batches import LatentBatch, SampleRequestBatch
 from formats.errors import InputError
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation, evaluation_table
 from lightning_modules.schedules import warmup_cosine

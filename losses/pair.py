@@ -11,7 +11,7 @@ from typing import Literal, TypedDict, get_args
 import torch
 from torch import Tensor, nn
 
-from formats.batches import PairBatch
+from batches.pair import PairBatch
 from geometry.pose_encoding import encode_pose
 from geometry.scene import normalise_scene
 from losses.camera import CameraDistance, camera_loss

@@ -17,8 +17,8 @@ from formats.atomic import atomic_path
 from formats.errors import InputError
 from formats.exr import write_depth
 from formats.images import write_png
-from prepare.claimed_folder import claim_folder
-from simulators.aerial_city import (
+from prepare.output_folder import claim_folder
+from simulators.city.cameras import (
     MIN_AERIAL_OVERLAP,
     MIN_OVERLAP,
     Camera,

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from formats.errors import InputError
-from formats.layer_pairs import LayerPair, layer_pair, write_layer_pair
-from prepare.claimed_folder import claim_folder
-from simulators.illustrations import KINDS, draw_illustration
+from formats.layered_art.pairs import LayerPair, layer_pair, write_layer_pair
+from prepare.output_folder import claim_folder
+from simulators.illustration.scenes import KINDS, draw_illustration
 
 PER_ROUND = ("object", "landscape", "object", "arrangement")  # every other picture is one thing, as in clip-art
 MIN_SIZE, MAX_SIZE = 16, 4096

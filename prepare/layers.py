@@ -16,8 +16,8 @@ from pathlib import Path
 
 from formats.atomic import write_text
 from formats.errors import InputError
-from formats.layer_pairs import layer_pair
-from prepare.claimed_folder import claim_folder
+from formats.layered_art.pairs import layer_pair
+from prepare.output_folder import claim_folder
 from prepare.svg_workers import Conversion, Outcome, convert_files
 
 MIN_SIZE, MAX_SIZE = 16, 4096

@@ -13,9 +13,9 @@ import numpy as np
 
 from formats.errors import InputError
 from formats.images import write_png
-from prepare.claimed_folder import claim_folder
-from simulators.gait import Walker
-from simulators.walking_radar import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
+from prepare.output_folder import claim_folder
+from simulators.radar.gait import Walker
+from simulators.radar.spectrogram import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
 
 SPLITS = ("train", "val")
 COLORMAP = "jet"

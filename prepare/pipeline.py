@@ -138,7 +138,7 @@ def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5) -> None:
     """
     job, data_dir = Job(output_dir), output_dir / "spectrograms"
     job.run(Stage("simulate", ("prepare", "microdoppler-sample", f"--out={data_dir}", f"--num_users={num_users}")))
-    overlays = [CONFIGS / "overlays" / "tiny.yaml"]
+    overlays = [CONFIGS / "overlays" / "tiny_microdoppler.yaml"]
     _microdoppler_stages(job, data_dir, None, None, [], "1", None, 8, overlays, evaluate=True)
     _report(job)
 
@@ -163,7 +163,7 @@ def _microdoppler_stages(
         extraction.append(f"--model.tokenizer_path={vavae_path}")
     if imagenet_statistics is not None:
         extraction.append(f"--data.imagenet_statistics={imagenet_statistics}")
-    job.run(Stage("latents", ("predict", f"--config={CONFIGS / 'extract_latents.yaml'}", *extraction)))
+    job.run(Stage("latents", ("predict", f"--config={CONFIGS / 'microdoppler_extract_latents.yaml'}", *extraction)))
 
     run_folder = out / "run_folder.yaml"
     if not run_folder.is_file():

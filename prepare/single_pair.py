@@ -11,10 +11,10 @@ import numpy as np
 import yaml
 from torch import Tensor
 
+from batches.pair import PairBatch
 from datamodules.aerial_dataset import AerialMegaDepthDataset, PairOptions
 from formats.aerial_megadepth import Split, image_files, read_split, write_split
 from formats.atomic import atomic_path, write_text
-from formats.batches import PairBatch
 from formats.errors import InputError
 
 CONFIG_NAME = "single_pair.yaml"

@@ -208,7 +208,7 @@ def _work(memory: int, seconds: float) -> None:
     """The worker's life: a line of JSON in is a file, a line out what became of it."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the renderer prints is no answer
-    import formats.svg_orders  # noqa: F401 - before the memory is limited, and before the clock runs
+    import formats.svg.paint_order  # noqa: F401 - before the memory is limited, and before the clock runs
 
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -232,9 +232,9 @@ def convert(conversion: Conversion) -> Outcome:
     """
     from formats.atomic import atomic_path
     from formats.images import write_png
-    from formats.layer_pairs import layer_pair
-    from formats.svg_document import SvgRefusedError
-    from formats.svg_orders import draw_svg
+    from formats.layered_art.pairs import layer_pair
+    from formats.svg.document import SvgRefusedError
+    from formats.svg.paint_order import draw_svg
 
     start = time.perf_counter()
     try:

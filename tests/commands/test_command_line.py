@@ -6,13 +6,13 @@ import os
 import pytest
 import torch
 import yaml
-from conftest import ROOT, extraction_words, run_command, training_words
-from filling import filled_state_dict
 
 from cli import hardware_precision, main, readable, run, wandb_without_key
 from formats.errors import InputError
 from formats.latent_shards import find_shards, open_shard
 from networks.tokenizers import VAVAE
+from tests.support.commands import ROOT, extraction_words, run_command, training_words
+from tests.support.filling import filled_state_dict
 
 FULL = f"--config={ROOT / 'configs' / 'dit_microdoppler.yaml'}"
 
@@ -146,7 +146,7 @@ def test_pipeline_goes_on_where_it_failed(tmp_path):
     small = {"model": {"init_args": {"hidden_size": 32, "depth": 1, "num_heads": 2, "num_points": 3}}}
     small["trainer"] = {"check_val_every_n_epoch": 1}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
-    tiny = ROOT / "configs" / "overlays" / "tiny.yaml"
+    tiny = ROOT / "configs" / "overlays" / "tiny_microdoppler.yaml"
     words = ["pipeline", "microdoppler", "--data_dir", "walkers", "--output_dir", "out", "--batch_size", "4"]
     words += ["--max_epochs", "2", "--devices", "1", "--num_samples_per_user", "2", "--overlays", tiny, "small.yaml"]
 

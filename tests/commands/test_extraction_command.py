@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from conftest import SIDE, USERS, extraction_words, run_command, write_spectrograms
 from torch.testing import assert_close
 
 from cli import main
@@ -12,6 +11,7 @@ from formats.errors import InputError
 from formats.images import write_png
 from formats.latent_shards import LatentStatistics, find_shards, open_shard
 from networks.tokenizers import load_tokenizer, to_unit
+from tests.support.commands import SIDE, USERS, extraction_words, run_command, write_spectrograms
 
 
 def files(folder):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_command, training_words
 
 from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule, seeded_noise
+from tests.support.commands import ROOT, run_command, training_words
 
 
 def words(trained, out, *more):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from conftest import ROOT, interrupted, load_checkpoint, run_command
 from PIL import Image, ImageDraw
 from psd_tools import PSDImage
 
@@ -17,6 +16,7 @@ from formats.images import read_grey, read_rgba, write_png
 from lightning_modules.layer_index import LayerIndexModule
 from networks import depth_pro
 from networks.checkpoints import to_published
+from tests.support.commands import ROOT, interrupted, load_checkpoint, run_command
 
 CONFIGS = ROOT / "configs"
 CAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 40"><rect width="60" height="40" fill="#9cf"/>
@@ -147,7 +147,7 @@ def picture(path, size=(150, 100), mode="RGB"):
 def decompose_words(trained, images, out, *more):
     return [
         "predict",
-        f"--config={CONFIGS / 'decompose.yaml'}",
+        f"--config={CONFIGS / 'layers_decompose.yaml'}",
         f"--ckpt_path={trained}",
         f"--data.images={images}",
         f"--data.output_dir={out}",

@@ -7,7 +7,6 @@ import pycolmap
 import pytest
 import torch
 import trimesh
-from conftest import ROOT, interrupted, load_checkpoint, run_command
 from torch.testing import assert_close
 
 from cli import main
@@ -16,6 +15,7 @@ from formats.exr import read_depth
 from formats.images import read_rgb, write_png
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.checkpoints import to_published
+from tests.support.commands import ROOT, interrupted, load_checkpoint, run_command
 
 CONFIGS = ROOT / "configs"
 

@@ -4,13 +4,13 @@ import csv
 
 import pytest
 import torch
-from conftest import ROOT, interrupted, load_checkpoint, run_command, training_words
 from torch.testing import assert_close
 
 from cli import main
 from formats.errors import InputError
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from networks.checkpoints import to_published
+from tests.support.commands import ROOT, interrupted, load_checkpoint, run_command, training_words
 
 
 def weights(checkpoint):

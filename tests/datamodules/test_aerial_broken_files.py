@@ -4,13 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
-from aerial_scene import error_of, ready, write_scene
 from torch.testing import assert_close
 
 from formats.aerial_megadepth import image_files, write_camera
 from formats.errors import InputError
 from formats.exr import write_depth
 from formats.images import write_png
+from tests.support.aerial_scene import error_of, ready, write_scene
 
 
 @pytest.fixture(scope="module")

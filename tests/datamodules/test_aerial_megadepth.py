@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from aerial_scene import NORMAL, OFFSET, PAIRS, SCENES, SIDE, SKY_ROWS, ready, write_scene
 from lightning import LightningModule, Trainer
 from PIL import Image
 from torch.testing import assert_close
@@ -16,6 +15,7 @@ from formats.aerial_megadepth import image_files, read_camera, read_split, write
 from formats.errors import InputError
 from formats.exr import read_depth, write_depth
 from geometry.cameras import project, world_to_camera
+from tests.support.aerial_scene import NORMAL, OFFSET, PAIRS, SCENES, SIDE, SKY_ROWS, ready, write_scene
 
 
 @pytest.fixture(scope="module")

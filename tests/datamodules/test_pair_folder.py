@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from aerial_scene import SIDE, error_of, write_scene
 from torch.testing import assert_close
 
 from datamodules.pair_folder import PairFolderDataModule
 from formats.errors import InputError
 from formats.images import write_png
+from tests.support.aerial_scene import SIDE, error_of, write_scene
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pycolmap
 import pytest
 import torch
 
-from exporters.camera_file import write_cameras_json
+from exporters.cameras_json import write_cameras_json
 from exporters.colmap import write_colmap_text
 from formats.errors import InputError
 from geometry.cameras import camera_to_world, unproject

@@ -10,8 +10,8 @@ import resvg_py
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from decomposition.layer import Layer
 from exporters.layered_svg import INKSCAPE, SVG, write_layered_svg
-from exporters.layers import Layer
 
 WIDTH, HEIGHT = 160, 120
 

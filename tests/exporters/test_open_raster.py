@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporters.layers import Layer
+from decomposition.layer import Layer
 from exporters.open_raster import write_open_raster
 
 

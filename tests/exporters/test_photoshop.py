@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from psd_tools import PSDImage
 
-from exporters.layers import Layer
+from decomposition.compositing import compose
+from decomposition.layer import Layer
 from exporters.photoshop import write_psd
-from exporters.source_over import compose
 from formats.errors import InputError
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from filling import filled_state_dict
 from safetensors import safe_open
 from torch.testing import assert_close
 
 from formats.errors import InputError
 from networks.checkpoints import load_published, to_published
 from networks.depth_pro import LayerIndexNet, layer_index_net
+from tests.support.filling import filled_state_dict
 
 PARITY = Path(__file__).parents[1] / "parity"
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from filling import filled_state_dict
 from safetensors import safe_open
 from torch.testing import assert_close
 
@@ -13,6 +12,7 @@ from losses.flow_matching import direction_loss, velocity_loss
 from networks.checkpoints import load_published, to_published
 from networks.lightning_dit import PRESETS, LightningDiT, lightning_dit
 from networks.transport import GuidedVelocity, linear_path, sample
+from tests.support.filling import filled_state_dict
 
 PARITY = Path(__file__).parents[1] / "parity"
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from filling import filled_state_dict
 from safetensors import safe_open
 from torch.testing import assert_close
 
@@ -17,6 +16,7 @@ from networks.vggt import VGGT, vggt
 from networks.vggt.aggregator import VITS, Aggregator
 from networks.vggt.dpt_head import DPTHead
 from networks.vggt.positions import pixel_vectors, rotary_tables, rotate
+from tests.support.filling import filled_state_dict
 
 PARITY = Path(__file__).parents[1] / "parity"
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -12,7 +12,7 @@ from formats.errors import InputError
 from formats.exr import read_depth
 from formats.images import read_rgb
 from prepare.aerial_city_sample import aerial_city_sample
-from simulators.aerial_city import MIN_OVERLAP, draw_cameras, draw_city, render
+from simulators.city.cameras import MIN_OVERLAP, draw_cameras, draw_city, render
 
 SMALL = {"width": 64, "height": 48}
 

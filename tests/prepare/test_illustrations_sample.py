@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from formats.errors import InputError
-from formats.layer_pairs import layer_pair, read_layer_pair
+from formats.layered_art.pairs import layer_pair, read_layer_pair
 from prepare.illustrations_sample import illustrations_sample
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from formats.errors import InputError
-from formats.layer_pairs import layer_pair, read_layer_pair
+from formats.layered_art.pairs import layer_pair, read_layer_pair
 from prepare.layers import category_and_name, layers
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'

@@ -10,7 +10,7 @@ from PIL import Image
 
 from formats.errors import InputError
 from prepare.microdoppler_sample import draw_users, microdoppler_sample, user_id
-from simulators.walking_radar import Radar, walking_image
+from simulators.radar.spectrogram import Radar, walking_image
 
 
 @pytest.fixture(scope="module")

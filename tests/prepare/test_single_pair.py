@@ -5,13 +5,13 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from aerial_scene import write_scene
 
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from formats.aerial_megadepth import read_split
 from formats.errors import InputError
 from formats.exr import write_depth
 from prepare.single_pair import check_pairs, single_pair
+from tests.support.aerial_scene import write_scene
 
 
 @pytest.fixture(scope="module")

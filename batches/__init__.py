@@ -1,0 +1,1 @@
+"""Batch types: the contract between data modules and Lightning modules."""

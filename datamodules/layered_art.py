@@ -1,0 +1,181 @@
+"""Layered art: illustrations whose every pixel knows which layer painted it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from datamodules.layered_art_dataset import (
+    ArtFile,
+    LayerAugmentation,
+    LayeredArtDataset,
+    SplitName,
+    first_samples,
+    split_of,
+)
+from datamodules.loading import (
+    OnError,
+    ReportingLoader,
+    ReportingTrainLoader,
+    ResumableDataModule,
+    ResumableLoader,
+    evaluation_loader,
+)
+from formats.errors import InputError, check_settings
+from formats.layered_art.base import LayeredArt
+from formats.layered_art.layouts import Layout, open_layered_art
+
+
+class LayeredArtDataModule(ResumableDataModule):
+    """Illustrations with their layer index as :class:`batches.layers.LayerBatch`.
+
+    Pictures are stretched to a square, images antialiased, orders by the nearest pixel. A sample's split follows from
+    the split's seed, its category and its name alone, so that every category gives about the same shares and added
+    files move none that is there. Few files may therefore leave a split empty, which is refused. A data set in the
+    COCO-style layout keeps its own split, and tests on what it validates on.
+
+    Augmentation is for training only and moves image and orders alike; a crop keeps the number of layers of the whole
+    picture. What is drawn depends on the seed, the epoch and the sample, not on workers or processes.
+
+    Args:
+        data_dir: Folder of a data set, or several folders, which are trained on together.
+        val_data_dir: Folder or folders whose held-out samples validate and test; None takes those of ``data_dir``. So
+            a network can be trained on simulated and real pictures and judged by real ones alone. Folders named here
+            only are not trained on.
+        layout: Of the folders: ``pairs`` (``prepare layers``, ``prepare illustrations-sample``), ``parsed_dataset``,
+            ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` recognises each.
+        categories: Only these; None takes all.
+        limit: At most so many training samples of each folder, chosen by a hash of their names.
+        val_limit: At most so many samples of each folder in validation and test.
+        image_size: Side of the square in pixels.
+        batch_size: Pictures per process and step.
+        val_share: Share of the samples that validate.
+        test_share: Share of the samples that test.
+        split_seed: Another seed gives other splits.
+        flip_augmentation: Mirror half of the pictures left to right.
+        turn_augmentation: Turn pictures by 0 to 3 quarters.
+        crop_augmentation: Sides are cut by a share drawn up to this; at least two layers stay where that is possible.
+        colour_augmentation: Brightness, contrast and saturation change by a factor drawn up to 1 ± this.
+        on_error: ``raise``: the first broken file ends the run. ``skip``: a sample with a broken file gets weight 0,
+            and one with a missing file is left out; all are listed at the end of every epoch.
+        num_workers: Processes that read files.
+        seed: Of the order and the augmentation in training.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | list[str] = "data/illustrations",
+        val_data_dir: str | list[str] | None = None,
+        layout: Layout = "auto",
+        categories: list[str] | None = None,
+        limit: int | None = None,
+        val_limit: int | None = None,
+        image_size: int = 1536,
+        batch_size: int = 4,
+        val_share: float = 0.05,
+        test_share: float = 0.05,
+        split_seed: int = 0,
+        flip_augmentation: bool = False,
+        turn_augmentation: bool = False,
+        crop_augmentation: float = 0.0,
+        colour_augmentation: float = 0.0,
+        on_error: OnError = "raise",
+        num_workers: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        roots, val_roots = _roots(data_dir), _roots(data_dir if val_data_dir is None else val_data_dir)
+        requirements = {
+            "--data.data_dir": ("one folder or more", bool(roots)),
+            "--data.val_data_dir": ("null, or one folder or more", bool(val_roots)),
+            "--data.categories": ("null, or name one or more", categories is None or bool(categories)),
+            "--data.limit": ("null, or 1 or more", limit is None or limit >= 1),
+            "--data.val_limit": ("null, or 1 or more", val_limit is None or val_limit >= 1),
+            "--data.image_size": ("1 or more", image_size >= 1),
+            "--data.batch_size": ("1 or more", batch_size >= 1),
+            "--data.val_share": ("in 0…1", 0 <= val_share <= 1),
+            "--data.test_share": ("at least 0, and below 1 with val_share", 0 <= test_share < 1 - val_share),
+            "--data.crop_augmentation": ("at least 0 and below 1", 0 <= crop_augmentation < 1),
+            "--data.colour_augmentation": ("in 0…1", 0 <= colour_augmentation <= 1),
+            "--data.num_workers": ("0 or more", num_workers >= 0),
+            "--data.seed": ("0 or more", seed >= 0),
+        }
+        check_settings(requirements)
+        self.roots, self.val_roots, self.layout = roots, val_roots, layout
+        self.categories, self.limit, self.val_limit = categories, limit, val_limit
+        self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
+        self.val_share, self.test_share, self.split_seed = val_share, test_share, split_seed
+        self.on_error, self.seed = on_error, seed
+        self.augmentation = LayerAugmentation(
+            flip_augmentation, turn_augmentation, crop_augmentation, colour_augmentation, seed
+        )
+        self.datasets: dict[str, LayeredArtDataset] = {}
+        self._opened: dict[Path, LayeredArt] = {}
+
+    def setup(self, stage: str) -> None:
+        """List the samples of the splits that the stage needs, and see that their files are there.
+
+        Raises:
+            InputError: A folder is missing or has no known layout, a file is missing, or a split is empty.
+        """
+        wanted: dict[str, tuple[SplitName, ...]] = {"fit": ("train", "val"), "test": ("test",)}
+        for split in wanted.get(stage, ("val",)):
+            if split not in self.datasets:
+                augmentation = self.augmentation if split == "train" else None
+                files = self._files(split)
+                self.datasets[split] = LayeredArtDataset(files, self.image_size, augmentation, self.on_error)
+
+    def _files(self, split: SplitName) -> list[ArtFile]:
+        roots, limit = (self.roots, self.limit) if split == "train" else (self.val_roots, self.val_limit)
+        arts = [self._art(root) for root in roots]
+        chosen = [
+            [
+                ArtFile(art, sample)
+                for sample in art.samples
+                if (self.categories is None or sample.category in self.categories)
+                and split in split_of(sample, self.val_share, self.test_share, self.split_seed)
+            ]
+            for art in arts
+        ]
+        files = [file for part in chosen for file in first_samples(part, limit, self.split_seed)]
+        if files:
+            return files
+        where = ", ".join(str(root) for root in roots)
+        found = sorted({sample.category for art in arts for sample in art.samples})
+        if self.categories is not None and not set(found) & set(self.categories):
+            fault = f"holds none of the categories {', '.join(self.categories)}"
+            raise InputError(where, fault, f"It has {', '.join(found)}; choose with --data.categories.")
+        count = sum(len(art.samples) for art in arts)
+        share = "" if split == "train" else f"a larger --data.{split}_share, "
+        remedy = f"Give {share}another --data.split_seed, or more images."
+        raise InputError(where, f"none of its {count} samples falls into the split '{split}'", remedy)
+
+    def _art(self, root: Path) -> LayeredArt:
+        if root not in self._opened:
+            self._opened[root] = open_layered_art(root, self.layout)
+        return self._opened[root]
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of :class:`batches.layers.LayerBatch` in an order drawn from the seed and the epoch."""
+        return self.resumable_loader(
+            self.datasets["train"], self.batch_size, self.seed, self.num_workers, ReportingTrainLoader
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """Every validation sample once, in order."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """Every test sample once, in order."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: SplitName) -> DataLoader:
+        return evaluation_loader(
+            self.datasets[split], self.batch_size, *self.process(), self.num_workers, ReportingLoader
+        )
+
+
+def _roots(folders: str | Sequence[str]) -> list[Path]:
+    return [Path(folder) for folder in ([folders] if isinstance(folders, str) else folders)]

@@ -1,0 +1,247 @@
+"""From a blurred, noisy layer-index map to one layer per pixel, by the edges of the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
+
+from decomposition.clustering import cluster_boundaries, jenks_boundaries
+
+FLAT_STEP = 6  # levels of 255 between neighbours within a region: flat colours, gentle gradients, compression
+LEAST_AREA = 12  # pixels of a region
+WIDEST_SPREAD = 0.12  # of the smoothed index within a region, from the 10th to the 90th percentile
+EMPTY_MIDDLE = 0.15  # share of a region's pixels in the middle third of that range; 0.33 for bell-shaped noise
+THIN = 0.0075  # of the longer side, depth on average: blur mixes the index of such lines, so that colour decides
+RAMP = 0.02  # change of the smoothed index per pixel that marks a blurred edge
+LEVELS = 24  # of the smoothed index, where the image has no regions
+LEAST_WEIGHT = 0.6  # of a region that counts: hairlines are mostly edges between others
+REACH = 2  # pixels that layers grow at a time
+
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class IndexLayers:
+    """Attributes: labels (H, W), 0 the lowest, −1 where nothing is visible; the index of every layer, ascending."""
+
+    labels: Labels
+    indices: list[float]
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """Labels (H, W), 0 … N − 1 or −1; index, area and thickness (N,); typical noise of the index."""
+
+    labels: Labels
+    index: NDArray[np.float64]
+    area: NDArray[np.float64]
+    thickness: NDArray[np.float64]
+    noise: float
+
+
+def index_layers(
+    image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None, max_layers: int
+) -> IndexLayers:
+    """Find the layers of an index map and give every visible pixel to one of them.
+
+    A map of few distinct values is exact and taken as it is. Otherwise regions of near-flat colour get the median
+    index of their core, away from blurred edges; where the image has no such regions, or they hold several
+    layers, the smoothed map itself makes them. Regions of like index are one layer, and pixels between regions, the
+    antialiased ones and those on ramps of the map, go to the layer beside them that they resemble.
+
+    Args:
+        image: (H, W, 4) RGBA, not premultiplied.
+        index: (H, W) in 0…1.
+        num_layers: Number of layers wanted; None lets the map decide.
+        max_layers: The most that the map may decide for.
+    """
+    visible = image[..., 3] > 0
+    seen = np.round(index[visible], 4).astype(np.float64)
+    if not seen.size:
+        return IndexLayers(np.full(index.shape, -1, np.int32), [])
+    distinct, counts = np.unique(seen, return_counts=True)
+    if distinct.size == 1 or (distinct.size <= max(max_layers, num_layers or 0) and 4 * distinct.size <= seen.size):
+        if num_layers is not None and num_layers < distinct.size:
+            boundaries = jenks_boundaries(distinct, np.sqrt(counts), num_layers)
+        else:
+            boundaries = (distinct[1:] + distinct[:-1]) / 2
+        values = np.where(visible, index, np.nan)
+        return _numbered(np.where(visible, np.searchsorted(boundaries, values), -1), index)
+
+    colours = (image[..., :3].astype(np.int32) * image[..., 3:] // 255).astype(np.int16)
+    regions = _regions(np.concatenate([colours, image[..., 3:].astype(np.int16)], axis=2), index, visible)
+    if not regions.index.size:  # nothing is large enough to be told from noise
+        return _numbered(np.where(visible, 0, -1), index)
+    # Small regions count for more than their area, thin ones for less: blur has mixed their index with others'.
+    weights = np.sqrt(regions.area) * np.clip((regions.thickness - 1) / 4, 0.05, 1)
+    counted = weights >= min(LEAST_WEIGHT, weights.max())
+    values, weights = regions.index[counted], weights[counted]
+    if num_layers is None:
+        bandwidth = float(np.clip(regions.noise, 0.004, 0.03))
+        boundaries = cluster_boundaries(values, weights, bandwidth, max_layers)
+    else:
+        boundaries = jenks_boundaries(values, weights, num_layers)
+    cluster = np.searchsorted(boundaries, regions.index).astype(np.int32)
+    labels = np.where(regions.labels >= 0, cluster[regions.labels], -1).astype(np.int32)
+    means = np.bincount(cluster, regions.area * regions.index) / np.maximum(np.bincount(cluster, regions.area), 1)
+    return _numbered(_grown(labels, colours, index, means, visible), index)
+
+
+def _numbered(labels: Labels, index: NDArray[np.float32]) -> IndexLayers:
+    """Renumber labels so that none is empty; a layer's index is the median of its pixels'."""
+    used, renumbered = np.unique(labels[labels >= 0], return_inverse=True)
+    result = np.full(labels.shape, -1, np.int32)
+    result[labels >= 0] = renumbered
+    return IndexLayers(result, _quantiles(result, index, used.size, 0.5).tolist())
+
+
+def _regions(colours: NDArray[np.int16], index: NDArray[np.float32], visible: NDArray[np.bool_]) -> _Regions:
+    """Find regions by colour where they can be trusted, elsewhere by the smoothed map."""
+    smoothed = ndimage.gaussian_filter(index, 2.0)
+    by_colour, noise = _trusted(_components(visible & ~_between(colours), colours, FLAT_STEP), index, smoothed)
+    # Antialiased edges are left to the regions beside them.
+    apart = ndimage.distance_transform_edt(by_colour < 0) > REACH if (by_colour >= 0).any() else visible
+    ramp = np.hypot(ndimage.sobel(smoothed, 0), ndimage.sobel(smoothed, 1)) / 8 > RAMP
+    levels = np.rint(smoothed * LEVELS).astype(np.int16)[..., None]
+    by_index = _components(visible & apart & ~ramp, levels, 0)
+    by_index = _kept(by_index, np.bincount(by_index[by_index >= 0]) >= LEAST_AREA)
+
+    labels = np.where(by_index >= 0, by_index + by_colour.max(initial=-1) + 1, by_colour)
+    area = np.bincount(labels[labels >= 0]).astype(np.float64)
+    core, thickness = _cores(labels)
+    return _Regions(labels, _quantiles(core, index, area.size, 0.5), area, thickness, noise)
+
+
+def _trusted(labels: Labels, index: NDArray[np.float32], smoothed: NDArray[np.float32]) -> tuple[Labels, float]:
+    """Keep regions that are large enough and not several layers of one colour; return the noise within them too."""
+    labels = _kept(labels, np.bincount(labels[labels >= 0]) >= LEAST_AREA)
+    core, _ = _cores(labels)
+    inside = core >= 0
+    region, values = core[inside], smoothed[inside]
+    area = np.bincount(region)
+    if not area.size:
+        return labels, 0.0
+    low, high = (_quantiles(core, smoothed, area.size, share) for share in (0.1, 0.9))
+    spread = high - low
+    # Two layers leave the middle of their range empty; noise fills it most.
+    middle = np.abs(values - (low + high)[region] / 2) < spread[region] / 6
+    mixed = (spread > WIDEST_SPREAD) & (np.bincount(region[middle], minlength=area.size) < EMPTY_MIDDLE * area)
+    mixed |= spread > 2 * WIDEST_SPREAD
+    everywhere = labels >= 0
+    depth = np.bincount(labels[everywhere], _depth(labels)[everywhere]) / np.bincount(labels[everywhere])
+    mixed &= depth > THIN * max(labels.shape)
+    quarters = [_quantiles(core, index, area.size, share) for share in (0.25, 0.75)]
+    return _kept(labels, ~mixed), float(np.average(quarters[1] - quarters[0], weights=area)) / 1.35
+
+
+def _cores(labels: Labels) -> tuple[Labels, NDArray[np.float64]]:
+    """Return labels (H, W) of regions' inner halves alone, and the regions' thickness from edge to core, in pixels."""
+    depth = _depth(labels)
+    thickness = np.zeros(int(labels.max(initial=-1)) + 1)
+    np.maximum.at(thickness, labels[labels >= 0], depth[labels >= 0])
+    return np.where((labels >= 0) & (depth >= 0.5 * np.append(thickness, 0)[labels]), labels, -1), thickness
+
+
+def _between(colours: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Tell pixels whose colour lies between those of two opposite neighbours, clearly off both: antialiased ones.
+
+    Without this, edges that are nearly level or upright would join what they part by a chain of small steps.
+    """
+    height, width = colours.shape[:2]
+    padded = np.pad(colours, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    result = np.zeros((height, width), np.bool_)
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0)):
+        first = padded[2 + down : 2 + down + height, 2 + right : 2 + right + width]
+        second = padded[2 - down : 2 - down + height, 2 - right : 2 - right + width]
+        clearly = FLAT_STEP * max(down, right)
+        off = (_step(colours, first) > clearly) & (_step(colours, second) > clearly)
+        within = (colours >= np.minimum(first, second) - 2) & (colours <= np.maximum(first, second) + 2)
+        result |= within.all(2) & off
+    return result
+
+
+def _step(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.int16]:
+    return np.asarray(np.abs(first - second).max(-1))
+
+
+def _components(mask: NDArray[np.bool_], values: NDArray[np.int16], step: int) -> Labels:
+    """Label the parts of a mask that are connected through neighbours of like values (H, W, C); −1 outside."""
+    numbers = np.arange(mask.size, dtype=np.int32).reshape(mask.shape)
+    ends = []
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        joined = mask[first] & mask[second] & (_step(values[first], values[second]) <= step)
+        ends.append((numbers[first][joined], numbers[second][joined]))
+    rows, columns = (np.concatenate(pair) for pair in zip(*ends, strict=True))
+    graph = sparse.coo_array((np.ones(rows.size, np.bool_), (rows, columns)), shape=(mask.size, mask.size))
+    labels = csgraph.connected_components(graph, directed=False)[1].reshape(mask.shape)
+    return _kept(np.where(mask, labels, -1), np.bincount(labels[mask], minlength=1) > 0)
+
+
+def _kept(labels: Labels, keep: NDArray[np.bool_]) -> Labels:
+    """Renumber the regions that are kept; −1 for the others."""
+    renumbered = np.append(np.where(keep, np.cumsum(keep) - 1, -1), -1)  # the last is what −1 finds
+    return np.asarray(renumbered[labels], np.int32)
+
+
+def _depth(labels: Labels) -> NDArray[np.float32]:
+    """Return how far each pixel is within its region, 1 at its edge; the end of the image is no edge."""
+    edge = np.zeros(labels.shape, np.bool_)
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differ = labels[first] != labels[second]
+        edge[first] |= differ
+        edge[second] |= differ
+    if not edge.any():
+        return np.full(labels.shape, max(labels.shape), np.float32)
+    return np.asarray(ndimage.distance_transform_edt(~edge) + 1, np.float32)
+
+
+def _quantiles(labels: Labels, index: NDArray[np.float32], count: int, share: float) -> NDArray[np.float64]:
+    """Return a quantile of the index for every label, (count,); no label may be without pixels."""
+    scale = 2**24 - 1
+    keys = np.sort(labels[labels >= 0].astype(np.int64) << 24 | np.rint(index[labels >= 0] * scale).astype(np.int64))
+    pixels = np.bincount(keys >> 24, minlength=count)
+    places = np.cumsum(pixels) - pixels + (share * (pixels - 1)).astype(np.int64)
+    return (keys[places] & scale) / scale
+
+
+def _grown(
+    labels: Labels,
+    colours: NDArray[np.int16],
+    index: NDArray[np.float32],
+    means: NDArray[np.float64],
+    visible: NDArray[np.bool_],
+) -> Labels:
+    """Give every visible pixel without a label that of a pixel nearby, of like colour and index."""
+    frame = ((REACH, REACH), (REACH, REACH))
+    labels = np.pad(labels, frame, constant_values=-1)
+    waiting = np.pad(visible, frame) & (labels < 0)
+    own = np.pad(colours.astype(np.float32) / 255, (*frame, (0, 0))).reshape(-1, colours.shape[2])
+    wanted = np.pad(index, frame).reshape(-1)
+    flat = labels.reshape(-1)  # a view
+    passed = own.copy()  # the colour of the region that a label came from
+    square = np.ones((2 * REACH + 1, 2 * REACH + 1), np.bool_)
+    shifts = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1) if y or x]
+    for _ in range(max(visible.shape)):
+        front = np.flatnonzero(waiting & ndimage.binary_dilation(labels >= 0, square))
+        if not front.size:
+            break
+        best = np.full(front.size, np.inf, np.float32)
+        source = front.copy()
+        for down, right in shifts:
+            near = front + down * labels.shape[1] + right
+            cost = np.sqrt(((own[front] - passed[near]) ** 2).sum(1)) + 0.02 * np.hypot(down, right)
+            cost += 0.5 * np.abs(wanted[front] - means[flat[near]])
+            better = (flat[near] >= 0) & (cost < best)
+            best[better], source[better] = cost[better], near[better]
+        found, passed[front] = flat[source], passed[source]
+        flat[front] = found
+        waiting.reshape(-1)[front] = False
+    inner = labels[REACH:-REACH, REACH:-REACH]
+    if (visible & (inner < 0)).any():  # islands without a region of their own
+        places = ndimage.distance_transform_edt(inner < 0, return_distances=False, return_indices=True)
+        inner = np.where(visible, inner[tuple(places)], -1)
+    return np.asarray(inner, np.int32)

@@ -1,0 +1,1 @@
+"""Reading SVG: safe parsing, paint order, rendering."""

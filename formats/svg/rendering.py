@@ -1,0 +1,164 @@
+"""SVG documents drawn by resvg at a wanted size."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import resvg_py
+from numpy.typing import NDArray
+from PIL import Image
+
+from formats.svg.document import Node, SvgRefusedError, serialise
+
+MAX_CANVAS = 1e6  # user units
+MAX_RATIO = 256.0
+_UNITS = {
+    "": 1.0,
+    "px": 1.0,
+    "pt": 4 / 3,
+    "pc": 16.0,
+    "mm": 96 / 25.4,
+    "cm": 96 / 2.54,
+    "in": 96.0,
+    "em": 16.0,
+    "ex": 8.0,
+}
+_LENGTH = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-z%]*)\s*")
+_SEARCH = 256  # pixels across while looking for the drawing on the plane
+
+
+def length(text: str | None) -> tuple[float, str] | None:
+    """A length as (number, unit), the unit in lower case and empty where there is none; None if it is no length."""
+    match = _LENGTH.fullmatch(text.lower()) if text else None
+    return (float(match[1]), match[2]) if match else None
+
+
+def pixels(text: str | None) -> float | None:
+    """A length in px; None if it is missing, relative to something else, or no length."""
+    parts = length(text)
+    return parts[0] * _UNITS[parts[1]] if parts and parts[1] in _UNITS else None
+
+
+def view_box(text: str | None) -> tuple[float, float, float, float] | None:
+    """A ``viewBox`` as (x, y, width, height); None if it is missing or has no area."""
+    try:
+        x, y, width, height = map(float, re.split(r"[\s,]+", (text or "").strip()))
+    except ValueError:
+        return None
+    return (x, y, width, height) if width > 0 and height > 0 else None
+
+
+def render_png(document: str, where: str | Path, crisp: bool, with_fonts: bool, background: str | None = None) -> bytes:
+    """Draw a document that names its own size in px.
+
+    Args:
+        document: The SVG, which refers to nothing outside it.
+        where: Its file, for messages.
+        crisp: Without anti-aliasing: a pixel is painted whole, where its centre is within, or not at all.
+        with_fonts: Let text be drawn, with the fonts of the system; finding them takes time.
+        background: A colour to draw on.
+
+    Returns:
+        A PNG file of RGBA, not premultiplied.
+
+    Raises:
+        SvgRefusedError: ``not drawable``, with what the renderer says.
+    """
+    try:
+        return resvg_py.svg_to_bytes(
+            svg_string=document,
+            dpi=96.0,
+            background=background,
+            skip_system_fonts=not with_fonts,
+            shape_rendering="crisp_edges" if crisp else "geometric_precision",
+            text_rendering="optimize_speed" if crisp else "optimize_legibility",
+        )
+    except ValueError as fault:
+        raise SvgRefusedError(where, "not drawable", str(fault)) from None
+
+
+def render(document: str, where: str | Path, crisp: bool, with_fonts: bool) -> NDArray[np.uint8]:
+    """As `render_png`, decoded: (H, W, 4) RGBA, not premultiplied."""
+    return decode(render_png(document, where, crisp, with_fonts))
+
+
+def decode(png: bytes) -> NDArray[np.uint8]:
+    """The pixels (H, W, 4) of a PNG that the renderer made."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
+
+
+def fit_canvas(root: Node, where: str | Path, size: int, with_fonts: bool) -> dict[str, str]:
+    """The root's attributes that make the longer side of the drawing ``size`` pixels.
+
+    The canvas is what ``width`` and ``height`` say; where they say nothing, ``viewBox``; and where that is missing
+    too, the bounding box of what is painted.
+
+    Raises:
+        SvgRefusedError: ``empty canvas``, ``canvas too large``, ``canvas too narrow``, ``no visible element``.
+    """
+    box = view_box(root.attributes.get("viewBox"))
+    sides = [_side(root, name, box) for name in ("width", "height")]
+    if any(side is not None and side <= 0 for side in sides):
+        raise SvgRefusedError(
+            where, "empty canvas", f"{root.attributes.get('width')} × {root.attributes.get('height')}"
+        )
+    width, height = sides
+    if box:
+        width = width or (height * box[2] / box[3] if height else box[2])
+        height = height or width * box[3] / box[2]
+    if not (width and height):
+        box = _painted_box(root, where, with_fonts)
+        width, height = box[2:]
+    if max(width, height) > MAX_CANVAS or (box and max(map(abs, box)) > MAX_CANVAS):
+        raise SvgRefusedError(where, "canvas too large", f"{width:g} × {height:g}")
+    ratio = max(width, height) / min(width, height)
+    shorter = round(size / ratio)
+    if ratio > MAX_RATIO or shorter < 1:
+        raise SvgRefusedError(where, "canvas too narrow", f"{width:g} × {height:g}")
+    columns, rows = (size, shorter) if width >= height else (shorter, size)
+    attributes = {"width": str(columns), "height": str(rows)}
+    if view_box(root.attributes.get("viewBox")):
+        return attributes  # and its own viewBox and preserveAspectRatio
+    x, y, *extent = box or (0.0, 0.0, width, height)
+    return attributes | {"viewBox": f"{x} {y} {extent[0]} {extent[1]}", "preserveAspectRatio": "none"}
+
+
+def _side(root: Node, name: str, box: tuple[float, float, float, float] | None) -> float | None:
+    parts = length(root.attributes.get(name))
+    if parts is None:
+        return None
+    if parts[1] == "%":
+        return parts[0] / 100 * box[2 if name == "width" else 3] if box else None
+    return pixels(root.attributes[name])
+
+
+def _painted_box(root: Node, where: str | Path, with_fonts: bool) -> tuple[float, float, float, float]:
+    """(x, y, width, height) of what is painted anywhere near the origin, found by drawing ever smaller windows."""
+    x, y, side = -2048.0, -2048.0, 4096.0
+    is_outermost = True
+    for _ in range(12):
+        window = {"width": str(_SEARCH), "height": str(_SEARCH), "viewBox": f"{x} {y} {side} {side}"}
+        attributes = root.attributes
+        root.attributes = attributes | window | {"preserveAspectRatio": "none"}
+        try:
+            alpha = render(serialise(root), where, crisp=False, with_fonts=with_fonts)[..., 3]
+        finally:
+            root.attributes = attributes
+        columns, rows = (np.flatnonzero(alpha.any(axis)) for axis in (0, 1))
+        is_cut = not len(columns) or min(columns[0], rows[0]) == 0 or max(columns[-1], rows[-1]) == _SEARCH - 1
+        if is_outermost and is_cut and side < MAX_CANVAS:
+            x, y, side = 4 * x, 4 * y, 4 * side
+            continue
+        if not len(columns):
+            break
+        is_outermost, step = False, side / _SEARCH
+        x, y = x + (columns[0] - 1) * step, y + (rows[0] - 1) * step
+        width, height = (columns[-1] - columns[0] + 3) * step, (rows[-1] - rows[0] + 3) * step
+        if max(width, height) > side / 2:
+            return x + step, y + step, width - 2 * step, height - 2 * step
+        side = max(width, height)
+    raise SvgRefusedError(where, "no visible element", "nothing is painted, and no size is given")

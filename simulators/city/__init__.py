@@ -1,0 +1,1 @@
+"""Simulated city seen from the air and from the ground."""

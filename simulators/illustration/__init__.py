@@ -1,0 +1,1 @@
+"""Simulated flat illustrations with exact layers."""

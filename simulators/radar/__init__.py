@@ -1,0 +1,1 @@
+"""Micro-Doppler radar of walking people."""

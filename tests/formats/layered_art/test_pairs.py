@@ -1,0 +1,34 @@
+"""Images beside their paint orders on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from formats.errors import InputError
+from formats.images import write_png
+from formats.layered_art.pairs import layer_pair, read_layer_pair, write_layer_pair
+
+
+def test_a_pair_comes_back_as_written(tmp_path):
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    orders = np.arange(96, dtype=np.uint16).reshape(8, 12) % 7
+    files = layer_pair(tmp_path, "animals", "cat")
+    write_layer_pair(files, image, orders)
+    assert files.image == tmp_path / "images" / "animals" / "cat.png"
+    for written, read in zip((image, orders), read_layer_pair(files), strict=True):
+        assert np.array_equal(written, read)
+
+
+def test_a_layer_that_cannot_be_seen_is_not_counted(tmp_path):
+    with pytest.raises(ValueError, match="1 layers can be seen, but the foremost is number 2"):
+        write_layer_pair(layer_pair(tmp_path, "a", "b"), np.zeros((2, 2, 3), np.uint8), np.full((2, 2), 2, np.uint16))
+
+
+def test_two_sizes_are_refused(tmp_path):
+    files = layer_pair(tmp_path, "a", "b")
+    write_layer_pair(files, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint16))
+    write_png(files.image, np.zeros((4, 5, 3), np.uint8))
+    with pytest.raises(InputError, match="has 4×4 pixels, its image 5×4"):
+        read_layer_pair(files)
