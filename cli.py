@@ -28,6 +28,7 @@ TASKS = (
         callbacks=(
             "callbacks.ema:EMA",
             "callbacks.sample_grid:SampleGrid",
+            "callbacks.evaluation_report:EvaluationReport",
             "callbacks.latent_writer:LatentShardWriter",
             "callbacks.sample_writer:SampleWriter",
         ),
