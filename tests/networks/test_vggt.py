@@ -1,18 +1,24 @@
-"""VGGT gives the published network's numbers, fits released checkpoints, and keeps no more than it must."""
+"""VGGT gives the published network's numbers, loads released checkpoints, and saves no activations needlessly."""
+
+from __future__ import annotations
 
 import copy
 import json
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from safetensors import safe_open
+from torch import Tensor
 from torch.testing import assert_close
 
 from formats.errors import InputError
 from networks.checkpoints import load_published, to_published
-from networks.vggt import VGGT, vggt
+from networks.config import config_from
+from networks.vggt import PRESETS, VGGT, VGGTConfig, VGGTOutput
 from networks.vggt.aggregator import VITS, Aggregator
 from networks.vggt.dpt_head import DPTHead
 from networks.vggt.positions import pixel_vectors, rotary_tables, rotate
@@ -24,47 +30,73 @@ MAPS = ("depth", "depth_conf", "world_points", "world_points_conf")
 EXACT = {"rtol": 0, "atol": 0}
 
 
+class Published(NamedTuple):
+    """Small configuration, published weights, and what the published network computes from them."""
+
+    config: VGGTConfig
+    weights: dict[str, Tensor]
+    numbers: dict[str, Tensor]
+
+
 @pytest.fixture(scope="module")
-def fixture():
-    """The small configuration's arguments, published weights, and published numbers."""
+def fixture() -> Published:
     with safe_open(PARITY / "vggt_small.safetensors", framework="pt") as file:
-        config = json.loads(file.metadata()["config"])
+        settings = json.loads(file.metadata()["config"])
         numbers = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    arguments = {
-        "vit": config["vit"],
-        "embed_dim": config["dim"],
-        "depth": config["depth"],
-        "num_heads": config["heads"],
-        "dpt_layers": config["idx"],
-        "dpt_out_channels": config["oc"],
-        "dpt_features": config["feat"],
-        "enable_point": True,
-    }
+    config = VGGTConfig(
+        vit=settings["vit"],
+        embed_dim=settings["dim"],
+        depth=settings["depth"],
+        num_heads=settings["heads"],
+        dpt_layers=tuple(settings["idx"]),
+        dpt_out_channels=tuple(settings["oc"]),
+        dpt_features=settings["feat"],
+        enable_point=True,
+    )
     weights = filled_state_dict(json.loads((PARITY / "vggt_small.keys.json").read_text()))
-    return arguments, weights, numbers
+    return Published(config, weights, numbers)
 
 
 @pytest.fixture(scope="module")
-def published(fixture):
-    arguments, weights, _ = fixture
-    network = VGGT(**arguments).eval()
-    load_published(network, weights)
+def published(fixture: Published) -> VGGT:
+    network = VGGT(fixture.config).eval()
+    load_published(network, fixture.weights)
     return network
 
 
 @pytest.fixture(scope="module")
-def output(published, fixture):
+def output(published: VGGT, fixture: Published) -> VGGTOutput:
     with torch.no_grad():
-        return published(fixture[2]["images"])
+        return call(published, fixture.numbers["images"])
+
+
+def call(network: VGGT, images: Tensor) -> VGGTOutput:
+    """Run the network; `nn.Module.__call__` has no return type."""
+    output: VGGTOutput = network(images)
+    return output
 
 
 def pair(height=28, width=42, frames=2, batch=1, seed=0):
     return torch.rand(batch, frames, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def small(**arguments):
+def small(gradient_checkpointing: bool = False, frames_chunk_size: int = 8, **settings: Any) -> VGGT:
     torch.manual_seed(0)
-    return vggt("tiny", **arguments)
+    config = replace(PRESETS["tiny"], **settings)
+    return VGGT(config, gradient_checkpointing=gradient_checkpointing, frames_chunk_size=frames_chunk_size)
+
+
+NARROW = VGGTConfig(
+    vit="tiny",
+    embed_dim=192,
+    depth=6,
+    num_heads=3,
+    dpt_layers=(0, 2, 3, 4),
+    dpt_out_channels=(8, 8, 8, 8),
+    dpt_features=8,
+    camera_depth=1,
+    camera_num_heads=4,
+)
 
 
 def scalar(output):
@@ -101,7 +133,7 @@ def test_dense_maps(output, fixture, name):
 
 
 def test_written_back_and_read_again_it_is_the_same_network(published, fixture, output):
-    arguments, weights, numbers = fixture
+    config, weights, numbers = fixture
     written = to_published(published)
     dropped = "aggregator.patch_embed.mask_token"
     assert {n: t.shape for n, t in written.items()} == {n: t.shape for n, t in weights.items() if n != dropped}
@@ -111,7 +143,7 @@ def test_written_back_and_read_again_it_is_the_same_network(published, fixture, 
     assert_close(written[positions][:, 1:], weights[positions][:, 1:], **EXACT)
     for name in written.keys() - {positions, token}:
         assert_close(written[name], weights[name], **EXACT)
-    again = VGGT(**arguments).eval()
+    again = VGGT(config).eval()
     load_published(again, written)
     with torch.no_grad():
         assert_close(dict(again(numbers["images"])), dict(output), **EXACT)
@@ -120,7 +152,7 @@ def test_written_back_and_read_again_it_is_the_same_network(published, fixture, 
 def test_released_checkpoint_is_accounted_for():
     shapes = json.loads((PARITY / "vggt_1b.keys.json").read_text())
     with torch.device("meta"):
-        network = vggt("VGGT-1B", enable_point=True)
+        network = VGGT(replace(PRESETS["VGGT-1B"], enable_point=True))
         released = {name: torch.empty(shape) for name, shape in shapes.items()}
     report = load_published(network, released)
     assert len(report.loaded) + len(report.dropped) == len(shapes)
@@ -132,14 +164,14 @@ def test_released_checkpoint_is_accounted_for():
 
 @pytest.mark.parametrize("head", ["camera", "depth", "point"])
 def test_disabled_heads_are_dropped_by_name(fixture, head):
-    arguments, weights, _ = fixture
+    config, weights, _ = fixture
     with torch.device("meta"):
-        network = VGGT(**{**arguments, f"enable_{head}": False})
+        network = VGGT(replace(config, **{f"enable_{head}": False}))
     report = load_published(network, weights)
     dropped = {name for name, reason in report.dropped.items() if reason == f"the {head} head is not enabled"}
     assert dropped == {name for name in weights if name.startswith(f"{head}_head.")} != set()
     with pytest.raises(InputError, match="missing"):
-        load_published(VGGT(**arguments), {n: w for n, w in weights.items() if n not in dropped})
+        load_published(VGGT(config), {n: w for n, w in weights.items() if n not in dropped})
 
 
 def test_rotary_turns_by_row_then_column_and_leaves_prefix_tokens():
@@ -200,11 +232,11 @@ def test_first_frame_is_the_reference_and_scenes_do_not_mix():
 
 
 def test_only_layers_that_are_read_are_kept_and_run():
-    network = VGGT("tiny", 192, 6, 3, (0, 2, 3, 4), (8, 8, 8, 8), 8, camera_depth=1, camera_num_heads=4)
+    network = VGGT(NARROW)
     assert network.layers_read == (0, 2, 3, 4, 5)
-    without_camera = VGGT("tiny", 192, 6, 3, (0, 2, 3, 4), (8, 8, 8, 8), 8, enable_camera=False)
+    without_camera = VGGT(replace(NARROW, enable_camera=False))
     assert without_camera.layers_read == (0, 2, 3, 4)
-    camera_only = VGGT("tiny", 192, 6, 3, (0, 2, 3, 4), (8, 8, 8, 8), 8, enable_depth=False, camera_num_heads=4)
+    camera_only = VGGT(replace(NARROW, enable_depth=False))
     assert camera_only.layers_read == (5,)
     runs = []
     for index, block in enumerate(without_camera.aggregator.global_blocks):
@@ -298,7 +330,7 @@ def test_a_validation_in_inference_mode_does_not_spoil_training():
     scalar(network(pair())).backward()
 
 
-def test_tables_are_made_once_and_are_no_weights(monkeypatch):
+def test_tables_are_computed_once_and_are_not_weights(monkeypatch):
     network = small().eval()
     names = set(network.state_dict())
     with torch.no_grad():
@@ -345,7 +377,7 @@ def test_frozen_weights_in_bfloat16_change_nothing_under_autocast():
     assert network.aggregator.global_blocks[0].attn.qkv.weight.dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         assert_close(dict(network(pair())), dict(expected), **EXACT)
-    assert_close(dict(network(pair())), dict(expected), **EXACT)  # without autocast it sees to it itself
+    assert_close(dict(network(pair())), dict(expected), **EXACT)  # without autocast it enables its own
 
 
 @torch.no_grad()
@@ -361,11 +393,11 @@ def test_other_types_of_weights(dtype, tolerance):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((1, 2, 3, 28, 30), "28×30 pixels.*multiples of 14"),
+        ((1, 2, 3, 28, 30), "height 28 and width 30 must be multiples of 14"),
         ((1, 2, 3, 27, 28), "multiples of 14"),
         ((2, 3, 28, 28), r"\(batch, frames, 3, height, width\)"),
         ((1, 2, 1, 28, 28), r"\(batch, frames, 3, height, width\)"),
-        ((1, 0, 3, 28, 28), "none 0"),
+        ((1, 0, 3, 28, 28), "without a zero"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(shape, message):
@@ -374,32 +406,45 @@ def test_images_that_do_not_fit_are_refused(shape, message):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "message"),
     [
         ({"vit": "dinov2_vith14"}, "dinov2_vitl14_reg"),
-        ({"embed_dim": 384}, "width of tiny, 192"),
-        ({"num_heads": 5}, "camera_num_heads 5"),
+        ({"embed_dim": 384}, "embed_dim must be 192, the width of tiny, not 384"),
+        ({"num_heads": 5, "camera_num_heads": None}, "camera_num_heads must divide .* 384, which 5 does not"),
+        ({"num_heads": 5}, "multiple of 4"),
         ({"dpt_layers": (0, 1, 2, 4)}, "0…3"),
-        ({"dpt_layers": (1, 0, 2, 3)}, "rising"),
+        ({"dpt_layers": (1, 0, 2, 3)}, "four rising layers"),
         ({"dpt_out_channels": (8, 8, 8, 6)}, "multiples of 4"),
-        ({"camera_num_heads": 7}, "camera_num_heads 7"),
-        ({"frames_chunk_size": 0}, "frames_chunk_size"),
-        ({"enable_camera": False, "enable_depth": False}, "without a head"),
+        ({"camera_num_heads": 7}, "which 7 does not"),
+        ({"dpt_features": 12}, "dpt_features must be a multiple of 8, not 12"),
+        ({"enable_camera": False, "enable_depth": False}, "needs a head"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(arguments, message):
-    sizes = {"vit": "tiny", "embed_dim": 192, "depth": 4, "num_heads": 3, "dpt_layers": (0, 1, 2, 3)}
+def test_sizes_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:
     with torch.device("meta"), pytest.raises(ValueError, match=message):
-        VGGT(**{**sizes, **arguments})
+        VGGT(replace(PRESETS["tiny"], **settings))
 
 
-def test_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="VGGT-1B, tiny"):
-        vggt("VGGT-2B")
+def test_chunks_of_no_frames_are_refused() -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match="frames_chunk_size must be at least 1, not 0"):
+        VGGT(PRESETS["tiny"], frames_chunk_size=0)
+
+
+def test_the_default_is_the_released_size() -> None:
+    assert PRESETS["VGGT-1B"] == VGGTConfig()
+    with torch.device("meta"):
+        assert VGGT().config == VGGTConfig()
+
+
+def test_settings_survive_a_checkpoint(tmp_path: Path) -> None:
+    config = replace(PRESETS["tiny"], enable_point=True)
+    torch.save({"network": asdict(config)}, tmp_path / "settings.pt")
+    stored = torch.load(tmp_path / "settings.pt", weights_only=True)["network"]
+    assert config_from(VGGTConfig, stored) == config
 
 
 def test_start_values_are_the_published_ones():
-    network = VGGT("tiny", 192, 4, 3, (0, 1, 2, 3), (8, 8, 8, 8), 8, camera_num_heads=4)
+    network = small(init_values=0.01)
     aggregator = network.aggregator
     assert (aggregator.frame_blocks[0].ls1.gamma == 0.01).all()
     assert (network.camera_head.trunk[0].ls2.gamma == 0.01).all()
