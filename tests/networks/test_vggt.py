@@ -76,7 +76,7 @@ def call(network: VGGT, images: Tensor) -> VGGTOutput:
     return output
 
 
-def pair(height=28, width=42, frames=2, batch=1, seed=0):
+def pair(height: int = 28, width: int = 42, frames: int = 2, batch: int = 1, seed: int = 0):
     return torch.rand(batch, frames, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
@@ -99,7 +99,7 @@ NARROW = VGGTConfig(
 )
 
 
-def scalar(output):
+def scalar(output: VGGTOutput):
     """A number to which every output contributes."""
     parts = [*output["pose_enc_list"], *(output[name] for name in MAPS if name in output)]
     return sum((part * torch.linspace(-1, 1, part.numel()).view(part.shape)).sum() for part in parts)
@@ -118,21 +118,21 @@ class Saved(list):
 
 
 @torch.no_grad()
-def test_tokens_of_the_last_layer(published, fixture):
+def test_tokens_of_the_last_layer(published: VGGT, fixture: Published) -> None:
     tokens = published.aggregator(fixture[2]["images"], (3,))[3]
     assert_close(tokens[:, :, :8], fixture[2]["tokens_last"], **CLOSE)
 
 
-def test_pose_encodings_of_every_iteration(output, fixture):
+def test_pose_encodings_of_every_iteration(output: VGGTOutput, fixture: Published) -> None:
     assert_close(torch.stack(output["pose_enc_list"]), fixture[2]["pose_enc"], **CLOSE)
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_dense_maps(output, fixture, name):
+def test_dense_maps(output: VGGTOutput, fixture: Published, name: str) -> None:
     assert_close(output[name], fixture[2][name], **CLOSE)
 
 
-def test_written_back_and_read_again_it_is_the_same_network(published, fixture, output):
+def test_written_back_and_read_again_it_is_the_same_network(published: VGGT, fixture: Published, output: VGGTOutput) -> None:
     config, weights, numbers = fixture
     written = to_published(published)
     dropped = "aggregator.patch_embed.mask_token"
@@ -149,7 +149,7 @@ def test_written_back_and_read_again_it_is_the_same_network(published, fixture, 
         assert_close(dict(again(numbers["images"])), dict(output), **EXACT)
 
 
-def test_released_checkpoint_is_accounted_for():
+def test_released_checkpoint_is_accounted_for() -> None:
     shapes = json.loads((PARITY / "vggt_1b.keys.json").read_text())
     with torch.device("meta"):
         network = VGGT(replace(PRESETS["VGGT-1B"], enable_point=True))
@@ -163,7 +163,7 @@ def test_released_checkpoint_is_accounted_for():
 
 
 @pytest.mark.parametrize("head", ["camera", "depth", "point"])
-def test_disabled_heads_are_dropped_by_name(fixture, head):
+def test_disabled_heads_are_dropped_by_name(fixture: Published, head: str) -> None:
     config, weights, _ = fixture
     with torch.device("meta"):
         network = VGGT(replace(config, **{f"enable_{head}": False}))
@@ -174,7 +174,7 @@ def test_disabled_heads_are_dropped_by_name(fixture, head):
         load_published(VGGT(config), {n: w for n, w in weights.items() if n not in dropped})
 
 
-def test_rotary_turns_by_row_then_column_and_leaves_prefix_tokens():
+def test_rotary_turns_by_row_then_column_and_leaves_prefix_tokens() -> None:
     cos, sin = rotary_tables(8, (2, 3), num_prefix=1, frames=2, device=torch.device("cpu"))
     x = torch.randn(14, 8)
     turned = rotate(x, cos, sin)
@@ -187,7 +187,7 @@ def test_rotary_turns_by_row_then_column_and_leaves_prefix_tokens():
         assert_close(turned[patch, half], expected)
 
 
-def test_pixel_vectors_against_their_formula():
+def test_pixel_vectors_against_their_formula() -> None:
     column, row = pixel_vectors(8, (3, 5), aspect=2.0, device=torch.device("cpu"))
     assert column.shape == (4, 1, 5)
     assert row.shape == (4, 3, 1)
@@ -197,7 +197,7 @@ def test_pixel_vectors_against_their_formula():
     assert_close(row[:, 0, 0], torch.cat([expected[1].sin(), expected[1].cos()]).float())
 
 
-def test_the_patch_network_is_timms():
+def test_the_patch_network_is_timms() -> None:
     """Built from sizes, it has the names and shapes of timm's models of the same sizes."""
     import timm
 
@@ -216,7 +216,7 @@ def test_the_patch_network_is_timms():
 
 
 @torch.no_grad()
-def test_first_frame_is_the_reference_and_scenes_do_not_mix():
+def test_first_frame_is_the_reference_and_scenes_do_not_mix() -> None:
     network = small(enable_point=True).eval()
     network.aggregator.camera_token.normal_()
     network.aggregator.register_token.normal_()
@@ -231,7 +231,7 @@ def test_first_frame_is_the_reference_and_scenes_do_not_mix():
     assert (reference_swapped["depth"] - both["depth"][:, [1, 0, 2]]).abs().max() > 1e-4
 
 
-def test_only_layers_that_are_read_are_kept_and_run():
+def test_only_layers_that_are_read_are_kept_and_run() -> None:
     network = VGGT(NARROW)
     assert network.layers_read == (0, 2, 3, 4, 5)
     without_camera = VGGT(replace(NARROW, enable_camera=False))
@@ -250,7 +250,7 @@ def test_only_layers_that_are_read_are_kept_and_run():
 
 
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
-def test_frozen_aggregator_leaves_nothing_for_backward(gradient_checkpointing):
+def test_frozen_aggregator_leaves_nothing_for_backward(gradient_checkpointing: bool) -> None:
     network = small(gradient_checkpointing=gradient_checkpointing)
     with Saved() as saved:
         network.aggregator(pair(), (3,))
@@ -265,7 +265,7 @@ def test_frozen_aggregator_leaves_nothing_for_backward(gradient_checkpointing):
     assert all(p.grad is not None for p in network.depth_head.parameters())
 
 
-def test_frozen_blocks_before_the_first_that_trains_leave_nothing_and_are_not_recomputed():
+def test_frozen_blocks_before_the_first_that_trains_leave_nothing_and_are_not_recomputed() -> None:
     network = small(gradient_checkpointing=True)
     aggregator = network.aggregator
     aggregator.requires_grad_(False)
@@ -285,8 +285,10 @@ def test_frozen_blocks_before_the_first_that_trains_leave_nothing_and_are_not_re
     assert not saved
 
 
-def test_recomputing_gives_the_same_gradients_from_less():
-    plain, lean = small(enable_point=True), small(enable_point=True, gradient_checkpointing=True, frames_chunk_size=1)
+def test_recomputing_gives_the_same_gradients_from_less() -> None:
+    # In float64, as the sum over all pixels cancels: in float32 its rounding depends on the chunks.
+    plain = small(enable_point=True).double()
+    lean = small(enable_point=True, gradient_checkpointing=True, frames_chunk_size=1).double()
     lean.load_state_dict(plain.state_dict())
     sizes = []
     for network in (plain, lean):
@@ -301,7 +303,7 @@ def test_recomputing_gives_the_same_gradients_from_less():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_chunks_change_nothing(size):
+def test_chunks_change_nothing(size: int) -> None:
     whole, chunked = small(frames_chunk_size=8), small(frames_chunk_size=size)
     images, frames_seen = pair(frames=5), []
     chunked.depth_head.scratch.register_forward_hook(lambda _, inputs, __: frames_seen.append(len(inputs[0][0])))
@@ -312,7 +314,7 @@ def test_chunks_change_nothing(size):
     assert sum(frames_seen) == 5
 
 
-def test_camera_iterations_learn_their_own_step_only():
+def test_camera_iterations_learn_their_own_step_only() -> None:
     network = small(enable_depth=False)
     encodings = network(pair())["pose_enc_list"]
     seen = []
@@ -323,14 +325,14 @@ def test_camera_iterations_learn_their_own_step_only():
     assert all((encoding[..., 7:] >= 0).all() for encoding in encodings)
 
 
-def test_a_validation_in_inference_mode_does_not_spoil_training():
+def test_a_validation_in_inference_mode_does_not_spoil_training() -> None:
     network = small()
     with torch.inference_mode():
         network(pair())
     scalar(network(pair())).backward()
 
 
-def test_tables_are_computed_once_and_are_not_weights(monkeypatch):
+def test_tables_are_computed_once_and_are_not_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     network = small().eval()
     names = set(network.state_dict())
     with torch.no_grad():
@@ -346,7 +348,7 @@ def test_tables_are_computed_once_and_are_not_weights(monkeypatch):
 
 
 @torch.no_grad()
-def test_heads_stay_in_float32_under_autocast():
+def test_heads_stay_in_float32_under_autocast() -> None:
     network = small(enable_point=True).eval()
     seen = {}
     for name in (
@@ -365,7 +367,7 @@ def test_heads_stay_in_float32_under_autocast():
 
 
 @torch.no_grad()
-def test_frozen_weights_in_bfloat16_change_nothing_under_autocast():
+def test_frozen_weights_in_bfloat16_change_nothing_under_autocast() -> None:
     network = small().eval()
     network.aggregator.patch_embed.requires_grad_(False)
     network.aggregator.frame_blocks.requires_grad_(False)
@@ -382,7 +384,7 @@ def test_frozen_weights_in_bfloat16_change_nothing_under_autocast():
 
 @torch.no_grad()
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float64, 1e-4)])
-def test_other_types_of_weights(dtype, tolerance):
+def test_other_types_of_weights(dtype: torch.dtype, tolerance: float) -> None:
     network = small().eval()
     exact = network(pair())["depth"]
     depth = network.to(dtype)(pair())["depth"]
@@ -400,7 +402,7 @@ def test_other_types_of_weights(dtype, tolerance):
         ((1, 0, 3, 28, 28), "without a zero"),
     ],
 )
-def test_images_that_do_not_fit_are_refused(shape, message):
+def test_images_that_do_not_fit_are_refused(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small()(torch.rand(shape))
 
@@ -443,7 +445,7 @@ def test_settings_survive_a_checkpoint(tmp_path: Path) -> None:
     assert config_from(VGGTConfig, stored) == config
 
 
-def test_start_values_are_the_published_ones():
+def test_start_values_are_the_published_ones() -> None:
     network = small(init_values=0.01)
     aggregator = network.aggregator
     assert (aggregator.frame_blocks[0].ls1.gamma == 0.01).all()
@@ -452,7 +454,7 @@ def test_start_values_are_the_published_ones():
     assert 0 < aggregator.camera_token.abs().max() < 1e-5
 
 
-def test_tiny_learns_a_pair():
+def test_tiny_learns_a_pair() -> None:
     """Depth that follows brightness, and one pose, from random weights."""
     network = small()
     coarse = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -473,7 +475,7 @@ def test_tiny_learns_a_pair():
     assert losses[-1][1] < losses[0][1] / 2
 
 
-def test_head_takes_tokens_of_any_type():
+def test_head_takes_tokens_of_any_type() -> None:
     head = DPTHead(16, (4, 4, 4, 4), 8, "points", patch_size=14, frames_chunk_size=8, gradient_checkpointing=False)
     values, confidence = head([torch.randn(1, 2, 6, 16).bfloat16()] * 4, (2, 3))
     assert values.shape == (1, 2, 28, 42, 3)
