@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 
-from formats.svg.document import Node
+from formats.svg.tree import Node
 
 PROPERTIES = frozenset(
     """

@@ -9,8 +9,9 @@ import pytest
 
 from formats.errors import InputError
 from formats.images import write_png
-from formats.svg.document import SvgRefusedError, parse_svg, read_svg
+from formats.svg.document import parse_svg, read_svg
 from formats.svg.paint_order import draw_svg
+from formats.svg.tree import SvgRefusedError
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 RECT = '<rect width="8" height="8" fill="blue"/>'
@@ -118,7 +119,7 @@ def test_links_scripts_and_what_other_programs_left_behind_are_ignored(tmp_path)
         (svg("<i:path/>"), "broken XML"),
         (b'<?xml version="1.0" encoding="no-such"?><svg/>', "broken XML"),
         (b"\x1f\x8bbroken", "broken XML"),
-        (b"<html/>", "no SVG"),
+        (b"<html/>", "not an SVG"),
         (svg("<g>" * 300 + "</g>" * 300), "nested too deeply"),
     ],
 )

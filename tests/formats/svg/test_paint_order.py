@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.svg_layers import check
-from formats.svg.document import SvgRefusedError
 from formats.svg.paint_order import draw_svg
+from formats.svg.tree import SvgRefusedError
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 SIZE = 96
@@ -306,5 +306,5 @@ def test_more_layers_than_sixteen_bits_hold_are_refused(tmp_path):
     squares = "".join(f'<rect x="{x}" y="{y}" width="1" height="1"/>' for y in range(257) for x in range(257))
     path = tmp_path / "many.svg"
     path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 257 257">{squares}</svg>')
-    with pytest.raises(SvgRefusedError, match="more than 65535 can be seen"):
+    with pytest.raises(SvgRefusedError, match="more than 65535 are visible"):
         draw_svg(path, 257)
