@@ -17,6 +17,8 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
+import tinycss2
+
 from formats.svg.tree import SVG, XLINK, XML, Node, SvgRefusedError, serialise
 
 MAX_BYTES = 64 * 2**20
@@ -31,8 +33,6 @@ _IGNORED = frozenset(
     | {"iframe", "canvas", "flowRoot", "color-profile", "font", "font-face", "hkern", "vkern"}
 )
 _RASTER = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
-_URL = re.compile(r"url\(\s*['\"]?\s*([^'\")\s]*)", re.IGNORECASE)
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 def read_svg(path: str | Path) -> Node:
@@ -216,15 +216,21 @@ def _check_references(node: Node, where: str | Path, embedded: int) -> None:
 
 
 def _check_css(text: str, where: str | Path, place: str) -> None:
-    text = _COMMENT.sub("", text)
-    if "\\" in text:  # escapes can spell url and import
-        text = re.sub(r"\\([0-9a-fA-F]{1,6})\s?", lambda code: chr(min(int(code[1], 16), 0x10FFFF)), text)
-        text = text.replace("\\", "")
-    if "@import" in text.lower():
-        raise SvgRefusedError(where, "external reference", f"{place} @import")
-    for reference in _URL.findall(text):
+    pending = tinycss2.parse_component_value_list(text, skip_comments=True)
+    while pending:
+        token = pending.pop()
+        reference = "#"
+        if token.type == "url":
+            reference = token.value
+        elif token.type == "function" and token.lower_name == "url":
+            reference = tinycss2.serialize(token.arguments).strip(" '\"")
+        elif token.type == "error" and token.kind == "bad-url":
+            reference = token.message
+        elif token.type == "at-keyword" and token.lower_value == "import":
+            reference = "@import"
         if reference and not reference.startswith("#") and reference[:5].lower() != "data:":
             raise SvgRefusedError(where, "external reference", f"{place} {reference[:80]}")
+        pending.extend(getattr(token, "arguments", None) or getattr(token, "content", None) or ())
 
 
 def _embedded_image(href: str, where: str | Path, embedded: int) -> str:
