@@ -10,7 +10,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from batches.microdoppler import SampleRequestBatch
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 
 
@@ -20,7 +20,7 @@ def sample_request_loader(
     """Every so-manieth batch of the requests for all users, user by user."""
     wanted = [(user_id, index) for user_id in user_ids for index in range(samples_per_user)]
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
-    return DataLoader(WholeBatches(batches[rank::world_size], _as_batch), batch_size=None)
+    return DataLoader(PrebatchedDataset(batches[rank::world_size], _as_batch), batch_size=None)
 
 
 def _as_batch(wanted: list[tuple[int, int]]) -> SampleRequestBatch:

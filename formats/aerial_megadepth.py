@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.images import open_image
 from formats.restricted_pickle import read_npz
 
 SKY = 2  # ADE20k's label
@@ -225,17 +225,11 @@ def read_labels(path: str | Path) -> NDArray[np.integer]:
     """Read a segmentation (H, W): a label per pixel.
 
     Raises:
-        InputError: The file is missing, truncated, no picture, or in colour.
+        InputError: The file is missing, truncated, not an image, or in colour.
     """
     remedy = "Save one ADE20k label per pixel as a grey or palette PNG."
-    try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
-    except FileNotFoundError:
-        raise InputError(path, "there is no such file", "Check --data.segmentation_dir.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as fault:
-        detail = "it is no picture" if isinstance(fault, UnidentifiedImageError) else str(fault)
-        raise InputError(path, f"cannot be read: {detail}", remedy) from fault
+    with open_image(path, remedy=remedy) as image:
+        labels = np.asarray(image)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise InputError(path, f"holds {labels.dtype} of shape {labels.shape}, not labels (H, W)", remedy)
     return labels
