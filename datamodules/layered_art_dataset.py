@@ -82,7 +82,7 @@ def first_samples(files: Iterable[ArtFile], limit: int | None, seed: int) -> lis
     return [given[place] for place in sorted(chosen)]
 
 
-class LayeredArtDataset(Dataset):
+class LayeredArtDataset(Dataset[LoadedLayers]):
     """Samples of a split, read from files whole batches at a time.
 
     Random draws depend on the seed, the epoch and the sample.

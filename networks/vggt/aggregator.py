@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -168,6 +168,8 @@ class Aggregator(nn.Module):
         positions = resample_abs_pos_embed(
             vit.pos_embed, (rows, columns), old_size=vit.patch_embed.grid_size, num_prefix_tokens=0
         )
+        assert vit.cls_token is not None
+        assert vit.reg_token is not None
         prefix = [token.expand(len(patches), -1, -1) for token in (vit.cls_token, vit.reg_token)]
         return torch.cat([*prefix, patches.flatten(1, 2) + positions], dim=1)
 
