@@ -15,7 +15,7 @@ from torch import Tensor
 from batches.pair import PairBatch
 from callbacks.sample_grid import is_due, log_picture
 from exporters.point_cloud import point_cloud
-from exporters.visualization.contact_sheet import picture_sheet
+from exporters.visualization.contact_sheet import contact_sheet
 from exporters.visualization.depth import (
     LEGEND,
     colour_confidence,
@@ -56,7 +56,7 @@ def scene_pictures(module: PairDepthCameraModule, batch: Any) -> tuple[NDArray[n
         targets["intrinsics"][0].cpu(),
         (height, width),
     )
-    return picture_sheet(rows, CAPTIONS), cameras
+    return contact_sheet(rows, CAPTIONS), cameras
 
 
 def _picture(image: Tensor) -> NDArray[np.uint8]:
@@ -75,7 +75,7 @@ def cloud_pictures(module: PairDepthCameraModule, batch: Any) -> NDArray[np.uint
     predicted_cloud = point_cloud(images, depth, None, *cameras)
     pose = viewpoint(true_cloud[0])
     clouds = [draw_point_cloud(*cloud, pose) for cloud in (predicted_cloud, true_cloud)]
-    return picture_sheet({"": clouds}, ("predicted point cloud", "true point cloud"), height=480)
+    return contact_sheet({"": clouds}, ("predicted point cloud", "true point cloud"), height=480)
 
 
 class PairImages(Callback):

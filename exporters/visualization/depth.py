@@ -12,7 +12,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from exporters.visualization.contact_sheet import picture_of
+from exporters.visualization.contact_sheet import render_figure
 from geometry.arrays import bool_array, float_array
 
 INVALID = (64, 64, 64)  # dark grey; none of the colour maps has a grey
@@ -164,7 +164,7 @@ def draw_frusta(
                 axes.text(*corners[0], f" {view + 1}", color="black", fontsize=11)
     _equal_axes(axes, np.concatenate(drawn))
     figure.legend(loc="upper left", frameon=False, fontsize=11)
-    return picture_of(figure)
+    return render_figure(figure)
 
 
 class _Rig(NamedTuple):

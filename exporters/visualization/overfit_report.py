@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from exporters.visualization.contact_sheet import picture_of
+from exporters.visualization.contact_sheet import render_figure
 from formats.atomic import write_text
 from formats.images import write_png
 
@@ -100,7 +100,7 @@ def write_report(
     folder = Path(folder)
     parts = ["# Over-fit test of one pair", f"**{line}**", _verdict_table(verdict), "## Losses", _loss_table(history)]
     for title, file, names in _curves(history):
-        write_png(folder / file, picture_of(_draw_curves(history, names)))
+        write_png(folder / file, render_figure(_draw_curves(history, names)))
         parts.append(f"![{title}]({file})")
     if pictures:
         parts += ["## Pictures", *([note] if note else []), *_write_pictures(folder, pictures)]
