@@ -24,7 +24,8 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, features, h, w) → (B, features, h, w)."""
-        return self.residual(x).add_(x)  # in place: nothing else uses the convolution's output
+        residual: Tensor = self.residual(x)
+        return residual.add_(x)  # in place: nothing else uses the convolution's output
 
 
 class Fusion(nn.Module):
@@ -49,7 +50,8 @@ class Fusion(nn.Module):
             x = self.resnet1(skip).add_(x)
         x = self.resnet2(x)
         if self.deconv is None:
-            return self.out_conv(x)
+            out: Tensor = self.out_conv(x)
+            return out
         # The 1×1 convolution directly follows the transposed one, so both are applied as one convolution: this saves
         # its cost at four times the pixels and the memory of the tensor between them.
         with torch.autocast(x.device.type, enabled=False):
@@ -83,5 +85,7 @@ class Decoder(nn.Module):
 
     def _fused(self, fusion: nn.Module, x: Tensor, skip: Tensor | None) -> Tensor:
         if self.gradient_checkpointing:
-            return checkpoint(fusion, x, skip, use_reentrant=False, preserve_rng_state=False)
-        return fusion(x, skip)
+            fused: Tensor = checkpoint(fusion, x, skip, use_reentrant=False, preserve_rng_state=False)
+        else:
+            fused = fusion(x, skip)
+        return fused
