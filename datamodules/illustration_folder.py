@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from batches.layers import IllustrationBatch
 from batches.trainer import process_of, trainer_of
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.images import distinct_names, find_images, on_white, read_rgba
 
@@ -58,7 +58,7 @@ class IllustrationFolderDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         """This process's images, one per batch."""
         rank, processes = process_of(trainer_of(self))
-        batches = WholeBatches(self.files[rank::processes], _read)
+        batches = PrebatchedDataset(self.files[rank::processes], _read)
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from batches.layers import LayerBatch
-from datamodules.aerial_views import PresentFiles
 from datamodules.layer_transforms import crop, draw_window, recolour, resize_image, resize_orders, turn
-from datamodules.loading import OnError, readable_error
+from datamodules.loading import OnError
 from formats.errors import InputError
+from formats.existing_files import ExistingFiles
 from formats.layered_art.base import ArtSample, LayeredArt
 
 SplitName = Literal["train", "val", "test"]
@@ -123,7 +123,7 @@ class LayeredArtDataset(Dataset):
 
     def _present(self, files: Sequence[ArtFile]) -> list[ArtFile]:
         """Return the samples whose files exist."""
-        present, kept = PresentFiles(), []
+        present, kept = ExistingFiles(), []
         for file in files:
             missing = present.missing(file.art.files(file.sample))
             if not missing:
@@ -146,16 +146,12 @@ class LayeredArtDataset(Dataset):
         """Choose the epoch, which changes the augmentation."""
         self._epoch.fill_(epoch)
 
-    def __getitems__(self, indices: list[int]) -> LoadedLayers | InputError:
+    def __getitems__(self, indices: list[int]) -> LoadedLayers:
         """Read a batch; index −1 and skipped samples give rows of weight 0.
 
         Raises:
-            InputError: A sample cannot be read, and errors are not skipped; see
-                :func:`datamodules.loading.readable_error`.
+            InputError: A sample cannot be read, and errors are not skipped.
         """
-        return readable_error(lambda: self._batch(indices))
-
-    def _batch(self, indices: list[int]) -> LoadedLayers:
         rows, side = len(indices), self.image_size
         images = _empty((rows, 3, side, side), torch.uint8)
         orders = _empty((rows, side, side), torch.int32)

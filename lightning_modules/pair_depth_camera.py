@@ -82,8 +82,6 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
         frames_chunk_size: Number of frames that pass through a dense head at a time, to save memory.
     """
 
-    # Settings that weights of another shape would not fit.
-    ARCHITECTURE = ("network",)
     network: VGGT
 
     def __init__(

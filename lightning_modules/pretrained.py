@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from lightning import LightningModule, Trainer
+from lightning import LightningModule
 from torch import nn
 
+from batches.trainer import trainer_of
 from formats.errors import InputError
 from networks.checkpoints import LoadReport, PublishedNetwork, load_published
-
-
-def trainer_of(module: LightningModule) -> Trainer | None:
-    """Return the trainer that ``module`` is attached to, or None, as within ``load_from_checkpoint``."""
-    try:
-        return module.trainer
-    except RuntimeError:  # Lightning's answer for a module without a trainer
-        return None
 
 
 class PretrainedMixin(LightningModule):

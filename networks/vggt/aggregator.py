@@ -162,7 +162,7 @@ class Aggregator(nn.Module):
         return vit.norm(x)[:, vit.num_prefix_tokens :]
 
     def _with_positions(self, patches: Tensor) -> Tensor:
-        """Patches (N, rows, columns, C) → class token, registers and patches with positions (N, 5 + rows · columns, C)."""
+        """Patches (N, rows, columns, C) → class token, registers, patches with positions (N, 5 + rows · columns, C)."""
         vit, (rows, columns) = self.patch_embed, patches.shape[1:3]
         # An identity where the size is that of the table; bicubic and antialiased otherwise.
         positions = resample_abs_pos_embed(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from formats.errors import InputError
@@ -25,9 +27,14 @@ from networks.vggt.positions import pixel_vectors, rotary_tables, rotate
 from tests.support.filling import filled_state_dict
 
 PARITY = Path(__file__).parents[1] / "parity"
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
-MAPS = ("depth", "depth_conf", "world_points", "world_points_conf")
-EXACT = {"rtol": 0, "atol": 0}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+MAPS: tuple[Literal["depth", "depth_conf", "world_points", "world_points_conf"], ...] = (
+    "depth",
+    "depth_conf",
+    "world_points",
+    "world_points_conf",
+)
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 0}
 
 
 class Published(NamedTuple):
@@ -76,7 +83,7 @@ def call(network: VGGT, images: Tensor) -> VGGTOutput:
     return output
 
 
-def pair(height: int = 28, width: int = 42, frames: int = 2, batch: int = 1, seed: int = 0):
+def pair(height: int = 28, width: int = 42, frames: int = 2, batch: int = 1, seed: int = 0) -> Tensor:
     return torch.rand(batch, frames, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
@@ -99,22 +106,28 @@ NARROW = VGGTConfig(
 )
 
 
-def scalar(output: VGGTOutput):
+def scalar(output: VGGTOutput) -> Tensor:
     """A number to which every output contributes."""
     parts = [*output["pose_enc_list"], *(output[name] for name in MAPS if name in output)]
-    return sum((part * torch.linspace(-1, 1, part.numel()).view(part.shape)).sum() for part in parts)
+    return torch.stack([(part * torch.linspace(-1, 1, part.numel()).view(part.shape)).sum() for part in parts]).sum()
 
 
-class Saved(list):
-    """Collects what autograd saves for the backward pass."""
+@contextmanager
+def saved_for_backward() -> Iterator[list[Tensor]]:
+    """Collect the tensors that autograd saves for the backward pass."""
+    saved: list[Tensor] = []
 
-    def __enter__(self):
-        self.hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: self.append(x) or x, lambda x: x)
-        self.hooks.__enter__()
-        return self
+    def save(tensor: Tensor) -> Tensor:
+        saved.append(tensor)
+        return tensor
 
-    def __exit__(self, *exception):
-        self.hooks.__exit__(*exception)
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        yield saved
+
+
+def part(network: nn.Module, name: str) -> Any:
+    """Return a submodule by name, as `nn.Module` attributes have no types."""
+    return network.get_submodule(name)
 
 
 @torch.no_grad()
@@ -129,10 +142,10 @@ def test_pose_encodings_of_every_iteration(output: VGGTOutput, fixture: Publishe
 
 @pytest.mark.parametrize("name", MAPS)
 def test_dense_maps(output: VGGTOutput, fixture: Published, name: str) -> None:
-    assert_close(output[name], fixture[2][name], **CLOSE)
+    assert_close(dict(output)[name], fixture[2][name], **CLOSE)
 
 
-def test_written_back_and_read_again_it_is_the_same_network(published: VGGT, fixture: Published, output: VGGTOutput) -> None:
+def test_written_and_read_again_it_is_the_same_network(published: VGGT, fixture: Published, output: VGGTOutput) -> None:
     config, weights, numbers = fixture
     written = to_published(published)
     dropped = "aggregator.patch_embed.mask_token"
@@ -165,8 +178,9 @@ def test_released_checkpoint_is_accounted_for() -> None:
 @pytest.mark.parametrize("head", ["camera", "depth", "point"])
 def test_disabled_heads_are_dropped_by_name(fixture: Published, head: str) -> None:
     config, weights, _ = fixture
+    disabled: dict[str, Any] = {f"enable_{head}": False}
     with torch.device("meta"):
-        network = VGGT(replace(config, **{f"enable_{head}": False}))
+        network = VGGT(replace(config, **disabled))
     report = load_published(network, weights)
     dropped = {name for name, reason in report.dropped.items() if reason == f"the {head} head is not enabled"}
     assert dropped == {name for name in weights if name.startswith(f"{head}_head.")} != set()
@@ -211,8 +225,8 @@ def test_the_patch_network_is_timms() -> None:
             assert {n: p.shape for n, p in ours.state_dict().items()} == {
                 n: p.shape for n, p in theirs.state_dict().items()
             }
-            assert ours.blocks[0].attn.num_heads == theirs.blocks[0].attn.num_heads
-            assert ours.norm.eps == theirs.norm.eps == 1e-6
+            assert part(ours, "blocks.0.attn").num_heads == part(theirs, "blocks.0.attn").num_heads
+            assert part(ours, "norm").eps == part(theirs, "norm").eps == 1e-6
 
 
 @torch.no_grad()
@@ -252,17 +266,17 @@ def test_only_layers_that_are_read_are_kept_and_run() -> None:
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
 def test_frozen_aggregator_leaves_nothing_for_backward(gradient_checkpointing: bool) -> None:
     network = small(gradient_checkpointing=gradient_checkpointing)
-    with Saved() as saved:
+    with saved_for_backward() as saved:
         network.aggregator(pair(), (3,))
     assert saved or gradient_checkpointing  # it would, were it not frozen
     network.aggregator.requires_grad_(False)
-    with Saved() as saved:
+    with saved_for_backward() as saved:
         kept = network.aggregator(pair(), network.layers_read)
     assert not saved
     assert not any(tokens.requires_grad for tokens in kept.values())
     scalar(network(pair())).backward()
     assert all(p.grad is None for p in network.aggregator.parameters())
-    assert all(p.grad is not None for p in network.depth_head.parameters())
+    assert all(p.grad is not None for p in part(network, "depth_head").parameters())
 
 
 def test_frozen_blocks_before_the_first_that_trains_leave_nothing_and_are_not_recomputed() -> None:
@@ -280,7 +294,7 @@ def test_frozen_blocks_before_the_first_that_trains_leave_nothing_and_are_not_re
     scalar(output).backward()
     assert sorted(runs[12:]) == ["frame_blocks.3", "global_blocks.3"]
     network.aggregator.gradient_checkpointing = False
-    with Saved() as saved:
+    with saved_for_backward() as saved:
         aggregator(pair(), (2,))
     assert not saved
 
@@ -292,7 +306,7 @@ def test_recomputing_gives_the_same_gradients_from_less() -> None:
     lean.load_state_dict(plain.state_dict())
     sizes = []
     for network in (plain, lean):
-        with Saved() as saved:
+        with saved_for_backward() as saved:
             output = network(pair())
         sizes.append(sum({t.untyped_storage().data_ptr(): t.nbytes for t in saved}.values()))
         scalar(output).backward()
@@ -306,7 +320,9 @@ def test_recomputing_gives_the_same_gradients_from_less() -> None:
 def test_chunks_change_nothing(size: int) -> None:
     whole, chunked = small(frames_chunk_size=8), small(frames_chunk_size=size)
     images, frames_seen = pair(frames=5), []
-    chunked.depth_head.scratch.register_forward_hook(lambda _, inputs, __: frames_seen.append(len(inputs[0][0])))
+    part(chunked, "depth_head.scratch").register_forward_hook(
+        lambda _, inputs, __: frames_seen.append(len(inputs[0][0]))
+    )
     with torch.no_grad():
         a, b = whole(images), chunked(images)
     assert_close(dict(b), dict(a))
@@ -318,7 +334,9 @@ def test_camera_iterations_learn_their_own_step_only() -> None:
     network = small(enable_depth=False)
     encodings = network(pair())["pose_enc_list"]
     seen = []
-    network.camera_head.embed_pose.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].requires_grad))
+    part(network, "camera_head.embed_pose").register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].requires_grad)
+    )
     again = network(pair())["pose_enc_list"]
     assert seen == [True, False, False, False]  # the learnt start, then detached encodings
     assert_close(again, encodings)
@@ -374,9 +392,9 @@ def test_frozen_weights_in_bfloat16_change_nothing_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         expected = network(pair())
     network.aggregator.store_frozen()
-    assert network.aggregator.frame_blocks[0].attn.qkv.weight.dtype == torch.bfloat16
-    assert network.aggregator.frame_blocks[0].norm1.weight.dtype == torch.float32
-    assert network.aggregator.global_blocks[0].attn.qkv.weight.dtype == torch.float32
+    assert part(network, "aggregator.frame_blocks.0.attn.qkv").weight.dtype == torch.bfloat16
+    assert part(network, "aggregator.frame_blocks.0.norm1").weight.dtype == torch.float32
+    assert part(network, "aggregator.global_blocks.0.attn.qkv").weight.dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         assert_close(dict(network(pair())), dict(expected), **EXACT)
     assert_close(dict(network(pair())), dict(expected), **EXACT)  # without autocast it enables its own
@@ -448,9 +466,9 @@ def test_settings_survive_a_checkpoint(tmp_path: Path) -> None:
 def test_start_values_are_the_published_ones() -> None:
     network = small(init_values=0.01)
     aggregator = network.aggregator
-    assert (aggregator.frame_blocks[0].ls1.gamma == 0.01).all()
-    assert (network.camera_head.trunk[0].ls2.gamma == 0.01).all()
-    assert (aggregator.patch_embed.blocks[0].ls1.gamma == 1).all()
+    assert (part(aggregator, "frame_blocks.0.ls1").gamma == 0.01).all()
+    assert (part(network, "camera_head.trunk.0.ls2").gamma == 0.01).all()
+    assert (part(aggregator, "patch_embed.blocks.0.ls1").gamma == 1).all()
     assert 0 < aggregator.camera_token.abs().max() < 1e-5
 
 
