@@ -159,7 +159,8 @@ class Aggregator(nn.Module):
         x = self._with_positions(x)
         for block in vit.blocks:
             x = self._run(block, x)
-        return vit.norm(x)[:, vit.num_prefix_tokens :]
+        tokens: Tensor = vit.norm(x)[:, vit.num_prefix_tokens :]
+        return tokens
 
     def _with_positions(self, patches: Tensor) -> Tensor:
         """Patches (N, rows, columns, C) → class token, registers, patches with positions (N, 5 + rows · columns, C)."""
@@ -180,8 +181,10 @@ class Aggregator(nn.Module):
 
     def _run(self, block: nn.Module, x: Tensor, *arguments: object) -> Tensor:
         if self.gradient_checkpointing and needs_graph(block, x):
-            return checkpoint(block, x, *arguments, use_reentrant=False, preserve_rng_state=False)
-        return block(x, *arguments)
+            result: Tensor = checkpoint(block, x, *arguments, use_reentrant=False, preserve_rng_state=False)
+        else:
+            result = block(x, *arguments)
+        return result
 
 
 def _per_frame(token: Tensor, batch: int, frames: int) -> Tensor:

@@ -94,7 +94,8 @@ def draw_city(rng: np.random.Generator) -> City:
 def _streets(rng: np.random.Generator) -> Array:
     widths, blocks = rng.uniform(13.0, 21.0, BLOCKS + 1), rng.uniform(40.0, 62.0, BLOCKS)
     starts = np.concatenate([[0.0], np.cumsum(widths[:-1] + blocks)])
-    return np.stack([starts, starts + widths], axis=1) - (starts[-1] + widths[-1]) / 2
+    edges: Array = np.stack([starts, starts + widths], axis=1) - (starts[-1] + widths[-1]) / 2
+    return edges
 
 
 Spot = tuple[float, float]  # east and north of the origin

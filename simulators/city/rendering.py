@@ -122,7 +122,8 @@ def _sky(city: City, rays: Array) -> Array:
     noise = fractal(city, x, y, (0.25, 0.6, 1.4), np.full(len(x), 1e-3))
     cloud = np.clip(3.0 * noise, 0, 0.85)[:, None] * np.clip(up / 0.1, 0, 1)[:, None]
     clear = (1 - height) * HORIZON + height * ZENITH
-    return ((1 - cloud) * clear + cloud * CLOUD) ** GAMMA
+    light: Array = ((1 - cloud) * clear + cloud * CLOUD) ** GAMMA
+    return light
 
 
 def shadowed(city: City, points: Array) -> Bools:
@@ -142,7 +143,7 @@ def shadowed(city: City, points: Array) -> Bools:
         first, last = np.searchsorted(across, [low[0], high[0]])
         part = slice(first, last)
         inside = (along[part] > low[1]) & (along[part] < high[1]) & (depth[part] < high[2]) & ~dark[part]
-        return first + np.flatnonzero(inside)
+        return np.asarray(first + np.flatnonzero(inside))
 
     for solid in city.solids:
         chosen = beneath(solid.corners)

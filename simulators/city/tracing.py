@@ -123,7 +123,8 @@ def trace(city: City, camera: Camera, width: int, height: int, supersampling: in
 
 
 def _linear(plane: Array, columns: Array, rows: Array) -> Array:
-    return (plane[0] * columns + plane[2])[None, :] + (plane[1] * rows)[:, None]
+    values: Array = (plane[0] * columns + plane[2])[None, :] + (plane[1] * rows)[:, None]
+    return values
 
 
 def _intersect_solid(
