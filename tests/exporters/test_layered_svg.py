@@ -61,7 +61,7 @@ def _groups(path: Path) -> list[ElementTree.Element]:
 
 
 @pytest.mark.parametrize("mode", ["spline", "polygon"])
-def test_the_drawing_looks_like_the_layers_composed(layers: list[Layer], mode) -> None:
+def test_the_drawing_looks_like_the_layers_composed(layers: list[Layer], mode: str) -> None:
     write_layered_svg("art.svg", layers, mode=mode)
     picture = _rendered(Path("art.svg").read_text(encoding="utf-8"))
     assert picture.shape == (HEIGHT, WIDTH, 4)

@@ -31,7 +31,7 @@ def picture(archive: zipfile.ZipFile, name: str) -> Image.Image:
     return image
 
 
-def test_the_kind_of_file_stands_at_its_fixed_place():
+def test_the_kind_of_file_stands_at_its_fixed_place() -> None:
     write_open_raster("a.ora", stack())
     data = Path("a.ora").read_bytes()
     assert data[:4] == b"PK\x03\x04"
@@ -43,7 +43,7 @@ def test_the_kind_of_file_stands_at_its_fixed_place():
         assert {"stack.xml", "mergedimage.png", "Thumbnails/thumbnail.png"} < set(archive.namelist())
 
 
-def test_the_stack_lists_the_layers_from_the_top():
+def test_the_stack_lists_the_layers_from_the_top() -> None:
     layers = stack()
     write_open_raster("a.ora", layers)
     with zipfile.ZipFile("a.ora") as archive:
@@ -64,7 +64,7 @@ def test_the_stack_lists_the_layers_from_the_top():
             assert not canvas[~seen, 3].any()
 
 
-def test_the_merged_image_is_what_the_stack_shows():
+def test_the_merged_image_is_what_the_stack_shows() -> None:
     write_open_raster("a.ora", stack(300, 520))
     with zipfile.ZipFile("a.ora") as archive:
         canvas = Image.new("RGBA", (520, 300))
@@ -77,7 +77,7 @@ def test_the_merged_image_is_what_the_stack_shows():
         assert picture(archive, "Thumbnails/thumbnail.png").size == (256, 148)
 
 
-def test_odd_layers_are_written_too():
+def test_odd_layers_are_written_too() -> None:
     empty = np.zeros((3, 4, 4), np.uint8)
     write_open_raster("a.ora", [Layer("nothing\x00", empty, 0.0)])
     with zipfile.ZipFile("a.ora") as archive:
@@ -89,7 +89,7 @@ def test_odd_layers_are_written_too():
     assert not Path("refused.ora").exists()
 
 
-def test_the_same_layers_give_the_same_bytes():
+def test_the_same_layers_give_the_same_bytes() -> None:
     write_open_raster("a.ora", stack())
     write_open_raster("b.ora", stack())
     assert Path("a.ora").read_bytes() == Path("b.ora").read_bytes()
