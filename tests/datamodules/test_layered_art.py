@@ -157,7 +157,7 @@ def test_several_folders_train_and_one_validates(data_dir: Path, tmp_path: Path)
     assert len(whole.datasets["train"]) > 55
     names = whole.datasets["train"].names + whole.datasets["val"].names
     assert len(set(names)) == len(names)
-    assert {"cats/000@simulated", f"cats/000@{data_dir.name}"} <= set(names)  # in both, so told apart
+    assert {"cats/000@simulated", f"cats/000@{data_dir.name}"} <= set(names)  # a name of both folders
     assert "cats/030" in names
     held_out = ready([other, data_dir], val_data_dir=str(data_dir))
     alone = ready(data_dir)

@@ -200,7 +200,7 @@ def test_no_layer_leaves_a_hole(scene: Drawing, quality: str) -> None:
     assert (sum((layer.pixels[..., 3] > 0).astype(int) for layer in result.layers)[through] == 1).all()
 
 
-def test_hidden_parts_continue_what_surrounds_them() -> None:
+def test_hidden_parts_continue_their_surroundings() -> None:
     image, index = face()
     background, head = (layer.pixels for layer in separate_layers(image, index).layers[:2])
     y, x = np.mgrid[:192, :192] + 0.5
@@ -213,7 +213,7 @@ def test_hidden_parts_continue_what_surrounds_them() -> None:
     assert np.abs(head[eyes, :3] - skin(y, x)[eyes]).max() <= 3
 
 
-def test_antialiased_edges_carry_no_fringe() -> None:
+def test_antialiased_edges_have_no_fringe() -> None:
     image, index = discs()
     red, yellow, blue = (layer.pixels for layer in separate_layers(image, index).layers[1:])
     for pixels, colour in ((red, (220, 60, 50)), (yellow, (240, 190, 40)), (blue, (50, 110, 200))):
@@ -271,14 +271,14 @@ def test_an_empty_image_gives_one_empty_layer() -> None:
     assert (result.labels == -1).all()
 
 
-def test_a_lowest_layer_far_above_the_background_is_not_called_so() -> None:
+def test_a_lowest_layer_of_high_index_is_not_named_background() -> None:
     image = np.full((8, 8, 4), 255, np.uint8)
     index = np.full((8, 8), 0.4, np.float32)
     index[2:6, 2:6] = 0.9
     assert [layer.name for layer in separate_layers(image, index).layers] == ["layer 1", "layer 2"]
 
 
-def test_what_cannot_be_separated_is_refused() -> None:
+def test_wrong_arguments_are_refused() -> None:
     image, index = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.float32)
     with pytest.raises(InputError, match="num_layers"):
         separate_layers(image, index, num_layers=0)
@@ -305,8 +305,8 @@ def test_composing_is_source_over() -> None:
         compose([layers[0], Layer("small", stack[0][:2], 0.0)])
 
 
-def test_a_thin_outline_stays_whole_under_a_blurred_map() -> None:
-    """Blur gives a line the index of what lies beside it, another on every side; its colour holds it together."""
+def test_a_thin_outline_stays_one_layer_with_a_blurred_index() -> None:
+    """Blur gives a line different indices along its two sides; its colour keeps it in one layer."""
     canvas = Image.new("RGB", (800, 800), (255, 255, 255))
     draw = ImageDraw.Draw(canvas)
     orders = Image.new("L", (800, 800), 0)

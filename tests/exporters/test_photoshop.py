@@ -51,7 +51,7 @@ def test_pillow_finds_the_layers_and_reads_the_merged_image() -> None:
         assert np.array_equal(np.asarray(image), compose(layers))
 
 
-def test_a_see_through_merged_image_lies_on_white() -> None:
+def test_a_translucent_merged_image_is_on_white() -> None:
     layers = stack(ground_alpha=0)
     write_psd("a.psd", layers)
     merged = compose(layers).astype(float)

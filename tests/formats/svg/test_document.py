@@ -112,7 +112,7 @@ def test_an_external_style_sheet_is_refused() -> None:
     assert refusal(svg(RECT, '<?xml-stylesheet href="x.css"?>')).reason == "external reference"
 
 
-def test_links_scripts_and_what_other_programs_left_behind_are_ignored(tmp_path: Path) -> None:
+def test_links_scripts_and_metadata_of_other_programs_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "drawing.svg"
     path.write_bytes(
         svg(
@@ -139,7 +139,7 @@ def test_links_scripts_and_what_other_programs_left_behind_are_ignored(tmp_path:
         (svg("<g>" * 300 + "</g>" * 300), "nested too deeply"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(content: bytes, reason: str) -> None:
+def test_unreadable_files_are_refused_by_name(content: bytes, reason: str) -> None:
     assert refusal(content).reason == reason
 
 

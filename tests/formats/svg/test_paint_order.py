@@ -189,7 +189,7 @@ def test_orders_are_those_of_elements_drawn_one_by_one(tmp_path: Path, name: str
         assert agreement.cumulative >= 0.99
 
 
-def test_orders_count_what_can_be_seen_without_gaps(tmp_path: Path) -> None:
+def test_orders_count_visible_elements_without_gaps(tmp_path: Path) -> None:
     result = drawn(tmp_path, DRAWINGS["hidden"][0])
     assert {(n, o) for n, o in zip(result.numbers.flat, result.orders.flat, strict=True)} == {(1, 1), (4, 2), (11, 3)}
     assert result.orders.dtype == np.uint16
@@ -245,7 +245,7 @@ def test_the_canvas_has_the_proportions_of_the_drawing(tmp_path: Path, attribute
 
 @pytest.mark.parametrize("attributes", ["", 'width="100%" height="100%"'])
 @pytest.mark.parametrize("x", [-1500, -3, 0.5, 7000])
-def test_without_any_size_the_canvas_is_what_is_painted(tmp_path: Path, attributes: str, x: float) -> None:
+def test_without_any_size_the_canvas_is_the_bounding_box(tmp_path: Path, attributes: str, x: float) -> None:
     orders = drawn(tmp_path, f'<rect x="{x}" y="20" width="60" height="30"/>', attributes).orders
     assert abs(orders.shape[0] - 48) <= 1
     assert (orders[2:-2, 2:-2] == 1).all()

@@ -113,7 +113,7 @@ def test_random_illustrations_have_many_layers_small_ones_on_top() -> None:
     assert np.mean([areas[: len(areas) // 2].sum() > areas[len(areas) // 2 :].sum() for areas in halves]) > 0.7
 
 
-def test_a_larger_picture_shows_the_same() -> None:
+def test_a_larger_image_shows_the_same() -> None:
     small, large = (random_illustration(7, size) for size in (80, 240))
     boxes = large.image.reshape(80, 3, 80, 3, 3).mean(axis=(1, 3))
     assert np.abs(boxes - small.image).mean() < 6
