@@ -273,6 +273,7 @@ def nothing() -> dict[str, float]:
     return {name: float(value) for name, value in LayerOrder().compute().items()}
 
 
+@pytest.mark.slow
 def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*illustrations(8))
     mp.spawn(one_of_two, (tmp_path,), nprocs=2)

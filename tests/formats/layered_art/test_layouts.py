@@ -107,9 +107,9 @@ def test_prepared_pairs_among_other_files(tmp_path: Path) -> None:
     (tmp_path / "report.csv").write_text("file,outcome\n")
     art = open_layered_art(tmp_path)
     assert names(art) == [("a", "2"), ("a", "x.y"), ("b", "1")]
-    image = art.read(art.samples[1])
-    np.testing.assert_array_equal(image.orders, orders)
-    assert image.layer_count == H * W - 1
+    layered = art.read(art.samples[1])
+    np.testing.assert_array_equal(layered.orders, orders)
+    assert layered.layer_count == H * W - 1
     write_layer_pair(layer_pair(tmp_path, "a", "2"), image, np.zeros((H, W), np.uint16))
     assert art.read(art.samples[0]).layer_count == 1
 
@@ -119,10 +119,10 @@ def test_parsed_dataset(tmp_path: Path) -> None:
     art = open_layered_art(tmp_path)
     assert names(art) == [("toys", "17"), ("toys", "4")]
     for sample in art.samples:
-        image = art.read(sample)
-        np.testing.assert_array_equal(image.image, truths[sample.name][0])
-        np.testing.assert_array_equal(image.orders, truths[sample.name][1])
-        assert image.layer_count == 3
+        layered = art.read(sample)
+        np.testing.assert_array_equal(layered.image, truths[sample.name][0])
+        np.testing.assert_array_equal(layered.orders, truths[sample.name][1])
+        assert layered.layer_count == 3
         assert all(path.is_file() for path in art.files(sample))
 
 
@@ -183,10 +183,10 @@ def test_parquet_rows_in_any_order(tmp_path: Path, plain: bool) -> None:
     assert names(art) == [("ink", "i0"), ("ink", "i1")] + [("toy", f"toy-00000-of-00002_{row:06d}") for row in range(7)]
     for number in (5, 2, 8, 0, 3, 4, 4, 7, 6, 1):
         whole, _, orders = stack(art.samples[number].row)
-        image = art.read(art.samples[number])
-        np.testing.assert_array_equal(image.image, whole)
-        np.testing.assert_array_equal(image.orders, orders)
-        assert image.layer_count == 3
+        layered = art.read(art.samples[number])
+        np.testing.assert_array_equal(layered.image, whole)
+        np.testing.assert_array_equal(layered.orders, orders)
+        assert layered.layer_count == 3
     copy = pickle.loads(pickle.dumps(art))
     np.testing.assert_array_equal(copy.read(copy.samples[3]).orders, stack(1)[2])
     with multiprocessing.get_context("fork").Pool(1) as pool:
@@ -229,11 +229,11 @@ def test_coco_depths_with_their_own_split(tmp_path: Path) -> None:
     art = open_layered_art(tmp_path)
     assert names(art) == [("train", "a"), ("train", "b"), ("val", "c")]
     assert [sample.split for sample in art.samples] == ["train", "train", "val"]
-    image = art.read(art.samples[1])
+    layered = art.read(art.samples[1])
     rng = np.random.default_rng([5, 0])
-    np.testing.assert_array_equal(image.image, rng.integers(0, 256, (H, W, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(image.orders, rng.integers(0, 256, (H, W), dtype=np.uint8))
-    assert image.layer_count == 255
+    np.testing.assert_array_equal(layered.image, rng.integers(0, 256, (H, W, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(layered.orders, rng.integers(0, 256, (H, W), dtype=np.uint8))
+    assert layered.layer_count == 255
     assert art.files(art.samples[0]) == [tmp_path / "images/train/a.jpg", tmp_path / "depths/train/a.png"]
     assert art.read(art.samples[0]).orders.shape == (H, W)
 
