@@ -87,4 +87,4 @@ def test_colours_change_as_in_torchvision() -> None:
     for factors in rng.uniform(0.5, 1.5, (20, 3)):
         differences = recolour(image, *factors).astype(int) - torchvision_recolour(image, *factors)
         assert np.abs(differences).max() <= 4
-        assert np.abs(differences).mean() < 1.2  # torchvision rounds down
+        assert np.abs(differences).mean() < 1.5  # torchvision rounds down
