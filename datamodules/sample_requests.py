@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from batches.trainer import process_of
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from batches.microdoppler import SampleRequestBatch
+from batches.trainer import process_of
 from datamodules.loading import WholeBatches
 from formats.errors import InputError
 from formats.latent_space import LatentSpace
@@ -65,7 +65,6 @@ class SampleRequestDataModule(LightningDataModule):
         module = self.trainer.lightning_module if self.trainer else None
         space = getattr(module, "latent_space", None)
         if not isinstance(space, LatentSpace):
-            raise InputError(
-                "--data.user_ids", "is not set, and no checkpoint names users", "Name one with --ckpt_path."
-            )
+            fault = "is not set, and no checkpoint names the users"
+            raise InputError("--data.user_ids", fault, "Name a training checkpoint with --ckpt_path.")
         return [int(user) for user in space.user_ids]
