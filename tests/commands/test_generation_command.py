@@ -15,7 +15,6 @@ from formats.errors import InputError
 from formats.images import read_rgb
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from networks.tokenizers import PatchPCA, load_tokenizer
-from networks.transport import seeded_noise
 from tests.support.commands import ROOT, run_command, training_words
 
 
@@ -84,12 +83,6 @@ def test_a_sample_depends_on_seed_user_and_index_only(trained: Path) -> None:
     module.hparams.update(sampler="dopri5", sample_seed=0)
     adaptive = module.generate_latents(users[:2], indices[:2])
     assert torch.equal(module.generate_latents(users[1:2], indices[1:2]), adaptive[1:2])
-
-
-def test_noise_is_keyed() -> None:
-    noise = [seeded_noise((4, 4), *key) for key in ((0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 3))]
-    assert all(not torch.equal(noise[0], other) for other in noise[1:])
-    assert torch.equal(noise[0], seeded_noise((4, 4), 0, 1, 2))
 
 
 def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
