@@ -222,7 +222,8 @@ def spectrogram_image(
     weight = (position - below)[:, None]
     rows = (1 - weight) * power_db[below] + weight * power_db[below + 1]
     level = np.clip(1 + rows / radar.dynamic_range_db, 0.0, 1.0)
-    return _colours(colormap)[np.round(255 * level).astype(np.uint8)]
+    image: NDArray[np.uint8] = _colours(colormap)[np.round(255 * level).astype(np.uint8)]
+    return image
 
 
 @lru_cache
