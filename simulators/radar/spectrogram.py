@@ -229,9 +229,7 @@ def spectrogram_image(
 @lru_cache
 def _colours(colormap: str) -> NDArray[np.uint8]:
     if colormap not in matplotlib.colormaps:
-        raise InputError(
-            "colormap", f"matplotlib does not have {colormap!r}", "Use jet, viridis, turbo or another."
-        )
+        raise InputError("colormap", f"matplotlib does not have {colormap!r}", "Use jet, viridis, turbo or another.")
     table = matplotlib.colormaps[colormap](np.linspace(0, 1, 256))[:, :3]
     colours: NDArray[np.uint8] = np.round(255 * table).astype(np.uint8)
     return colours
