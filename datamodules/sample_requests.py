@@ -10,18 +10,18 @@ from torch.utils.data import DataLoader
 
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import process_of
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.latent_space import LatentSpace
 
 
 def sample_request_loader(
     user_ids: list[int], samples_per_user: int, batch_size: int, rank: int, world_size: int
-) -> DataLoader:
+) -> DataLoader[SampleRequestBatch]:
     """Return a loader of this process's batches of the requests for all users, user by user."""
     requests = [(user_id, index) for user_id in user_ids for index in range(samples_per_user)]
     batches = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
-    return DataLoader(WholeBatches(batches[rank::world_size], _as_batch), batch_size=None)
+    return DataLoader(PrebatchedDataset(batches[rank::world_size], _as_batch), batch_size=None)
 
 
 def _as_batch(requests: list[tuple[int, int]]) -> SampleRequestBatch:
@@ -53,7 +53,7 @@ class SampleRequestDataModule(LightningDataModule):
         self.user_ids, self.samples_per_user, self.batch_size = user_ids, samples_per_user, batch_size
         self.output_dir = Path(output_dir)
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[SampleRequestBatch]:
         """Return a loader of this process's batches of :class:`SampleRequestBatch`."""
         rank, world_size = process_of(self.trainer)
         user_ids = self.user_ids
@@ -65,7 +65,6 @@ class SampleRequestDataModule(LightningDataModule):
         module = self.trainer.lightning_module if self.trainer else None
         space = getattr(module, "latent_space", None)
         if not isinstance(space, LatentSpace):
-            raise InputError(
-                "--data.user_ids", "is not set, and no checkpoint names users", "Name one with --ckpt_path."
-            )
+            fault = "is not set, and no checkpoint names the users"
+            raise InputError("--data.user_ids", fault, "Name a training checkpoint with --ckpt_path.")
         return [int(user) for user in space.user_ids]

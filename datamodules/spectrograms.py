@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from batches.microdoppler import ExtractionBatch, SpectrogramBatch
 from batches.trainer import process_of
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.images import SUFFIXES, read_rgb, resize_rgb
 from formats.latent_shards import shard_names
@@ -64,7 +64,7 @@ def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]
     return files
 
 
-class SpectrogramDataset(Dataset):
+class SpectrogramDataset(Dataset[SpectrogramBatch]):
     """Spectrograms read from files, one batch at a time.
 
     Args:
@@ -185,7 +185,7 @@ class SpectrogramDataModule(LightningDataModule):
         for start in range(0, len(chosen), self.batch_size):
             yield torch.stack([dataset.read(index) for index in chosen[start : start + self.batch_size]])
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[ExtractionBatch]:
         """Return a loader of this process's share: every n-th shard of n processes, without those already written."""
         rank, world_size = process_of(self.trainer)
         plan = [(split, number, shard) for split in self.splits for number, shard in enumerate(self.shards(split))]
@@ -198,7 +198,7 @@ class SpectrogramDataModule(LightningDataModule):
                     _ShardPart(split, shard, last - first, start, min(start + self.batch_size, last))
                     for start in range(first, last, self.batch_size)
                 ]
-        return DataLoader(WholeBatches(parts, self._load), batch_size=None, num_workers=self.num_workers)
+        return DataLoader(PrebatchedDataset(parts, self._load), batch_size=None, num_workers=self.num_workers)
 
     def _load(self, part: _ShardPart) -> ExtractionBatch:
         dataset, indices = self.datasets[part.split], list(range(part.start, part.stop))

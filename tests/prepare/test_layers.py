@@ -1,4 +1,4 @@
-"""The tool that turns a folder of SVG files into layer pairs."""
+"""Converting a folder of SVG files to layer pairs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import csv
 import os
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from formats.errors import InputError
 from formats.layered_art.pairs import layer_pair, read_layer_pair
 from prepare.layers import category_and_name, layers
+from prepare.svg_workers import Conversion, Outcome, convert_files
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 GOOD = f'<svg {NAMESPACES} width="8" height="4"><rect width="4" height="4"/><rect x="2" width="4" height="4"/></svg>'
@@ -23,8 +27,8 @@ width="18000" height="18000"><feGaussianBlur stdDeviation="40"/><feMorphology ra
 {'<rect width="64" height="64" filter="url(#f)"/>' * 50}</svg>"""
 
 
-def big_picture(side: int = 20_000) -> str:
-    """A drawing with a PNG of a few kilobytes that are 1.6 · 10⁹ bytes when decoded."""
+def decompression_bomb(side: int = 20_000) -> str:
+    """A drawing with a PNG of a few kilobytes that takes 1.6 · 10⁹ bytes when decoded."""
     rows = zlib.compress(bytes((side // 8 + 1) * side), 1)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
@@ -36,7 +40,7 @@ def big_picture(side: int = 20_000) -> str:
     return f'<svg {NAMESPACES} width="8" height="8">{image}</svg>'
 
 
-def write(folder, **files: str) -> None:
+def write(folder: Path, **files: str) -> None:
     for name, content in files.items():
         path = folder / name.replace("__", "/")
         path = path.with_name(path.name + ".svg")
@@ -44,12 +48,12 @@ def write(folder, **files: str) -> None:
         path.write_text(content, encoding="utf-8")
 
 
-def report(out) -> dict[str, dict[str, str]]:
+def report(out: Path) -> dict[str, dict[str, str]]:
     with (out / "report.csv").open(encoding="utf-8", newline="") as file:
         return {row["path"]: row for row in csv.DictReader(file)}
 
 
-def test_a_folder_becomes_pairs_and_a_report(tmp_path, capsys):
+def test_a_folder_becomes_pairs_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(
         source,
@@ -84,7 +88,7 @@ def test_a_folder_becomes_pairs_and_a_report(tmp_path, capsys):
     assert "refused: empty drawing: 1" in printed
 
 
-def test_a_file_that_takes_too_long_is_refused_and_the_others_go_on(tmp_path):
+def test_a_file_that_takes_too_long_is_refused_and_the_others_continue(tmp_path: Path) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=SLOW, c=GOOD, d=GOOD)
     layers(str(source), str(out), size=64, num_workers=1, seconds_per_file=0.5)
@@ -94,16 +98,19 @@ def test_a_file_that_takes_too_long_is_refused_and_the_others_go_on(tmp_path):
     assert not [path for path in out.rglob("*") if "partial" in path.name]
 
 
-def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_go_on(tmp_path):
+@pytest.mark.slow
+def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_continue(tmp_path: Path) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
-    write(source, a=GOOD, b=big_picture(), c=GOOD)
+    write(source, a=GOOD, b=decompression_bomb(), c=GOOD)
     layers(str(source), str(out), size=64, num_workers=1, memory_per_file_gb=1.0)
     rows = report(out)
     assert rows["b.svg"]["reason"] == "too much memory"
     assert rows["a.svg"]["status"] == rows["c.svg"]["status"] == "converted"
 
 
-def test_a_second_run_converts_only_what_is_new_changed_or_refused(tmp_path, capsys):
+def test_a_second_run_converts_only_what_is_new_changed_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=GOOD, c="<svg", d=GOOD)
     layers(str(source), str(out), size=32, num_workers=1)
@@ -118,19 +125,17 @@ def test_a_second_run_converts_only_what_is_new_changed_or_refused(tmp_path, cap
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     kept = {path.stem for path in before if after.get(path) == before[path]}
     assert kept == {"a"}
-    assert not layer_pair(out, "all", "d").image.exists()  # of the file as it was
-    assert "(1 were there already)" in capsys.readouterr().out
+    assert not layer_pair(out, "all", "d").image.exists()  # made from the earlier file
+    assert "(1 already up to date)" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=GOOD, c=GOOD)
 
-    def stops_after_one(conversions, *limits):
+    def stops_after_one(conversions: Iterable[Conversion], *limits: Any) -> Iterator[tuple[Conversion, Outcome]]:
         yield from list(convert_files(list(conversions)[:1], *limits))
         raise KeyboardInterrupt
-
-    from prepare.svg_workers import convert_files
 
     with monkeypatch.context() as patch:
         patch.setattr("prepare.layers.convert_files", stops_after_one)
@@ -144,7 +149,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"svg_dir": "other"}])
-def test_another_run_s_folder_is_left_alone(tmp_path, change):
+def test_the_folder_of_a_run_with_other_settings_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     write(tmp_path / "art", a=GOOD)
     write(tmp_path / "other", a=GOOD)
     layers("art", "pairs", size=32, num_workers=1)
@@ -156,21 +161,21 @@ def test_another_run_s_folder_is_left_alone(tmp_path, change):
     ("arguments", "fault"),
     [
         ({"svg_dir": "absent"}, "there is no such folder"),
-        ({"svg_dir": "bare"}, "there is no .svg or .svgz file in it"),
+        ({"svg_dir": "bare"}, "no .svg or .svgz file was found in it"),
         ({"out": "art"}, "holds no data set of this tool"),
         ({"size": 3}, "3 is out of range"),
         ({"num_workers": -1}, "-1 is out of range"),
         ({"seconds_per_file": 0}, "0 is out of range"),
     ],
 )
-def test_what_cannot_be_done_is_said(tmp_path, arguments, fault):
+def test_wrong_arguments_are_named(tmp_path: Path, arguments: dict[str, Any], fault: str) -> None:
     write(tmp_path / "art", a=GOOD)
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match=fault):
         layers(**({"svg_dir": "art", "out": "pairs"} | arguments))
 
 
-def test_names_are_distinct_and_depend_on_the_path_alone():
+def test_names_are_distinct_and_depend_only_on_the_path() -> None:
     files = [
         "a/b/c.svg",
         "a/b--c.svg",
@@ -190,8 +195,8 @@ def test_names_are_distinct_and_depend_on_the_path_alone():
     assert all(len(name.encode()) < 200 for _, name in names)
 
 
-def test_odd_names_and_links_end_in_the_report(tmp_path):
-    """A folder that is called like the category of files without one, bytes that are no UTF-8, a link to itself."""
+def test_unusual_names_and_links_appear_in_the_report(tmp_path: Path) -> None:
+    """A folder named like the category of files without one, a name that is not UTF-8, a link to itself."""
     write(tmp_path / "svg", **{"a": GOOD, "all/a": GOOD, ".hidden/b": GOOD})
     (tmp_path / "svg" / "loop.svg").symlink_to("loop.svg")
     odd = os.fsencode(tmp_path / "svg") + b"/b\xff.svg"
@@ -208,7 +213,7 @@ def test_odd_names_and_links_end_in_the_report(tmp_path):
     assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 3
 
 
-def test_the_pair_of_a_file_that_is_gone_goes_too(tmp_path):
+def test_the_pair_of_a_deleted_file_is_removed(tmp_path: Path) -> None:
     write(tmp_path / "svg", **{"x/a": GOOD, "x/b": GOOD})
     layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)
     (tmp_path / "svg" / "x" / "b.svg").unlink()
