@@ -54,7 +54,7 @@ def test_examples_train_and_pass_their_tests(tmp_path: Path) -> None:
     registry = (tmp_path / "cli.py").read_text(encoding="utf-8")
     assert registry.count("TASKS = (\n") == 1
     (tmp_path / "cli.py").write_text(
-        registry.replace("TASKS = (\n", f"TASKS = (\n    {registry_line()}\n"), encoding="utf-8"
+        registry.replace("TASKS = (\n", f"TASKS = (\n    {registry_line()},\n"), encoding="utf-8"
     )
 
     tests = [path for path in examples() if path.startswith("tests/")]
