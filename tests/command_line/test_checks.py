@@ -17,7 +17,7 @@ class Sizes:
     width: int | None = None
 
 
-class ToyModule(LightningModule):
+class CheckModule(LightningModule):
     def __init__(self, network: Sizes = Sizes(), mode: Literal["mean", "sample"] = "mean", rate: float = 0.1) -> None:
         super().__init__()
 
@@ -31,24 +31,24 @@ class AnyCallback(Callback):
 
 
 TASKS = [
-    Task("toy", modules=(f"{__name__}:ToyModule",), callbacks=(f"{__name__}:ToyCallback", f"{__name__}:AnyCallback"))
+    Task("toy", modules=(f"{__name__}:CheckModule",), callbacks=(f"{__name__}:ToyCallback", f"{__name__}:AnyCallback"))
 ]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model=ToyModul"], "--model: there is no class ToyModul. Did you mean 'ToyModule'?"),
-        (["--model=Layers"], "--model: there is no class Layers. There are ToyModule."),
+        (["--model=CheckModul"], "--model: there is no class CheckModul. Did you mean 'CheckModule'?"),
+        (["--model=Layers"], "--model: there is no class Layers. There are CheckModule."),
         (
-            ["--model=ToyModule", "--model.rat=1"],
-            "--model.rat: ToyModule does not take this .* Did you mean 'rate'",
+            ["--model=CheckModule", "--model.rat=1"],
+            "--model.rat: CheckModule does not take this .* Did you mean 'rate'",
         ),
         (
-            ["--model.zzz=1", "--model=ToyModule"],
-            "--model.zzz: ToyModule .* It takes network, mode, rate.",
+            ["--model.zzz=1", "--model=CheckModule"],
+            "--model.zzz: CheckModule .* It takes network, mode, rate.",
         ),
-        (["--model=ToyModule", "--model.network.dept=1"], "--model.network.dept: Sizes .* Did you mean 'depth'"),
+        (["--model=CheckModule", "--model.network.dept=1"], "--model.network.dept: Sizes .* Did you mean 'depth'"),
         (["--trainer.max_epoch=1"], "--trainer.max_epoch: Trainer does not take .* Did you mean 'max_epochs'"),
         (["--trainer.callbacks+=ToyCallbac"], "--trainer.callbacks: there is no class ToyCallbac. Did you mean"),
         (["--trainer.callbacks=[{class_path: EMAA}]"], "--trainer.callbacks: there is no class EMAA. There are"),
@@ -65,12 +65,12 @@ def test_wrong_names_are_refused_with_a_suggestion(words: list[str], message: st
 @pytest.mark.parametrize(
     "words",
     [
-        ["--model=ToyModule", "--model.rate=1", "--model.network.depth=3", "--trainer.precision=auto"],
+        ["--model=CheckModule", "--model.rate=1", "--model.network.depth=3", "--trainer.precision=auto"],
         ["--model=somewhere.else.Module", "--model.anything=1"],
         ["--model.rate=1"],  # the class may be in a checkpoint
         ["--trainer.callbacks=AnyCallback", "--trainer.callbacks.anything=1"],
         ["--trainer.callbacks=[ModelCheckpoint]", "--trainer.logger=false", "--ckpt_path=a.ckpt"],
-        [f"--model={__name__}.ToyModule", "--model.rate=2"],
+        [f"--model={__name__}.CheckModule", "--model.rate=2"],
     ],
 )
 def test_right_names_pass(words: list[str]) -> None:
@@ -90,7 +90,7 @@ def test_right_names_pass(words: list[str]) -> None:
     ],
 )
 def test_wrong_values_are_refused(word: str, message: str) -> None:
-    sources = read_sources(["--model=ToyModule", word])
+    sources = read_sources(["--model=CheckModule", word])
     check_names(sources, TASKS)
     with pytest.raises(UsageError, match=message):
         refuse_wrong_value(sources, TASKS)
@@ -99,4 +99,4 @@ def test_wrong_values_are_refused(word: str, message: str) -> None:
 def test_arguments_of_a_class_that_is_replaced_are_not_checked() -> None:
     """A later file may choose another class; the parser then drops the arguments of the first."""
     replaced = "{model: {class_path: other.Module, init_args: {a: 1}}}"
-    check_names(read_sources(["--config", replaced, "--model=ToyModule"]), TASKS)
+    check_names(read_sources(["--config", replaced, "--model=CheckModule"]), TASKS)
