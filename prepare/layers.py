@@ -33,6 +33,9 @@ def layers(
     num_workers: int | None = None,
     seconds_per_file: float = 10.0,
     memory_per_file_gb: float = 2.0,
+    min_alpha: float = 0.04,
+    min_layers: int = 1,
+    skip_duplicates: bool = False,
 ) -> None:
     """Turn a folder of SVG files into pairs of an image and the paint order of every pixel.
 
@@ -49,8 +52,12 @@ def layers(
         out: Folder of the pairs: new, empty, or begun with the same settings.
         size: Longer side of the pictures in pixels; the other follows from the drawing.
         num_workers: Processes; by default one per core.
-        seconds_per_file: A file that takes longer is refused.
+        seconds_per_file: A file that takes more CPU time is refused, or 20 times as long on the clock.
         memory_per_file_gb: A file for which a process needs more (10⁹ bytes, 0.2 of them its own) is refused.
+        min_alpha: Paint of this alpha (0…1) or less covers nothing, and the pixel belongs to what it tints. At 0.04
+            every gloss and shadow that can be seen is a layer; at 0.3 they count as shading of what is below them.
+        min_layers: Drawings in which fewer layers can be seen are left out; 2 drops those without any order.
+        skip_duplicates: Leave out drawings that look almost like one before them.
 
     Raises:
         InputError: A setting is out of range, there is no SVG file, or ``out`` holds something else.
@@ -61,6 +68,8 @@ def layers(
         "num_workers": (num_workers, 1, 1024),
         "seconds_per_file": (seconds_per_file, 0.05, 3600),
         "memory_per_file_gb": (memory_per_file_gb, 0.5, 1024),
+        "min_alpha": (min_alpha, 0, 0.99),
+        "min_layers": (min_layers, 1, 1000),
     }
     for setting, (number, low, high) in limits.items():
         if not low <= number <= high:
@@ -71,10 +80,10 @@ def layers(
     files = find_svgs(source)
     if not files:
         raise InputError(svg_dir, "there is no .svg or .svgz file in it", "Name the folder of the SVG files.")
-    claim_folder(folder, {"svg_dir": str(source), "size": size}, "layers.json")
+    claim_folder(folder, {"svg_dir": str(source), "size": size, "min_alpha": min_alpha}, "layers.json")
 
     report = _Report(folder)
-    drawings = {file: Conversion(str(source / file), str(folder), *category_and_name(file), size) for file in files}
+    drawings = {file: Conversion(str(source / file), str(folder), *category_and_name(file), size, min_alpha) for file in files}
     originals = _originals(source, files)
     wanted = {}
     for file, conversion in drawings.items():

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 START_SECONDS = 120.0
+WALL_CLOCK_FACTOR = 20.0  # of the CPU time that a file may take
 FILES_PER_WORKER = 2000  # then a new one: what a process has freed does not always leave it
 
 
@@ -37,6 +38,7 @@ class Conversion:
         category: Of the drawing.
         name: Of the drawing, distinct within its category.
         size: Longer side in pixels.
+        min_alpha: Paint of this alpha or less covers nothing.
     """
 
     source: str
@@ -44,6 +46,7 @@ class Conversion:
     category: str
     name: str
     size: int
+    min_alpha: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def convert_files(
     Args:
         conversions: The files.
         num_workers: Processes at a time.
-        seconds_per_file: Wall-clock time after which a worker is killed.
+        seconds_per_file: CPU time after which a worker is killed, so that the load of the machine does not decide
+            which files are refused. It is killed after ``WALL_CLOCK_FACTOR`` times as long on the clock, too, should
+            it wait for something that never comes.
         memory_per_file_gb: Address space of a worker, in 10⁹ bytes; about 0.2 of it are the worker's own.
 
     Raises:
@@ -144,7 +149,7 @@ class _Worker:
         """Let it begin a file."""
         self.conversion, self.handled = conversion, self.handled + 1
         self.started = time.monotonic()
-        self.deadline = self.started + self.seconds
+        self.deadline = self.started + WALL_CLOCK_FACTOR * self.seconds
         with suppress(BrokenPipeError):  # it died between two files: `collect` finds out
             self.questions.write(json.dumps(asdict(conversion)).encode() + b"\n")
             self.questions.flush()
@@ -173,8 +178,11 @@ class _Worker:
     def _refusal(self, is_overdue: bool) -> Outcome:
         seconds = round(time.monotonic() - self.started, 3)
         words, code = self._last_words(), self.process.returncode
+        if code == -signal.SIGPROF:
+            return Outcome("refused", "too slow", f"more than {self.seconds:g} s of CPU time", seconds=seconds)
         if is_overdue or code == -signal.SIGALRM:
-            return Outcome("refused", "too slow", f"more than {self.seconds:g} s", seconds=seconds)
+            limit = WALL_CLOCK_FACTOR * self.seconds
+            return Outcome("refused", "too slow", f"more than {limit:g} s on the clock", seconds=seconds)
         if "memory allocation" in words or "MemoryError" in words:
             return Outcome("refused", "too much memory", words, seconds=seconds)
         return Outcome("refused", "renderer crashed", words or f"exit status {code}", seconds=seconds)
@@ -215,12 +223,14 @@ def _work(memory: int, seconds: float) -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         # Should the parent die, nobody else would stop this process; the default action of the alarm does.
-        signal.setitimer(signal.ITIMER_REAL, seconds + 5)
+        signal.setitimer(signal.ITIMER_REAL, WALL_CLOCK_FACTOR * seconds + 5)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU time of this process; its default action ends it, too
         try:
             answer = asdict(convert(Conversion(**json.loads(line))))
         except OSError as fault:
             answer = {"fault": str(fault)}
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -238,7 +248,7 @@ def convert(conversion: Conversion) -> Outcome:
 
     start = time.perf_counter()
     try:
-        drawn = draw_svg(conversion.source, conversion.size)
+        drawn = draw_svg(conversion.source, conversion.size, conversion.min_alpha)
         orders = drawn.orders
     except SvgRefusedError as refusal:
         return _refused(refusal.reason, refusal.detail, start)

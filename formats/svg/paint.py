@@ -13,7 +13,7 @@ from PIL import ImageColor
 from formats.svg.document import Node
 from formats.svg.rendering import length, pixels, view_box
 
-VISIBLE_ALPHA = 0.04  # ten steps of 255 at most: less than that is not seen
+MIN_ALPHA = 0.04  # ten steps of 255 at most: less than that is not seen
 
 GRADIENTS = frozenset({"linearGradient", "radialGradient"})
 _URL = re.compile(r"url\(\s*['\"]?\s*#([^'\")]*?)\s*['\"]?\s*\)\s*(.*)", re.DOTALL)
@@ -39,6 +39,7 @@ class Context:
         opacity: Of all groups around, multiplied.
         area: Pixels per square unit.
         is_soft: Within something masked or filtered.
+        min_alpha: Paint of this alpha or less covers nothing.
     """
 
     fill: str = "black"
@@ -51,6 +52,7 @@ class Context:
     opacity: float = 1.0
     area: float = 1.0
     is_soft: bool = False
+    min_alpha: float = MIN_ALPHA
 
     def enter(self, node: Node) -> Context:
         """The context of what is within ``node``, its own properties included."""
@@ -144,7 +146,7 @@ def flat_paint(name: str, context: Context, opacity: float, ids: Mapping[str, No
     alpha = colour_alpha(context.color if text.lower() == "currentcolor" else text)
     if alpha is None:  # the renderer takes black for a fill and nothing for a stroke
         alpha = 1.0 if name == "fill" else 0.0
-    return alpha * opacity > VISIBLE_ALPHA
+    return alpha * opacity > context.min_alpha
 
 
 def gradient_stops(gradient: Node, ids: Mapping[str, Node]) -> list[tuple[float, float]]:
@@ -175,9 +177,9 @@ def _ascending(stops: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return result
 
 
-def flat_stops(stops: list[tuple[float, float]], opacity: float) -> list[tuple[float, bool]]:
+def flat_stops(stops: list[tuple[float, float]], opacity: float, min_alpha: float) -> list[tuple[float, bool]]:
     """(offset, does it paint) of stops that change from painting to not painting where the gradient's alpha does."""
-    limit = VISIBLE_ALPHA / opacity if opacity > 0 else math.inf
+    limit = min_alpha / opacity if opacity > 0 else math.inf
     result = [(stops[0][0], stops[0][1] > limit)]
     for (start, low), (end, high) in pairwise(stops):
         if (low > limit) != (high > limit):

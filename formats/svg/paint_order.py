@@ -5,7 +5,7 @@ One document says it for most of them at once: their fills and strokes are rewri
 base 256, drawn without anti-aliasing and decoded. What a flat colour cannot say is drawn alone, in its own paint, and
 covers the pixels that it visibly paints: images, patterns, markers, symbols, and all within masks and filters.
 
-An element covers a pixel where its alpha is above `formats.svg.paint.VISIBLE_ALPHA`; so a transparent end of a gradient
+An element covers a pixel where its alpha is above ``min_alpha``; so a transparent end of a gradient
 covers nothing, and the rest of it all that it tints. Blend modes are left out: they change colours, not order.
 Strokes thinner than a pixel are widened to one, lest they fall between the centres of pixels.
 """
@@ -34,7 +34,7 @@ from formats.svg.document import (
     start_tag,
 )
 from formats.svg.paint import (
-    VISIBLE_ALPHA,
+    MIN_ALPHA,
     Context,
     NotFlatError,
     flat_paint,
@@ -94,18 +94,19 @@ class DrawnSvg(NamedTuple):
         return places.astype(np.uint16)[self.numbers]
 
 
-def draw_svg(path: str | Path, size: int) -> DrawnSvg:
+def draw_svg(path: str | Path, size: int, min_alpha: float = MIN_ALPHA) -> DrawnSvg:
     """Draw an SVG file and say which element is topmost at each pixel.
 
     Args:
         path: The file, ``.svg`` or ``.svgz``.
         size: Longer side in pixels; the other follows from the drawing.
+        min_alpha: Paint of this alpha or less covers nothing: it tints what is below it, which keeps the pixel.
 
     Raises:
         SvgRefusedError: For the reasons of `formats.svg.document.read_svg` and `formats.svg.rendering.fit_canvas`,
             ``empty drawing`` (no drawable element), ``no visible element``, ``too many elements``.
     """
-    drawing = _Drawing(read_svg(path), path, size)
+    drawing = _Drawing(read_svg(path), path, size, min_alpha)
     png = render_png(serialise(drawing.root), path, crisp=False, with_fonts=drawing.has_text, background="#ffffff")
     numbers = drawing.numbers()
     if not numbers.any():
@@ -118,7 +119,7 @@ def draw_svg(path: str | Path, size: int) -> DrawnSvg:
 class _Drawing:
     """An SVG document of which documents for the renderer are made."""
 
-    def __init__(self, root: Node, where: str | Path, size: int) -> None:
+    def __init__(self, root: Node, where: str | Path, size: int, min_alpha: float) -> None:
         self.root, self.where = root, where
         apply_styles(root)
         self.drawable = list(_number(root))
@@ -135,7 +136,7 @@ class _Drawing:
         box = view_box(root.attributes["viewBox"])
         assert box is not None
         scales = int(root.attributes["width"]) / box[2], int(root.attributes["height"]) / box[3]
-        self.context = Context(area=min(scales) ** 2)
+        self.context = Context(area=min(scales) ** 2, min_alpha=min_alpha)
 
     def numbers(self) -> NDArray[np.uint32]:
         """(H, W): the topmost element's number at each pixel."""
@@ -148,7 +149,7 @@ class _Drawing:
             raise SvgRefusedError(self.where, "colours were mixed", "where none should be")
         for node, context in flat.alone:
             paint = render(self.alone(node, context), self.where, crisp=True, with_fonts=self.has_text)
-            covered = paint[..., 3] > VISIBLE_ALPHA * 255
+            covered = paint[..., 3] > context.min_alpha * 255
             np.maximum(numbers, np.where(covered, np.uint32(node.number), np.uint32(0)), out=numbers)
         return numbers
 
@@ -239,7 +240,7 @@ class _FlatDocument:
             self._parts.append(self.drawing.definitions(node))
             return
         inner = context.enter(node)
-        if inner.opacity <= VISIBLE_ALPHA or node.style.get("display", "").strip() == "none":
+        if inner.opacity <= inner.min_alpha or node.style.get("display", "").strip() == "none":
             self._parts.append(self.drawing.definitions(node))
         elif node.tag in CONTAINERS:
             opening, closing = self._viewport(node)
@@ -339,7 +340,7 @@ class _FlatDocument:
 
     def _flat_gradient(self, gradient: Node, opacity: float, number: int, is_stroke: bool) -> str:
         """The paint for a gradient: the flat colour, nothing, or a gradient that is one or the other."""
-        stops = flat_stops(gradient_stops(gradient, self.ids), opacity)
+        stops = flat_stops(gradient_stops(gradient, self.ids), opacity, self.drawing.context.min_alpha)
         if not any(paints for _, paints in stops):
             return "none"
         if all(paints for _, paints in stops) and not is_stroke:  # a stroke's has no box on a straight line

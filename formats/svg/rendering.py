@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import resvg_py
@@ -27,6 +29,18 @@ _UNITS = {
     "ex": 8.0,
 }
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-z%]*)\s*")
+# The renderer falls back to its serif family where a text names no installed font. Matplotlib's copies of the DejaVu
+# fonts are on every machine that this package is installed on, so that no text vanishes for want of a font.
+_FONTS = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
+FALLBACK_FONTS: dict[str, Any] = {
+    "font_files": [str(path) for path in sorted(_FONTS.glob("DejaVu*.ttf")) if "Display" not in path.name],
+    "font_family": "DejaVu Serif",
+    "serif_family": "DejaVu Serif",
+    "sans_serif_family": "DejaVu Sans",
+    "cursive_family": "DejaVu Serif",
+    "fantasy_family": "DejaVu Sans",
+    "monospace_family": "DejaVu Sans Mono",
+}
 _SEARCH = 256  # pixels across while looking for the drawing on the plane
 
 
@@ -73,6 +87,7 @@ def render_png(document: str, where: str | Path, crisp: bool, with_fonts: bool, 
             dpi=96.0,
             background=background,
             skip_system_fonts=not with_fonts,
+            **(FALLBACK_FONTS if with_fonts else {}),
             shape_rendering="crisp_edges" if crisp else "geometric_precision",
             text_rendering="optimize_speed" if crisp else "optimize_legibility",
         )
