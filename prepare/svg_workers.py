@@ -1,12 +1,14 @@
-"""Processes that convert SVG files and can be stopped at any point: in time, in memory and when they crash.
+"""Worker processes that convert SVG files within limits of time and memory, and survive crashes of the renderer.
 
-A worker handles many files, one at a time, since starting one takes longer than most files do. Nothing but the system's
-own limits stops a renderer in the middle of a file, hence processes and not threads; they are started afresh and not
-forked, since the program around them runs threads.
+A worker handles many files, one at a time, since starting one takes longer than most files do. Only the system's own
+limits can stop a renderer in the middle of a file, hence processes and not threads; they are spawned rather than
+forked, since the parent process runs threads.
 """
 
 from __future__ import annotations
 
+import colorsys
+import hashlib
 import json
 import os
 import resource
@@ -23,9 +25,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 START_SECONDS = 120.0
-WALL_CLOCK_FACTOR = 20.0  # of the CPU time that a file may take
-FILES_PER_WORKER = 2000  # then a new one: what a process has freed does not always leave it
+WALL_CLOCK_FACTOR = 20.0  # limit on the clock, in units of the CPU time allowed
+FILES_PER_WORKER = 2000  # then a new one: a process does not return all freed memory to the system
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,13 @@ class Conversion:
     Attributes:
         source: The SVG file.
         out: Folder of the prepared data.
-        category: Of the drawing.
-        name: Of the drawing, distinct within its category.
+        category: Category of the drawing.
+        name: Name of the drawing, distinct within its category.
         size: Longer side in pixels.
         min_alpha: Paint of this alpha or less covers nothing.
+        min_layers: A drawing with fewer visible layers is refused.
+        random_canvas: Draw on a colour that follows from the name, rather than on white.
+        crop_margin: Crop to what is painted and this share of its longer side around it; None keeps the canvas.
     """
 
     source: str
@@ -46,21 +54,25 @@ class Conversion:
     category: str
     name: str
     size: int
-    min_alpha: float
+    min_alpha: float = 0.04
+    min_layers: int = 1
+    random_canvas: bool = False
+    crop_margin: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file.
+    """Outcome of a file.
 
     Attributes:
-        status: ``converted``, ``refused`` or, where nothing was tried, ``skipped``.
-        reason: Why it was refused: a name out of a small set.
-        detail: What it was in this file.
-        layers: Elements that can be seen.
-        width: In pixels.
-        height: In pixels.
-        seconds: What it took.
+        status: ``converted``, ``refused``, or ``skipped`` if it was not tried.
+        reason: Short name of the reason for refusing it.
+        detail: The fault in this file.
+        layers: Number of visible elements.
+        width: Width in pixels.
+        height: Height in pixels.
+        seconds: Time taken.
+        lost_texts: Texts that could not be drawn, for want of a font with their characters.
     """
 
     status: str
@@ -70,22 +82,22 @@ class Outcome:
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    lost_texts: int = 0
 
 
 def convert_files(
     conversions: Iterable[Conversion], num_workers: int, seconds_per_file: float, memory_per_file_gb: float
 ) -> Iterator[tuple[Conversion, Outcome]]:
-    """Convert files in ``num_workers`` processes and yield each one's outcome when it is there, in any order.
+    """Convert files in ``num_workers`` processes and yield each outcome as it arrives, in any order.
 
-    A file that takes too long or too much memory, or that crashes its worker, is refused, and the others go on.
+    A file that takes too long or too much memory, or that crashes its worker, is refused; the others continue.
 
     Args:
         conversions: The files.
-        num_workers: Processes at a time.
+        num_workers: Number of processes.
         seconds_per_file: CPU time after which a worker is killed, so that the load of the machine does not decide
-            which files are refused. It is killed after ``WALL_CLOCK_FACTOR`` times as long on the clock, too, should
-            it wait for something that never comes.
-        memory_per_file_gb: Address space of a worker, in 10⁹ bytes; about 0.2 of it are the worker's own.
+            which files are refused. A worker that waits is killed after ``WALL_CLOCK_FACTOR`` times as long.
+        memory_per_file_gb: Address space of a worker in 10⁹ bytes, of which the worker itself takes about 0.2.
 
     Raises:
         RuntimeError: A worker could not be started.
@@ -109,7 +121,7 @@ def convert_files(
                 conversion, outcome = worker.collect(is_overdue=worker not in ready)
                 if conversion and outcome:
                     if outcome.reason == "too much memory" and worker.handled > 1:
-                        pending.appendleft(conversion)  # perhaps it is what the files before have left behind
+                        pending.appendleft(conversion)  # memory left over from earlier files may be the cause
                     else:
                         yield conversion, outcome
                 if worker.is_spent or not pending:
@@ -117,7 +129,7 @@ def convert_files(
                     worker.stop()
                     workers.remove(worker)
                 else:
-                    worker.give(pending.popleft())
+                    worker.send(pending.popleft())
     finally:
         for worker in workers:
             worker.stop()
@@ -125,7 +137,7 @@ def convert_files(
 
 
 class _Worker:
-    """The parent's end of one process."""
+    """One worker process, as seen from the parent."""
 
     def __init__(self, memory_gb: float, seconds: float) -> None:
         root = str(Path(__file__).resolve().parents[1])
@@ -138,24 +150,24 @@ class _Worker:
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.questions, self.answers = self.process.stdin, self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
         self.seconds = seconds
         self.conversion: Conversion | None = None
         self.handled, self.is_spent = 0, False
         self.started = time.monotonic()
-        self.deadline = self.started + START_SECONDS  # it says when it has begun
+        self.deadline = self.started + START_SECONDS  # until it reports that it has started
 
-    def give(self, conversion: Conversion) -> None:
-        """Let it begin a file."""
+    def send(self, conversion: Conversion) -> None:
+        """Send it a file."""
         self.conversion, self.handled = conversion, self.handled + 1
         self.started = time.monotonic()
         self.deadline = self.started + WALL_CLOCK_FACTOR * self.seconds
-        with suppress(BrokenPipeError):  # it died between two files: `collect` finds out
-            self.questions.write(json.dumps(asdict(conversion)).encode() + b"\n")
-            self.questions.flush()
+        with suppress(BrokenPipeError):  # it died between two files: `collect` notices
+            self.requests.write(json.dumps(asdict(conversion)).encode() + b"\n")
+            self.requests.flush()
 
     def collect(self, is_overdue: bool) -> tuple[Conversion | None, Outcome | None]:
-        """The file it was at, and what became of it; kills it when it is overdue."""
+        """Return its current file with the outcome; kill it if it is overdue."""
         conversion, self.conversion = self.conversion, None
         answer: dict[str, Any] | None = None
         if not is_overdue:
@@ -166,7 +178,7 @@ class _Worker:
             self.process.kill()
             self.process.wait()
             if conversion is None:
-                raise RuntimeError(f"a worker did not start: {self._last_words()}")
+                raise RuntimeError(f"a worker did not start: {self._error_output()}")
             _remove_unfinished(conversion, self.process.pid)
             return conversion, self._refusal(is_overdue)
         self.is_spent = self.handled >= FILES_PER_WORKER
@@ -177,31 +189,33 @@ class _Worker:
 
     def _refusal(self, is_overdue: bool) -> Outcome:
         seconds = round(time.monotonic() - self.started, 3)
-        words, code = self._last_words(), self.process.returncode
+        message, code = self._error_output(), self.process.returncode
         if code == -signal.SIGPROF:
             return Outcome("refused", "too slow", f"more than {self.seconds:g} s of CPU time", seconds=seconds)
         if is_overdue or code == -signal.SIGALRM:
             limit = WALL_CLOCK_FACTOR * self.seconds
             return Outcome("refused", "too slow", f"more than {limit:g} s on the clock", seconds=seconds)
-        if "memory allocation" in words or "MemoryError" in words:
-            return Outcome("refused", "too much memory", words, seconds=seconds)
-        return Outcome("refused", "renderer crashed", words or f"exit status {code}", seconds=seconds)
+        if "memory allocation" in message or "MemoryError" in message:
+            return Outcome("refused", "too much memory", message, seconds=seconds)
+        return Outcome("refused", "renderer crashed", message or f"exit status {code}", seconds=seconds)
 
-    def _last_words(self) -> str:
-        """The line of its error output that says most: one on memory, else the first of the last few."""
+    def _error_output(self) -> str:
+        """Return the most informative line of its stderr: one on memory or a panic, else the first of the last five."""
         self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 100_000))
         lines = [line.strip() for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
-        telling = [line for line in lines if "memory allocation" in line or "MemoryError" in line or "panicked" in line]
-        return (telling[-1:] or lines[-5:] or [""])[0][:200]
+        informative = [
+            line for line in lines if "memory allocation" in line or "MemoryError" in line or "panicked" in line
+        ]
+        return (informative[-1:] or lines[-5:] or [""])[0][:200]
 
     def stop(self) -> None:
-        """End it, whatever it is at."""
+        """Kill it, whatever it is doing."""
         self.process.kill()
         self.process.wait()
         if self.conversion:
             _remove_unfinished(self.conversion, self.process.pid)
-        for pipe in (self.questions, self.answers, self.errors):
-            with suppress(BrokenPipeError):  # a question that it did not live to read
+        for pipe in (self.requests, self.answers, self.errors):
+            with suppress(BrokenPipeError):  # it died before reading the last request
                 pipe.close()
 
 
@@ -213,22 +227,22 @@ def _remove_unfinished(conversion: Conversion, pid: int) -> None:
 
 
 def _work(memory: int, seconds: float) -> None:
-    """The worker's life: a line of JSON in is a file, a line out what became of it."""
+    """Run a worker: each line of JSON on stdin is a file, each line on stdout its outcome."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the renderer prints is no answer
-    import formats.svg.paint_order  # noqa: F401 - before the memory is limited, and before the clock runs
+    os.dup2(2, 1)  # output of the renderer must not mix with answers
+    import formats.svg.paint_order  # noqa: F401 - before memory and time are limited
 
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
-        # Should the parent die, nobody else would stop this process; the default action of the alarm does.
+        # The default action of the alarm ends this process should the parent die.
         signal.setitimer(signal.ITIMER_REAL, WALL_CLOCK_FACTOR * seconds + 5)
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU time of this process; its default action ends it, too
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU time; the default action of its signal ends the process
         try:
             answer = asdict(convert(Conversion(**json.loads(line))))
-        except OSError as fault:
-            answer = {"fault": str(fault)}
+        except OSError as error:
+            answer = {"fault": str(error)}
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), file=answers, flush=True)
@@ -243,12 +257,13 @@ def convert(conversion: Conversion) -> Outcome:
     from formats.atomic import atomic_path
     from formats.images import write_png
     from formats.layered_art.pairs import layer_pair
-    from formats.svg.document import SvgRefusedError
     from formats.svg.paint_order import draw_svg
+    from formats.svg.tree import SvgRefusedError
 
     start = time.perf_counter()
     try:
-        drawn = draw_svg(conversion.source, conversion.size, conversion.min_alpha)
+        background = _canvas_colour(conversion) if conversion.random_canvas else "#ffffff"
+        drawn = draw_svg(conversion.source, conversion.size, conversion.min_alpha, background)
         orders = drawn.orders
     except SvgRefusedError as refusal:
         return _refused(refusal.reason, refusal.detail, start)
@@ -256,17 +271,42 @@ def convert(conversion: Conversion) -> Outcome:
         return _refused("too much memory", "", start)
     except RecursionError:
         return _refused("nested too deeply", "", start)
-    except BaseException as fault:  # a panic of the renderer, which is no Exception
-        if type(fault).__name__ != "PanicException":
+    except BaseException as error:  # a panic of the renderer is not an Exception
+        if type(error).__name__ != "PanicException":
             raise
-        return _refused("renderer crashed", str(fault)[:200], start)
+        return _refused("renderer crashed", str(error)[:200], start)
+    if orders.max() < conversion.min_layers:
+        return _refused("too few layers", f"{orders.max()} visible", start)
+    margin = conversion.crop_margin
+    window = None if margin is None else _content_window(orders, margin)
+    if window:
+        orders = orders[window]
     files = layer_pair(conversion.out, conversion.category, conversion.name)
-    write_png(files.orders, orders)  # the image last: a sample is there when its image is
-    with atomic_path(files.image) as temporary:
-        temporary.write_bytes(drawn.png)  # decoding and encoding it again would take a sixth of the time
+    write_png(files.orders, orders)  # the image last: a sample exists once its image does
+    if window:
+        write_png(files.image, drawn.image[window])
+    else:
+        with atomic_path(files.image) as temporary:
+            temporary.write_bytes(drawn.png)  # decoding and encoding it again takes a sixth of the time
     height, width = orders.shape
     seconds = round(time.perf_counter() - start, 4)
-    return Outcome("converted", layers=int(orders.max()), width=width, height=height, seconds=seconds)
+    return Outcome("converted", "", "", int(orders.max()), width, height, seconds, drawn.lost_texts)
+
+
+def _canvas_colour(conversion: Conversion) -> str:
+    """Choose a colour from the drawing's category and name alone, from dark to light, often pale."""
+    digest = hashlib.sha256(f"{conversion.category}/{conversion.name}".encode("utf-8", "surrogatepass")).digest()
+    hue, saturation, value = (byte / 255 for byte in digest[:3])
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.8 * saturation**2, 1 - 0.8 * value**2)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def _content_window(orders: NDArray[np.uint16], margin: float) -> tuple[slice, slice]:
+    """Return the rows and columns that hold what is painted, with a margin in units of its longer side."""
+    spans = [np.flatnonzero((orders > 0).any(axis)) for axis in (1, 0)]
+    border = round(margin * max(span[-1] - span[0] + 1 for span in spans))
+    rows, columns = (slice(max(0, int(span[0]) - border), int(span[-1]) + 1 + border) for span in spans)
+    return rows, columns
 
 
 def _refused(reason: str, detail: str, start: float) -> Outcome:
