@@ -23,8 +23,8 @@ class RegionOrderConfig:
 
     region_features: int = 35
     pair_features: int = 28
-    width: int = 96
-    depth: int = 4
+    width: int = 64
+    depth: int = 3
     num_heads: int = 4
     dropout: float = 0.1
 

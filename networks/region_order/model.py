@@ -101,7 +101,7 @@ class _Block(nn.Module):
         x = x + self.dropout(self.project(attended.transpose(1, 2).reshape(x.shape)))
         flat = self.norms[1](x).flatten(0, 1)
         messages = self.message(torch.cat([flat[first], flat[second], edges], 1))
-        total = torch.zeros_like(flat, dtype=messages.dtype).index_add(0, first, messages)
+        total = torch.zeros_like(flat).index_add(0, first, messages.to(flat.dtype))
         degree = torch.zeros_like(flat[:, 0]).index_add(0, first, torch.ones_like(flat[first, 0]))
         x = x + self.dropout((total / degree.clamp(min=1).sqrt()[:, None]).view(x.shape))
         return x + self.dropout(self.mlp(self.norms[2](x)))

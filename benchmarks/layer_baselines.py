@@ -1,0 +1,168 @@
+"""Accuracy of the region order network, of simple rules and of the region-pair model on sets of layered art.
+
+python -m benchmarks.layer_baselines --train data/clipart_regions --sets data/clipart_regions data/icons_regions \
+    --out benchmarks/results/layer_baselines.json
+
+The folders are those that ``prepare region-graphs`` writes. All methods order the same regions; ``true order`` is what
+the regions allow. The region-pair model is gradient boosting on adjacent pairs of regions (scikit-learn, which only
+this benchmark needs), solved to a global order by least squares. The first 10 % of a training set by hash are left for
+the test, as configs/region_order.yaml does; other sets are measured whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from datamodules.layered_art_dataset import split_of
+from datamodules.region_graphs import OrderedRegions, read_ordered_regions
+from decomposition.region_graph import REGION_FEATURES, RegionGraph
+from decomposition.region_pair_model import BoostedTrees, pair_model_heights, pair_rows
+from formats.atomic import write_json
+from formats.layered_art.base import ArtSample
+from metrics.region_order import RegionOrder
+from networks.config import config_from
+from networks.region_order import RegionOrderConfig, RegionOrderNet
+from networks.shipped_weights import load_shipped
+
+Heights = Callable[[RegionGraph], NDArray[np.floating]]
+
+
+def column(graph: RegionGraph, name: str) -> NDArray[np.float32]:
+    """Return one measurement of all regions."""
+    return graph.regions[:, REGION_FEATURES.index(name)]
+
+
+RULES: dict[str, Heights] = {
+    "unlike the border": lambda graph: column(graph, "border_colour_step"),
+    "smaller on top": lambda graph: -graph.areas,
+    "nearer the centre": lambda graph: -column(graph, "offset_from_centre"),
+}
+
+
+def fit_pair_model(samples: list[OrderedRegions], iterations: int = 150) -> BoostedTrees:
+    """Fit the region-pair model; an image counts once, its pairs by the root of their common boundary."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rows, targets, weights = [], [], []
+    for sample in samples:
+        first, second = sample.orders[sample.graph.pairs.T]
+        differ = np.tile(first != second, 2)
+        contact = np.sqrt(sample.graph.contacts)
+        weight = contact / contact.sum() * np.where((first == 0) | (second == 0), 0.5, 1.0)
+        rows.append(pair_rows(sample.graph)[differ])
+        targets.append(np.concatenate([first > second, second > first])[differ])
+        weights.append(np.tile(weight, 2)[differ])
+    weight = np.concatenate(weights)
+    model = HistGradientBoostingClassifier(
+        max_iter=iterations, learning_rate=0.1, max_leaf_nodes=31, min_samples_leaf=40, l2_regularization=1.0
+    )
+    model.fit(np.concatenate(rows), np.concatenate(targets), sample_weight=weight / weight.mean())
+    return to_arrays(model)
+
+
+def to_arrays(model: object) -> BoostedTrees:
+    """Copy the trees of a fitted HistGradientBoostingClassifier into arrays.
+
+    It keeps its nodes in the private attribute ``_predictors``; tried with scikit-learn 1.9.
+    """
+    trees = [stage[0].nodes for stage in model._predictors]  # type: ignore[attr-defined]
+    size = max(len(nodes) for nodes in trees)
+    arrays = {
+        name: np.zeros((len(trees), size), np.float64) for name in ("feature", "threshold", "left", "right", "value")
+    }
+    for place, nodes in enumerate(trees):
+        leaf = nodes["is_leaf"].astype(bool)
+        for name, source in (
+            ("feature", "feature_idx"),
+            ("threshold", "num_threshold"),
+            ("left", "left"),
+            ("right", "right"),
+        ):
+            arrays[name][place, : len(nodes)] = nodes[source]
+        arrays["feature"][place, : len(nodes)][leaf] = -1
+        arrays["threshold"][place, : len(nodes)][leaf] = 0
+        arrays["value"][place, : len(nodes)] = np.where(leaf, nodes["value"], 0)
+    return BoostedTrees.from_arrays(arrays)
+
+
+def network_heights(weights: str) -> Heights:
+    """Return the network with weights from the repository as a function from graphs to heights."""
+    shipped = load_shipped(weights)
+    network = RegionOrderNet(config_from(RegionOrderConfig, shipped.card["network"])).eval()
+    network.load_state_dict(shipped.tensors)
+
+    @torch.inference_mode()
+    def heights(graph: RegionGraph) -> NDArray[np.float64]:
+        mask = torch.ones(1, len(graph.regions), dtype=torch.bool)
+        inputs = (graph.regions[None], graph.pairs.astype(np.int64), graph.pair_features, graph.swapped_features)
+        regions, pairs, features, swapped = map(torch.from_numpy, inputs)
+        return np.asarray(network(regions, mask, pairs, features, swapped)[0][0].double())
+
+    return heights
+
+
+def accuracy(
+    samples: list[OrderedRegions], method: Callable[[OrderedRegions], NDArray[np.floating]]
+) -> dict[str, float]:
+    """Measure a method on samples: order accuracy without and with the background, and at contacts."""
+    metric = RegionOrder()
+    at_contacts = []
+    for sample in samples:
+        heights = np.asarray(method(sample), np.float64)
+        tensors = [torch.from_numpy(np.asarray(x))[None] for x in (heights, sample.orders, sample.graph.areas)]
+        metric.update(*tensors, torch.ones(1, len(heights), dtype=torch.bool))
+        first, second = sample.graph.pairs.T
+        true = np.sign(sample.orders[first] - sample.orders[second])
+        weights = sample.graph.contacts * (true != 0)
+        if weights.sum():
+            agrees = 0.5 + 0.5 * true * np.sign(heights[first] - heights[second])
+            at_contacts.append(float((weights * agrees).sum() / weights.sum()))
+    values = {name: round(float(value), 3) for name, value in metric.compute().items()}
+    return values | {"contact_accuracy": round(float(np.mean(at_contacts)), 3), "images": len(samples)}
+
+
+def read_set(folder: Path, split: str | None) -> list[OrderedRegions]:
+    paths = sorted(folder.glob("*/*.safetensors"))
+    if split:
+        paths = [p for p in paths if split in split_of(ArtSample(p.parent.name, p.stem, p), 0.1, 0.1, 0)]
+    return [read_ordered_regions(path) for path in paths]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=Path, required=True, help="region graphs that the network was trained on")
+    parser.add_argument("--sets", type=Path, nargs="+", required=True, help="folders of region graphs to measure")
+    parser.add_argument("--weights", default="region_order", help="weights of the network")
+    parser.add_argument("--out", type=Path, help="JSON file of the results")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.process_time()
+    trees = fit_pair_model(read_set(arguments.train, "train"))
+    seconds = time.process_time() - start
+    methods: dict[str, Callable[[OrderedRegions], NDArray[np.floating]]] = {
+        name: (lambda sample, rule=rule: rule(sample.graph)) for name, rule in RULES.items()
+    }
+    network = network_heights(arguments.weights)
+    methods["region-pair model"] = lambda sample: pair_model_heights(sample.graph, trees)
+    methods["network"] = lambda sample: network(sample.graph)
+    methods["true order"] = lambda sample: sample.orders
+    results: dict[str, object] = {"device": f"{platform.machine()} CPU, 1 thread", "fit_cpu_seconds": round(seconds, 1)}
+    for folder in arguments.sets:
+        samples = read_set(folder, "test" if folder == arguments.train else None)
+        results[folder.name] = {name: accuracy(samples, method) for name, method in methods.items()}
+        print(folder.name, json.dumps(results[folder.name], indent=2), flush=True)
+    if arguments.out:
+        write_json(arguments.out, results)
+
+
+if __name__ == "__main__":
+    main()
