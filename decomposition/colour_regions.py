@@ -37,6 +37,11 @@ def colour_regions(image: NDArray[np.uint8], max_regions: int = MAX_REGIONS) -> 
     return _grow(_largest(labels, MIN_LINE_AREA, max_regions), colours)
 
 
+def flat_components(mask: NDArray[np.bool_], colours: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Number the parts of a mask (H, W) whose colour (H, W, 3) changes slowly; −1 outside the mask."""
+    return _components(mask, colours.astype(np.int16), FLAT_STEP)
+
+
 def _largest(labels: NDArray[Any], min_area: int, max_regions: int) -> NDArray[np.int32]:
     """Number the largest regions from 0; −1 for the others."""
     areas = np.bincount(labels[labels >= 0], minlength=1)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from decomposition.compositing import Box, bounding_box
+from decomposition.colour_regions import flat_components
 from decomposition.inpainting import clean_pixels, fill_colours
 
 Colours = NDArray[np.float32]
@@ -15,6 +16,9 @@ LEAST_CONTRAST = 16.0  # levels of 255 between two layers, for a mixture of both
 LARGEST_DEVIATION = 24.0  # levels between a pixel and the nearest mixture of its two layers' colours
 LEAST_SHARE = 0.03  # of the upper layer in a mixture, for the pixel to be taken apart
 SOLID_SHARE = 0.98
+OUTLINE_THICKNESS = (
+    0.35  # of the thickest part of a layer: thinner parts of another colour do not colour what is hidden
+)
 
 
 def layer_pixels(
@@ -77,8 +81,39 @@ def _own_colours(
     """Spread a layer's own colours over its whole box."""
     known = clean_pixels(visible, elsewhere)
     firm = known & (image[..., 3] >= 64)  # the colour of a nearly transparent pixel is rounded coarsely
-    filled = fill_colours(image[..., :3].astype(np.float32), firm if firm.any() else known)
+    firm = firm if firm.any() else known
+    colours = image[..., :3].astype(np.float32)
+    filled = fill_colours(colours, firm)
+    fills = _fills(image[..., :3], firm)
+    if not visible.all() and np.count_nonzero(fills) < np.count_nonzero(firm):
+        hidden = ~ndimage.binary_dilation(visible, np.ones((3, 3), np.bool_))
+        filled = np.where(hidden[..., None], fill_colours(colours, fills), filled)
     return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
+
+
+def _fills(colours: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Choose the known pixels that belong to fills rather than to outlines, by the thickness of flat parts.
+
+    Args:
+        colours: (H, W, 3).
+        known: (H, W), pixels of the layer with its own colour.
+
+    Returns:
+        (H, W), some of the known pixels, at least those of the thickest part.
+    """
+    parts = flat_components(known, colours)
+    depth = ndimage.distance_transform_cdt(np.pad(known, 1), "chessboard")[1:-1, 1:-1]
+    edge = np.zeros_like(known)
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differ = parts[first] != parts[second]
+        edge[first] |= differ
+        edge[second] |= differ
+    depth = np.minimum(
+        depth, ndimage.distance_transform_cdt(np.pad(~edge, 1, constant_values=True), "chessboard")[1:-1, 1:-1] + 1
+    )
+    thickness = np.zeros(int(parts.max(initial=-1)) + 2)
+    np.maximum.at(thickness, parts[known] + 1, depth[known])
+    return known & (thickness[parts + 1] >= OUTLINE_THICKNESS * thickness.max())
 
 
 def _claimed(
