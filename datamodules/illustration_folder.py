@@ -55,7 +55,7 @@ class IllustrationFolderDataModule(LightningDataModule):
             raise InputError("--data.images", fault, f"Pass --trainer.devices {len(paths)} or fewer.")
         self.files = list(zip(paths, names, strict=True))
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[IllustrationBatch]:
         """This process's images, one per batch."""
         rank, processes = process_of(trainer_of(self))
         batches = PrebatchedDataset(self.files[rank::processes], _read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -42,7 +43,7 @@ class LayeredArtDataModule(ResumableDataModule):
     Args:
         data_dir: Folder of a data set, or several folders to train on together.
         val_data_dir: Folder or folders whose held-out samples are used for validation and test, such as those of real
-            images where simulated ones are trained on as well; None takes ``data_dir``. Folders named only here are not
+            images while training on simulated ones too; None takes ``data_dir``. Folders named only here are not
             used for training.
         layout: Layout of the folders: ``pairs`` (``prepare layers``, ``prepare illustrations-sample``),
             ``parsed_dataset``, ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` recognises each.
@@ -163,15 +164,15 @@ class LayeredArtDataModule(ResumableDataModule):
             self.datasets["train"], self.batch_size, self.seed, self.num_workers, ReportingTrainLoader
         )
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Every validation sample once, in order."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Every test sample once, in order."""
         return self._evaluation_loader("test")
 
-    def _evaluation_loader(self, split: SplitName) -> DataLoader:
+    def _evaluation_loader(self, split: SplitName) -> DataLoader[Any]:
         return evaluation_loader(
             self.datasets[split], self.batch_size, *self.process(), self.num_workers, ReportingLoader
         )

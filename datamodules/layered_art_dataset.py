@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from batches.layers import LayerBatch
-from datamodules.layer_transforms import crop, draw_window, recolour, resize_image, resize_orders, turn
+from datamodules.layer_transforms import draw_window, recolour, resize_image, resize_orders, turn
 from datamodules.loading import OnError
+from datamodules.transforms import crop
 from formats.errors import InputError
 from formats.existing_files import ExistingFiles
 from formats.layered_art.base import ArtSample, LayeredArt
@@ -89,7 +90,7 @@ def first_samples(files: Iterable[ArtFile], limit: int | None, seed: int) -> lis
     return [candidates[position] for position in sorted(chosen)]
 
 
-class LayeredArtDataset(Dataset):
+class LayeredArtDataset(Dataset[LoadedLayers]):
     """Samples of a split, read in whole batches.
 
     Random augmentation depends on the seed, the epoch and the sample only.

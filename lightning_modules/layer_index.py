@@ -129,14 +129,14 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
         values = images.float() / 127.5 - 1
         if values.shape[-2:] != (side, side):
             values = F.interpolate(values, (side, side), mode="bicubic", antialias=True).clamp(-1, 1)
-        index = self.network(values)
+        index: Tensor = self.network(values)
         if index.shape[-2:] != images.shape[-2:]:
             index = F.interpolate(index.float(), images.shape[-2:], mode="bilinear", antialias=True)
         return index[:, 0].float()
 
     def training_step(self, batch: LayerBatch, batch_idx: int) -> Tensor:
         """Compute the loss of a batch, and log every term."""
-        terms = self.loss(self.index_of(batch["images"]), *_targets(batch))
+        terms: dict[str, Tensor] = self.loss(self.index_of(batch["images"]), *_targets(batch))
         logged = {f"train/{name}": value.detach() for name, value in terms.items()}
         self.log_dict(logged, on_step=True, on_epoch=False, batch_size=len(batch["images"]))
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)

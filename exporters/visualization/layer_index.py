@@ -41,7 +41,8 @@ def colour_index(index: Tensor | ArrayLike, mask: Tensor | ArrayLike | None = No
         ValueError: The index is not (H, W), or the mask has another shape.
     """
     values, counted = _masked(index, mask)
-    image = colormaps[COLOURS](np.clip(np.where(counted, values, 0), 0, 1), bytes=True)[..., :3].copy()
+    rgba: NDArray[np.uint8] = colormaps[COLOURS](np.clip(np.where(counted, values, 0), 0, 1), bytes=True)
+    image = rgba[..., :3].copy()
     image[~counted] = INVALID
     return image
 

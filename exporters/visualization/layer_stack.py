@@ -73,7 +73,7 @@ def exploded_view(layers: Sequence[Layer], height: int = 360, spacing: float = 0
         spacing: Distance between plates as a share of their drawn width; reduced for many layers.
 
     Returns:
-        (H, W, 3), on white.
+        (H, W, 3), on white; the width grows with the number of layers.
 
     Raises:
         ValueError: ``layers`` is empty.
@@ -137,7 +137,8 @@ def before_after_figure(
 
 def _within(pixels: NDArray[np.uint8], height: int) -> int:
     """Limit the height of an image (H, W, C) in a figure so that it is not too wide."""
-    return max(1, min(height, round(_MAX_ASPECT * height * pixels.shape[0] / pixels.shape[1])))
+    rows, columns = pixels.shape[:2]
+    return max(1, min(height, round(_MAX_ASPECT * height * rows / columns)))
 
 
 def _plate(pixels: NDArray[np.uint8], height: int) -> Image.Image:

@@ -53,11 +53,11 @@ def _vit(config: DepthProConfig) -> VisionTransformer:
     """Build timm's ViT of that name with other sizes, and a position table for one window."""
     if not timm.models.is_model_in_modules(config.vit, ["vision_transformer"]):
         raise ValueError(f"timm has no ViT {config.vit!r}; Depth Pro uses vit_large_patch14_dinov2")
-    sizes: dict[str, Any] = {"embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads}
+    sizes: dict[str, Any] = {"img_size": config.window, "patch_size": PATCH_SIZE}
+    sizes |= {"embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads}
     if config.init_values is not None:
         sizes["init_values"] = config.init_values
-    shape = {"img_size": config.window, "patch_size": PATCH_SIZE}
-    vit = timm.create_model(config.vit, num_classes=0, global_pool="", **shape, **sizes)
+    vit = timm.create_model(config.vit, num_classes=0, global_pool="", **sizes)
     return cast(VisionTransformer, vit)
 
 
@@ -164,7 +164,8 @@ def _embedded(vit: VisionTransformer, image: Tensor) -> Tensor:
 
     Windows start at whole patches, so each patch is embedded once for all windows that contain it.
     """
-    return vit.patch_embed.proj(image).permute(0, 2, 3, 1)
+    patches: Tensor = vit.patch_embed.proj(image)
+    return patches.permute(0, 2, 3, 1)
 
 
 def _with_positions(vit: VisionTransformer, patches: Tensor) -> Tensor:

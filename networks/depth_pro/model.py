@@ -104,7 +104,7 @@ class LayerIndexNet(nn.Module):
         """
         features = self.decode(self.encode(image))
         if self.gradient_checkpointing:
-            logits = checkpoint(self.head, features, use_reentrant=False, preserve_rng_state=False)
+            logits: Tensor = checkpoint(self.head, features, use_reentrant=False, preserve_rng_state=False)
         else:
             logits = self.head(features)
         return logits.float().sigmoid()
@@ -127,11 +127,13 @@ class LayerIndexNet(nn.Module):
                 f"images have shape {tuple(image.shape)}; this network takes (batch, 3, {self.image_size}, "
                 f"{self.image_size}), batch at least 1; resize them"
             )
-        return self.encoder(image.to(self.encoder.fuse_lowres.weight.dtype))
+        levels: list[Tensor] = self.encoder(image.to(self.encoder.fuse_lowres.weight.dtype))
+        return levels
 
     def decode(self, levels: Sequence[Tensor]) -> Tensor:
         """Join the levels of :meth:`encode` → (B, decoder_features, 2·window, 2·window), the input of ``head``."""
-        return self.decoder(levels)
+        features: Tensor = self.decoder(levels)
+        return features
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the two ViTs."""

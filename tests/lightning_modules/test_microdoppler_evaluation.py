@@ -180,7 +180,7 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path, good: dict) -> None:
+def test_two_processes_compute_the_same_as_one(tmp_path: Path, good: dict) -> None:
     mp.spawn(one_of_two, (tmp_path,), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert first == second

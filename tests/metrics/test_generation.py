@@ -212,7 +212,7 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_compute_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, name in (
         (generation, "_inception"),
         (InceptionStatistics, "_FEATURES"),

@@ -184,7 +184,7 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(scenes(12))
     mp.spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):
