@@ -61,6 +61,10 @@ TASKS = (
             "lightning_modules.layer_index:LayerIndexModule",
             "lightning_modules.region_order:RegionOrderModule",
         ),
+        alternatives=(
+            "lightning_modules.layer_index:LayerIndexModule",
+            "lightning_modules.region_order:RegionOrderModule",
+        ),
         datamodules=(
             "datamodules.layered_art:LayeredArtDataModule",
             "datamodules.region_graphs:RegionGraphDataModule",

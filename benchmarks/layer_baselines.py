@@ -25,13 +25,22 @@ from numpy.typing import NDArray
 from datamodules.layered_art_dataset import split_of
 from datamodules.region_graphs import OrderedRegions, read_ordered_regions
 from decomposition.region_graph import REGION_FEATURES, RegionGraph
-from decomposition.region_pair_model import BoostedTrees, pair_model_heights, pair_rows
+from decomposition.region_pair_model import (
+    AREA_POWER,
+    BoostedTrees,
+    Pairs,
+    large_pairs,
+    pair_model_heights,
+    pair_rows,
+)
 from formats.atomic import write_json
 from formats.layered_art.base import ArtSample
 from metrics.region_order import RegionOrder
 from networks.config import config_from
 from networks.region_order import RegionOrderConfig, RegionOrderNet
 from networks.shipped_weights import load_shipped
+
+PAIRS_PER_IMAGE = 60
 
 Heights = Callable[[RegionGraph], NDArray[np.floating]]
 
@@ -48,22 +57,57 @@ RULES: dict[str, Heights] = {
 }
 
 
-def fit_pair_model(samples: list[OrderedRegions], iterations: int = 150) -> BoostedTrees:
-    """Fit the region-pair model; an image counts once, its pairs by the root of their common boundary."""
+def sampled_pairs(
+    sample: OrderedRegions, rng: np.random.Generator, distant: bool
+) -> tuple[Pairs, Pairs, NDArray[np.float64]]:
+    """Draw pairs of an image to fit on: the first and second regions, and their weights.
+
+    Adjacent pairs count by the root of their common boundary; pairs of large regions, adjacent or not, by their areas.
+    """
+    first, second = sample.graph.pairs[:, 0].astype(np.int64), sample.graph.pairs[:, 1].astype(np.int64)
+    weights = np.sqrt(sample.graph.contacts.astype(np.float64))
+    differ = sample.orders[first] != sample.orders[second]
+    chosen = _drawn(np.where(differ, weights, 0), rng)
+    with_background = (sample.orders[first[chosen]] == 0) | (sample.orders[second[chosen]] == 0)
+    weight = np.where(with_background, 0.5, 1.0) / max(1, len(chosen))
+    pairs = [(first[chosen], second[chosen], weight)]
+    if distant:
+        first, second = large_pairs(sample.graph)
+        one, other = sample.orders[first], sample.orders[second]
+        share = sample.graph.areas.astype(np.float64) / sample.graph.areas.sum()
+        products = (share[first] * share[second]) ** AREA_POWER
+        chosen = _drawn(np.where((one != other) & (one > 0) & (other > 0), products, 0), rng)
+        pairs.append((first[chosen], second[chosen], np.full(len(chosen), 1.5 / max(1, len(chosen)))))
+    columns = [np.concatenate(column) for column in zip(*pairs, strict=True)]
+    return columns[0], columns[1], columns[2]
+
+
+def _drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> Pairs:
+    count = min(PAIRS_PER_IMAGE, np.count_nonzero(weights))
+    return rng.choice(len(weights), count, replace=False, p=weights / weights.sum()) if count else np.zeros(0, np.int64)
+
+
+def fit_pair_model(samples: list[OrderedRegions], distant: bool, seed: int = 0) -> BoostedTrees:
+    """Fit the region-pair model to adjacent pairs, or to those and all pairs of large regions."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    rng = np.random.default_rng(seed)
     rows, targets, weights = [], [], []
     for sample in samples:
-        first, second = sample.orders[sample.graph.pairs.T]
-        differ = np.tile(first != second, 2)
-        contact = np.sqrt(sample.graph.contacts)
-        weight = contact / contact.sum() * np.where((first == 0) | (second == 0), 0.5, 1.0)
-        rows.append(pair_rows(sample.graph)[differ])
-        targets.append(np.concatenate([first > second, second > first])[differ])
-        weights.append(np.tile(weight, 2)[differ])
+        first, second, weight = sampled_pairs(sample, rng, distant)
+        for one, other in ((first, second), (second, first)):
+            rows.append(pair_rows(sample.graph, one, other))
+            targets.append(sample.orders[one] > sample.orders[other])
+            weights.append(weight)
     weight = np.concatenate(weights)
     model = HistGradientBoostingClassifier(
-        max_iter=iterations, learning_rate=0.1, max_leaf_nodes=31, min_samples_leaf=40, l2_regularization=1.0
+        max_iter=140,
+        learning_rate=0.08,
+        max_leaf_nodes=24,
+        min_samples_leaf=60,
+        l2_regularization=2.0,
+        max_features=0.5,
+        random_state=seed,
     )
     model.fit(np.concatenate(rows), np.concatenate(targets), sample_weight=weight / weight.mean())
     return to_arrays(model)
@@ -75,22 +119,21 @@ def to_arrays(model: object) -> BoostedTrees:
     It keeps its nodes in the private attribute ``_predictors``; tried with scikit-learn 1.9.
     """
     trees = [stage[0].nodes for stage in model._predictors]  # type: ignore[attr-defined]
-    size = max(len(nodes) for nodes in trees)
-    arrays = {
-        name: np.zeros((len(trees), size), np.float64) for name in ("feature", "threshold", "left", "right", "value")
+    sources = {
+        "feature": "feature_idx",
+        "threshold": "num_threshold",
+        "missing_left": "missing_go_to_left",
+        "left": "left",
+        "right": "right",
+        "value": "value",
     }
+    size = max(len(nodes) for nodes in trees)
+    arrays = {name: np.zeros((len(trees), size), np.float64) for name in sources}
     for place, nodes in enumerate(trees):
         leaf = nodes["is_leaf"].astype(bool)
-        for name, source in (
-            ("feature", "feature_idx"),
-            ("threshold", "num_threshold"),
-            ("left", "left"),
-            ("right", "right"),
-        ):
-            arrays[name][place, : len(nodes)] = nodes[source]
+        for name, source in sources.items():
+            arrays[name][place, : len(nodes)] = np.where(leaf == (name == "value"), nodes[source], 0)
         arrays["feature"][place, : len(nodes)][leaf] = -1
-        arrays["threshold"][place, : len(nodes)][leaf] = 0
-        arrays["value"][place, : len(nodes)] = np.where(leaf, nodes["value"], 0)
     return BoostedTrees.from_arrays(arrays)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from decomposition.compositing import Box, bounding_box
 from decomposition.colour_regions import flat_components
+from decomposition.compositing import Box, bounding_box
 from decomposition.inpainting import clean_pixels, fill_colours
 
 Colours = NDArray[np.float32]

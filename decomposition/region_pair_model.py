@@ -1,4 +1,4 @@
-"""The region-pair model: boosted trees on adjacent regions, and the global order that agrees best with them.
+"""The region-pair model: boosted trees on pairs of regions, and the global order that agrees best with them.
 
 The trees are plain arrays, so that they are stored as tensors and evaluated without the library that fitted them.
 """
@@ -11,9 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decomposition.region_graph import RegionGraph
+from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph
 
 MAX_LOGIT = 4.0  # a pair is at most this certain, so that one cannot overrule many
+DISTANT_REGIONS = 48  # the largest regions, all pairs of which are compared
+DISTANT_WEIGHT = 1.0  # of all pairs of the largest regions, against all adjacent pairs
+AREA_POWER = 0.7  # pairs of large regions count by the product of their areas to this power
+
+Pairs = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class BoostedTrees:
     Attributes:
         feature: (T, K) int32, feature that a node compares; −1 in a leaf.
         threshold: (T, K) float32, a row goes left where its feature is at most this.
+        missing_left: (T, K) bool, whether a row without the feature (NaN) goes left.
         left: (T, K) int32, number of the left child.
         right: (T, K) int32, number of the right child.
         value: (T, K) float32, output of a leaf.
@@ -30,6 +36,7 @@ class BoostedTrees:
 
     feature: NDArray[np.int32]
     threshold: NDArray[np.float32]
+    missing_left: NDArray[np.bool_]
     left: NDArray[np.int32]
     right: NDArray[np.int32]
     value: NDArray[np.float32]
@@ -37,12 +44,19 @@ class BoostedTrees:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> BoostedTrees:
         """Make trees from arrays by name, of any numeric type."""
-        integers = {name: arrays[name].astype(np.int32) for name in ("feature", "left", "right")}
-        return cls(**integers, **{name: arrays[name].astype(np.float32) for name in ("threshold", "value")})
+        return cls(
+            feature=arrays["feature"].astype(np.int32),
+            threshold=arrays["threshold"].astype(np.float32),
+            missing_left=arrays["missing_left"].astype(np.bool_),
+            left=arrays["left"].astype(np.int32),
+            right=arrays["right"].astype(np.int32),
+            value=arrays["value"].astype(np.float32),
+        )
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Add the outputs of all trees for rows (R, F); (R,)."""
+        """Add the outputs of all trees for rows (R, F), NaN where a feature is missing; (R,)."""
         places = np.arange(len(rows))
+        missing = np.isnan(rows)
         result = np.zeros(len(rows))
         for tree in range(len(self.feature)):
             node = np.zeros(len(rows), np.int32)
@@ -52,38 +66,92 @@ class BoostedTrees:
                 if not inner.any():
                     break
                 goes_left = rows[places, feature] <= self.threshold[tree, node]
+                goes_left |= missing[places, feature] & self.missing_left[tree, node]
                 node = np.where(inner, np.where(goes_left, self.left[tree, node], self.right[tree, node]), node)
             result += self.value[tree, node]
         return result
 
 
-def pair_rows(graph: RegionGraph) -> NDArray[np.float32]:
-    """Return what the trees see: (2 · P, F), every adjacent pair in both directions, the second half swapped."""
-    first, second = graph.regions[graph.pairs[:, 0]], graph.regions[graph.pairs[:, 1]]
-    forward = np.concatenate([graph.pair_features, first, second], axis=1)
-    return np.concatenate([forward, np.concatenate([graph.swapped_features, second, first], axis=1)])
-
-
-def pair_model_heights(graph: RegionGraph, trees: BoostedTrees) -> NDArray[np.float64]:
-    """Order the regions of an image by the region-pair model: heights (N,), larger in front."""
-    forward, backward = np.split(trees.predict(pair_rows(graph)), 2)
-    return global_order(graph, np.clip((forward - backward) / 2, -MAX_LOGIT, MAX_LOGIT))
-
-
-def global_order(graph: RegionGraph, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find heights whose differences agree best with the logits of adjacent pairs, by weighted least squares.
+def pair_rows(graph: RegionGraph, first: Pairs, second: Pairs) -> NDArray[np.float32]:
+    """Measure pairs of regions for the trees.
 
     Args:
-        graph: Regions and adjacent pairs; a pair counts by the root of its common boundary.
-        logits: (P,), positive where the first region of a pair is in front.
+        graph: Regions of an image.
+        first: (R,) numbers of regions.
+        second: (R,) numbers of the regions that they are compared with.
 
     Returns:
-        (N,) heights.
+        (R, F): measurements of the pair, NaN where it is not adjacent; differences; measurements of both regions.
     """
-    first, second = graph.pairs.T
-    weights = np.sqrt(graph.contacts.astype(np.float64))
     count = len(graph.regions)
-    matrix, target = 1e-3 * np.eye(count) * max(1.0, float(weights.max(initial=0))), np.zeros(count)
+    adjacent = np.full((len(first), len(PAIR_FEATURES)), np.nan, np.float32)
+    for columns, features in (((0, 1), graph.pair_features), ((1, 0), graph.swapped_features)):
+        place = np.full((count, count), -1)
+        place[graph.pairs[:, columns[0]], graph.pairs[:, columns[1]]] = np.arange(len(graph.pairs))
+        found = place[first, second]
+        adjacent[found >= 0] = features[found[found >= 0]]
+    one, other = graph.regions[first], graph.regions[second]
+    column = {name: place for place, name in enumerate(REGION_FEATURES)}
+    colours = [column["lightness"], column["a"], column["b"]]
+    differences = [np.linalg.norm(one[:, colours] - other[:, colours], axis=1)]
+    for name in ("x", "y", "log_area", "offset_from_centre"):
+        differences.append(one[:, column[name]] - other[:, column[name]])
+    top, bottom = column["top"], column["bottom"]
+    differences.append(np.maximum(one[:, top] - other[:, top], other[:, bottom] - one[:, bottom]))
+    return np.concatenate([adjacent, np.stack(differences, 1), one, other], axis=1).astype(np.float32)
+
+
+def large_pairs(graph: RegionGraph) -> tuple[Pairs, Pairs]:
+    """Return all pairs of the largest regions."""
+    largest = np.argsort(-graph.areas, kind="stable")[:DISTANT_REGIONS]
+    first, second = np.triu_indices(len(largest), 1)
+    return largest[first], largest[second]
+
+
+def pair_model_heights(
+    graph: RegionGraph, trees: BoostedTrees, distant_weight: float = DISTANT_WEIGHT
+) -> NDArray[np.float64]:
+    """Order the regions of an image by the region-pair model.
+
+    Args:
+        graph: Regions of the image.
+        trees: Logit that the first region of a pair is in front.
+        distant_weight: Weight of all pairs of the largest regions against all adjacent pairs; 0 leaves them out.
+
+    Returns:
+        (N,) heights, larger in front.
+    """
+    first, second = graph.pairs.T.astype(np.int64)
+    weights = np.sqrt(graph.contacts.astype(np.float64))
+    weights /= max(weights.sum(), 1e-12)
+    if distant_weight:
+        distant = large_pairs(graph)
+        share = graph.areas.astype(np.float64) / graph.areas.sum()
+        products = (share[distant[0]] * share[distant[1]]) ** AREA_POWER
+        weights = np.concatenate([weights, distant_weight * products / max(products.sum(), 1e-12)])
+        first, second = np.concatenate([first, distant[0]]), np.concatenate([second, distant[1]])
+    forward, backward = (trees.predict(pair_rows(graph, *sides)) for sides in ((first, second), (second, first)))
+    return global_order(
+        first, second, np.clip((forward - backward) / 2, -MAX_LOGIT, MAX_LOGIT), weights, len(graph.regions)
+    )
+
+
+def global_order(
+    first: Pairs, second: Pairs, logits: NDArray[np.float64], weights: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """Find heights whose differences agree best with the logits of pairs, by weighted least squares.
+
+    Args:
+        first: (R,) numbers of regions.
+        second: (R,) numbers of the regions that they are compared with.
+        logits: (R,), positive where the first region of a pair is in front.
+        weights: (R,), above 0.
+        count: Number of regions.
+
+    Returns:
+        (count,) heights.
+    """
+    matrix, target = 1e-3 * np.eye(count) * max(1e-9, float(weights.max(initial=0))), np.zeros(count)
     for rows, columns, sign in ((first, second, 1), (second, first, -1)):
         np.add.at(matrix, (rows, rows), weights)
         np.add.at(matrix, (rows, columns), -weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from batches.layers import IllustrationBatch, LayerBatch
 from batches.regions import RegionBatch
 from batches.trainer import datamodule_of, trainer_of
 from decomposition.colour_regions import colour_regions
-from decomposition.region_graph import region_graph
+from decomposition.region_graph import RegionGraph, region_graph
+from decomposition.region_pair_model import BoostedTrees, pair_model_heights
 from decomposition.region_rules import RULES, rule_heights
 from formats.errors import InputError
 from formats.images import resize_rgb
@@ -31,6 +32,13 @@ from networks.region_order import RegionOrderConfig, RegionOrderNet
 from networks.shipped_weights import load_shipped
 
 MAX_SIDE = 512  # pixels at which regions are found
+_INPUTS: tuple[Literal["regions", "mask", "pairs", "pair_features", "swapped_features"], ...] = (
+    "regions",
+    "mask",
+    "pairs",
+    "pair_features",
+    "swapped_features",
+)
 
 
 class RegionOrderModule(EvaluationSteps):
@@ -39,7 +47,8 @@ class RegionOrderModule(EvaluationSteps):
     An image is divided into regions of near-flat colour, whose shapes and contacts are measured; the network orders
     the regions, and the index of a pixel is that of its region. ``test`` reports simple rules next to the network.
 
-    Without ``--ckpt_path``, evaluation and prediction use weights from the repository.
+    Without ``--ckpt_path``, evaluation and prediction use weights from the repository: a network, boosted trees on
+    pairs of regions (`decomposition.region_pair_model`), or both, whose heights are then averaged.
 
     Args:
         network: Sizes of the network.
@@ -72,13 +81,14 @@ class RegionOrderModule(EvaluationSteps):
         self.network = RegionOrderNet(self.network_config)
         self.order, self.region_order = LayerOrder(), RegionOrder()
         self.rule_orders = torch.nn.ModuleDict({rule: LayerOrder() for rule in RULES})
-        self._has_weights = False
+        self.trees: BoostedTrees | None = None
+        self.has_network = self._has_weights = False
 
     # --- life cycle ---
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note that the weights come from training."""
-        self._has_weights = True
+        self.has_network = self._has_weights = True
 
     def on_fit_start(self) -> None:
         """Normalise measurements by their mean and spread in the training data."""
@@ -87,7 +97,7 @@ class RegionOrderModule(EvaluationSteps):
             regions = torch.cat([batch["regions"][batch["mask"]] for batch in batches])
             sides = ("pair_features", "swapped_features")
             self.network.set_statistics(regions, torch.cat([batch[side] for batch in batches for side in sides]))
-        self._has_weights = True
+        self.has_network = self._has_weights = True
 
     def use_shipped_weights(self) -> None:
         """Load the weights from the repository, unless the network has others.
@@ -98,23 +108,27 @@ class RegionOrderModule(EvaluationSteps):
         if self._has_weights:
             return
         shipped = load_shipped(self.hparams["weights"])
-        try:
-            self.network.load_state_dict(shipped.tensors)
-        except RuntimeError as error:
-            fault = "does not fit the sizes of the network"
-            raise InputError(f"weights '{shipped.name}'", fault, "Leave --model.network as it is.") from error
-        self._has_weights = True
-        self.print(shipped.summary())
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "trees": {}}
+        for name, tensor in shipped.tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        if parts["network"]:
+            try:
+                self.network.load_state_dict(parts["network"])
+            except RuntimeError as error:
+                fault = "does not fit the sizes of the network"
+                raise InputError(f"weights '{shipped.name}'", fault, "Leave --model.network as it is.") from error
+        if parts["trees"]:
+            self.trees = BoostedTrees.from_arrays({name: value.numpy() for name, value in parts["trees"].items()})
+        self.has_network, self._has_weights = bool(parts["network"]), True
+        say = print if trainer_of(self) is None else self.print
+        say(shipped.summary())
 
     def on_validation_start(self) -> None:
         """Use weights from the repository where no others were given."""
         self.use_shipped_weights()
 
     def on_test_start(self) -> None:
-        """Use weights from the repository where no others were given."""
-        self.use_shipped_weights()
-
-    def on_predict_start(self) -> None:
         """Use weights from the repository where no others were given."""
         self.use_shipped_weights()
 
@@ -206,6 +220,16 @@ class RegionOrderModule(EvaluationSteps):
     @torch.no_grad()
     def _heights(self, image: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray[np.float64]:
         graph = region_graph(image, labels)
+        heights = []
+        if self.trees is not None:
+            heights.append(pair_model_heights(graph, self.trees))
+        if self.has_network or self.trees is None:
+            heights.append(self._network_heights(graph))
+        if len(heights) == 1:
+            return heights[0]
+        return np.asarray(sum((values - values.mean()) / max(float(values.std()), 1e-6) for values in heights))
+
+    def _network_heights(self, graph: RegionGraph) -> NDArray[np.float64]:
         values = (graph.regions[None], np.ones((1, len(graph.regions)), np.bool_), graph.pairs.astype(np.int64))
         tensors = [torch.from_numpy(value) for value in (*values, graph.pair_features, graph.swapped_features)]
         heights, _ = self.network(*(tensor.to(self.device) for tensor in tensors))
@@ -231,11 +255,10 @@ class RegionOrderModule(EvaluationSteps):
         return torch.stack(result)
 
     def predict_step(self, batch: IllustrationBatch, batch_idx: int) -> Tensor:
-        """Estimate the layer index (H, W) of an image on white."""
+        """Estimate the layer index (H, W) of an image on white; that of an SVG file is exact."""
+        if "orders" in batch:
+            return batch["orders"] / batch["orders"].max().clamp(min=1)
         return self.predict_index(batch["rgb"][None])[0]
-
-
-_INPUTS = ("regions", "mask", "pairs", "pair_features", "swapped_features")
 
 
 def paint(heights: NDArray[np.float64], labels: NDArray[np.int32]) -> Tensor:

@@ -81,6 +81,34 @@ def draw_svg(path: str | Path, size: int, min_alpha: float = MIN_ALPHA, backgrou
     return DrawnSvg(png, numbers, drawing.lost_texts(numbers) if drawing.has_text else 0)
 
 
+def draw_svg_layers(path: str | Path, size: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint16]]:
+    """Render every visible element of an SVG file by itself.
+
+    Blend modes are left out, and a group's opacity applies to each of its elements. Where elements of such a group
+    overlap, the layers laid over one another therefore differ from the drawing.
+
+    Args:
+        path: The file, ``.svg`` or ``.svgz``.
+        size: Longer side in pixels; the other follows from the drawing.
+
+    Returns:
+        Elements (H, W, 4), RGBA, not premultiplied, from the bottom, hidden parts included; and the paint orders
+        (H, W), 0 where nothing is painted, 1 the first element.
+
+    Raises:
+        SvgRefusedError: For the reasons of `draw_svg`.
+    """
+    drawn = draw_svg(path, size)
+    drawing = _Drawing(read_svg(path), path, size, MIN_ALPHA)
+    visible = set(np.unique(drawn.numbers).tolist())
+    layers = [
+        render(drawing.separate_document(node), path, crisp=False, with_fonts=drawing.has_text)
+        for node in drawing.drawable
+        if node.number in visible
+    ]
+    return layers, drawn.orders
+
+
 class _Drawing:
     """An SVG document, and the documents made from it for the renderer."""
 
@@ -118,8 +146,13 @@ class _Drawing:
             np.maximum(numbers, np.where(covered, np.uint32(node.number), np.uint32(0)), out=numbers)
         return numbers
 
-    def separate_document(self, drawn: Node, context: Context) -> str:
-        """Return the document with one drawable element only, in its own paint."""
+    def separate_document(self, drawn: Node, context: Context | None = None) -> str:
+        """Return the document with one drawable element only, in its own paint.
+
+        Args:
+            drawn: The element.
+            context: Its context, to widen a thin stroke to one pixel; None leaves it.
+        """
         path, ancestor = {drawn}, drawn.parent
         while ancestor is not None:
             path.add(ancestor)
@@ -127,7 +160,7 @@ class _Drawing:
 
         def write(node: Node) -> str:
             if node is drawn:
-                return self._plain(node, hairline(context))
+                return self._plain(node, hairline(context) if context else None)
             inside = "".join(write(child) if child in path else self.definitions(child) for child in node.elements)
             return f"{start_tag(node.tag, crisp_attributes(node), node.parent is None)}{inside}</{node.tag}>"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -97,7 +99,8 @@ def test_rules() -> None:
 
 
 def test_the_global_order_agrees_with_consistent_pairs(graph: RegionGraph) -> None:
-    heights = global_order(graph, np.array([-1.0, -3.0, -1.0, -2.0]))
+    logits, weights = np.array([-1.0, -3.0, -1.0, -2.0]), np.ones(4)
+    heights = global_order(*graph.pairs.T.astype(np.int64), logits, weights, 4)
     assert heights.argsort().tolist() == [BACKGROUND, RING, INNER, BAR]
     assert heights[RING] - heights[BACKGROUND] == pytest.approx(1, abs=0.05)
 
@@ -108,13 +111,24 @@ def test_trees_add_up_and_the_pair_model_orders(graph: RegionGraph) -> None:
         {
             "feature": np.array([[holes, -1, -1], [-1, -1, -1]]),
             "threshold": np.array([[0.5, 0, 0], [0, 0, 0]]),
+            "missing_left": np.array([[0, 0, 0], [0, 0, 0]]),
             "left": np.array([[1, 0, 0], [0, 0, 0]]),
             "right": np.array([[2, 0, 0], [0, 0, 0]]),
             "value": np.array([[0, -1.0, 3.0], [0.25, 0, 0]]),
         }
     )
-    rows = pair_rows(graph)
-    expected = np.where(rows[:, holes] > 0.5, 3.25, -0.75)
-    np.testing.assert_allclose(trees.predict(rows), expected)
-    heights = pair_model_heights(graph, trees)
-    assert heights[INNER] > heights[RING]
+    rows = pair_rows(graph, np.array([INNER, RING, INNER]), np.array([RING, INNER, BAR]))
+    assert np.isnan(rows[:, holes]).tolist() == [False, False, True]  # the last pair is not adjacent
+    assert trees.predict(rows).tolist() == [3.25, -0.75, 3.25]
+    to_the_left = replace(trees, missing_left=np.ones((2, 3), np.bool_))
+    assert to_the_left.predict(rows).tolist() == [3.25, -0.75, -0.75]
+    for distant_weight in (0.0, 1.0):
+        heights = pair_model_heights(graph, trees, distant_weight)
+        assert heights[INNER] > heights[RING]
+
+
+def test_a_row_holds_both_regions(graph: RegionGraph) -> None:
+    (row,) = pair_rows(graph, np.array([BAR]), np.array([INNER]))
+    count = len(REGION_FEATURES)
+    assert row[-2 * count : -count].tolist() == graph.regions[BAR].tolist()
+    assert row[-count:].tolist() == graph.regions[INNER].tolist()
