@@ -15,7 +15,7 @@ from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGra
 
 MAX_LOGIT = 4.0  # a pair is at most this certain, so that one cannot overrule many
 DISTANT_REGIONS = 48  # the largest regions, all pairs of which are compared
-DISTANT_WEIGHT = 1.0  # of all pairs of the largest regions, against all adjacent pairs
+DISTANT_WEIGHT = 0.0  # of all pairs of the largest regions, against all adjacent pairs; chosen on validation images
 AREA_POWER = 0.7  # pairs of large regions count by the product of their areas to this power
 
 Pairs = NDArray[np.int64]
