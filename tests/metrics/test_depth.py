@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from metrics.depth import DepthErrors
 
@@ -126,7 +126,7 @@ def one_of_two(rank: int, folder: Path) -> None:
 
 def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*scenes(8))
-    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+    spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):
         for values in torch.load(tmp_path / f"{rank}.pt"):
             assert values == pytest.approx(expected, rel=1e-12)
