@@ -12,7 +12,7 @@ from batches.microdoppler import SampleRequestBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.sample_requests import SampleRequestDataModule
-from exporters.visualization.spectrograms import spectrogram_grid
+from exporters.visualization.contact_sheet import contact_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
@@ -107,6 +107,6 @@ class SampleWriter(PredictionWriter):
                 paths = sorted(self.output_dir.glob(f"micro_doppler_user{user_id:02d}_*.png"))[: self.grid_columns]
                 if paths:
                     rows[f"user {user_id}"] = [read_rgb(path) for path in paths]
-            write_png(self.output_dir / GRID, spectrogram_grid(rows))
+            write_png(self.output_dir / GRID, contact_sheet(rows, height=192))
             pl_module.print(f"{self.output_dir}: samples of {len(rows)} users; grid in {self.output_dir / GRID}")
         trainer.strategy.barrier("grid")
