@@ -1,4 +1,4 @@
-"""Accuracy of the region order network, of simple rules and of the region-pair model on sets of layered art.
+"""Accuracy of the shipped region order, of simple rules and of the region-pair model on sets of layered art.
 
 python -m benchmarks.layer_baselines --train data/clipart_regions --sets data/clipart_regions data/icons_regions \
     --out benchmarks/results/layer_baselines.json
@@ -35,10 +35,8 @@ from decomposition.region_pair_model import (
 )
 from formats.atomic import write_json
 from formats.layered_art.base import ArtSample
+from lightning_modules.region_order import RegionOrderModule
 from metrics.region_order import RegionOrder
-from networks.config import config_from
-from networks.region_order import RegionOrderConfig, RegionOrderNet
-from networks.shipped_weights import load_shipped
 
 PAIRS_PER_IMAGE = 60
 
@@ -137,20 +135,11 @@ def to_arrays(model: object) -> BoostedTrees:
     return BoostedTrees.from_arrays(arrays)
 
 
-def network_heights(weights: str) -> Heights:
-    """Return the network with weights from the repository as a function from graphs to heights."""
-    shipped = load_shipped(weights)
-    network = RegionOrderNet(config_from(RegionOrderConfig, shipped.card["network"])).eval()
-    network.load_state_dict(shipped.tensors)
-
-    @torch.inference_mode()
-    def heights(graph: RegionGraph) -> NDArray[np.float64]:
-        mask = torch.ones(1, len(graph.regions), dtype=torch.bool)
-        inputs = (graph.regions[None], graph.pairs.astype(np.int64), graph.pair_features, graph.swapped_features)
-        regions, pairs, features, swapped = map(torch.from_numpy, inputs)
-        return np.asarray(network(regions, mask, pairs, features, swapped)[0][0].double())
-
-    return heights
+def shipped_heights(weights: str) -> Heights:
+    """Return the order by weights from the repository as a function from graphs to heights."""
+    module = RegionOrderModule(weights=weights).eval()
+    module.use_shipped_weights()
+    return module.graph_heights
 
 
 def accuracy(
@@ -184,19 +173,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, help="region graphs that the network was trained on")
     parser.add_argument("--sets", type=Path, nargs="+", required=True, help="folders of region graphs to measure")
-    parser.add_argument("--weights", default="region_order", help="weights of the network")
+    parser.add_argument("--weights", default="region_order", help="weights from the repository")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()
-    trees = fit_pair_model(read_set(arguments.train, "train"))
+    trees = fit_pair_model(read_set(arguments.train, "train"), distant=False)
     seconds = time.process_time() - start
     methods: dict[str, Callable[[OrderedRegions], NDArray[np.floating]]] = {
         name: (lambda sample, rule=rule: rule(sample.graph)) for name, rule in RULES.items()
     }
-    network = network_heights(arguments.weights)
-    methods["region-pair model"] = lambda sample: pair_model_heights(sample.graph, trees)
-    methods["network"] = lambda sample: network(sample.graph)
+    shipped = shipped_heights(arguments.weights)
+    methods["region-pair model"] = lambda sample: pair_model_heights(sample.graph, trees, distant_weight=0.0)
+    methods["shipped weights"] = lambda sample: shipped(sample.graph)
     methods["true order"] = lambda sample: sample.orders
     results: dict[str, object] = {"device": f"{platform.machine()} CPU, 1 thread", "fit_cpu_seconds": round(seconds, 1)}
     for folder in arguments.sets:

@@ -16,12 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from batches.regions import RegionBatch
 from datamodules.layered_art_dataset import split_of
 from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
-from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph
+from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph, colour_columns
 from formats.errors import InputError, check_settings
 from formats.layered_art.base import ArtSample
 
 MIRRORED = REGION_FEATURES.index("x")
-COLOURS = [REGION_FEATURES.index(name) for name in ("lightness", "a", "b")]
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class RegionGraphDataset(Dataset[RegionBatch]):
         result = regions.copy()
         if rng.random() < 0.5:
             result[:, MIRRORED] = 1 - result[:, MIRRORED]
-        result[:, COLOURS] += rng.normal(0, 0.1, 3)
+        result[:, colour_columns()] += rng.normal(0, 0.1, 3)
         return result
 
 

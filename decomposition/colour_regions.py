@@ -89,7 +89,7 @@ def _components(
     """Number the parts of a mask that are connected through neighbours of like colour; −1 outside."""
     numbers = np.arange(mask.size, dtype=np.int32).reshape(mask.shape)
     ends = []
-    sides = [(np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])]
+    sides: list[tuple[Any, Any]] = [(np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])]
     if diagonal:
         sides += [(np.s_[:-1, :-1], np.s_[1:, 1:]), (np.s_[:-1, 1:], np.s_[1:, :-1])]
     for first, second in sides:

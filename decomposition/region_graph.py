@@ -63,6 +63,11 @@ def region_graph(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> RegionG
     return _Measurement(image, labels).graph()
 
 
+def colour_columns() -> list[int]:
+    """Return the columns of ``RegionGraph.regions`` with the mean colour in CIELAB, in units of 50."""
+    return [REGION_FEATURES.index(name) for name in ("lightness", "a", "b")]
+
+
 def lab_colours(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Convert sRGB (…, 3) uint8 to CIELAB (D65), float32."""
     linear = image.astype(np.float32) / 255

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph
+from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph, colour_columns
 
 MAX_LOGIT = 4.0  # a pair is at most this certain, so that one cannot overrule many
 DISTANT_REGIONS = 48  # the largest regions, all pairs of which are compared
 DISTANT_WEIGHT = 0.0  # of all pairs of the largest regions, against all adjacent pairs; chosen on validation images
 AREA_POWER = 0.7  # pairs of large regions count by the product of their areas to this power
+
+BACKGROUND_STEP = 0.06  # between parts of the background, in 50 units of CIELAB
 
 Pairs = NDArray[np.int64]
 
@@ -92,8 +94,7 @@ def pair_rows(graph: RegionGraph, first: Pairs, second: Pairs) -> NDArray[np.flo
         adjacent[found >= 0] = features[found[found >= 0]]
     one, other = graph.regions[first], graph.regions[second]
     column = {name: place for place, name in enumerate(REGION_FEATURES)}
-    colours = [column["lightness"], column["a"], column["b"]]
-    differences = [np.linalg.norm(one[:, colours] - other[:, colours], axis=1)]
+    differences = [np.linalg.norm(one[:, colour_columns()] - other[:, colour_columns()], axis=1)]
     for name in ("x", "y", "log_area", "offset_from_centre"):
         differences.append(one[:, column[name]] - other[:, column[name]])
     top, bottom = column["top"], column["bottom"]
@@ -134,6 +135,18 @@ def pair_model_heights(
     return global_order(
         first, second, np.clip((forward - backward) / 2, -MAX_LOGIT, MAX_LOGIT), weights, len(graph.regions)
     )
+
+
+def join_background(graph: RegionGraph, heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give regions of the background that a drawing divides one height.
+
+    If the lowest region touches the border of the image, so do the other parts of the background, in the same colour.
+    """
+    touching = graph.regions[:, REGION_FEATURES.index("touches_border")] > 0
+    lowest = int(heights.argmin())
+    colours = graph.regions[:, colour_columns()]
+    same = np.linalg.norm(colours - colours[lowest], axis=1) < BACKGROUND_STEP
+    return np.where(touching & touching[lowest] & same, heights[lowest], heights)
 
 
 def global_order(

@@ -18,7 +18,7 @@ from batches.regions import RegionBatch
 from batches.trainer import datamodule_of, trainer_of
 from decomposition.colour_regions import colour_regions
 from decomposition.region_graph import RegionGraph, region_graph
-from decomposition.region_pair_model import BoostedTrees, pair_model_heights
+from decomposition.region_pair_model import BoostedTrees, join_background, pair_model_heights
 from decomposition.region_rules import RULES, rule_heights
 from formats.errors import InputError
 from formats.images import resize_rgb
@@ -195,7 +195,7 @@ class RegionOrderModule(EvaluationSteps):
             pixels = batch["images"][row].permute(1, 2, 0).cpu().numpy()
             labels = colour_regions(pixels)
             truth = tuple(batch[name][row, None] for name in ("orders", "layer_counts", "masks", "weights"))
-            indices = {"": self._heights(pixels, labels), **rule_heights(pixels, labels)}
+            indices = {"": self.graph_heights(region_graph(pixels, labels)), **rule_heights(pixels, labels)}
             for name, heights in indices.items():
                 metric = self.rule_orders[name] if name else self.order
                 metric.update(paint(heights, labels)[None].to(self.device), *truth)
@@ -218,16 +218,17 @@ class RegionOrderModule(EvaluationSteps):
     # --- prediction ---
 
     @torch.no_grad()
-    def _heights(self, image: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray[np.float64]:
-        graph = region_graph(image, labels)
+    def graph_heights(self, graph: RegionGraph) -> NDArray[np.float64]:
+        """Order the regions of an image; heights (N,), larger in front."""
         heights = []
         if self.trees is not None:
             heights.append(pair_model_heights(graph, self.trees))
         if self.has_network or self.trees is None:
             heights.append(self._network_heights(graph))
-        if len(heights) == 1:
-            return heights[0]
-        return np.asarray(sum((values - values.mean()) / max(float(values.std()), 1e-6) for values in heights))
+        total = heights[0]
+        if len(heights) > 1:
+            total = np.asarray(sum((values - values.mean()) / max(float(values.std()), 1e-6) for values in heights))
+        return join_background(graph, total)
 
     def _network_heights(self, graph: RegionGraph) -> NDArray[np.float64]:
         values = (graph.regions[None], np.ones((1, len(graph.regions)), np.bool_), graph.pairs.astype(np.int64))
@@ -248,7 +249,7 @@ class RegionOrderModule(EvaluationSteps):
             if scale < 1:
                 pixels = resize_rgb(pixels, *(max(1, round(side * scale)) for side in pixels.shape[:2]))
             labels = colour_regions(pixels)
-            heights = self._heights(pixels, labels) if labels.any() else np.zeros(1)
+            heights = self.graph_heights(region_graph(pixels, labels)) if labels.any() else np.zeros(1)
             index = paint(heights, labels)[None, None]
             result.append(F.interpolate(index, image.shape[1:], mode="nearest")[0, 0])
         self.train(was_training)

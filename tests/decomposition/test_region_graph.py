@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph, lab_colours, region_graph
-from decomposition.region_pair_model import BoostedTrees, global_order, pair_model_heights, pair_rows
+from decomposition.region_pair_model import BoostedTrees, global_order, join_background, pair_model_heights, pair_rows
 from decomposition.region_rules import RULES, rule_heights
 
 BACKGROUND, RING, INNER, BAR = range(4)
@@ -132,3 +132,12 @@ def test_a_row_holds_both_regions(graph: RegionGraph) -> None:
     count = len(REGION_FEATURES)
     assert row[-2 * count : -count].tolist() == graph.regions[BAR].tolist()
     assert row[-count:].tolist() == graph.regions[INNER].tolist()
+
+
+def test_parts_of_the_background_get_one_height() -> None:
+    image, labels = scene()
+    labels = np.where((labels == BACKGROUND) & (np.arange(120)[:, None] >= 90), 4, labels)
+    heights = join_background(region_graph(image, labels.astype(np.int32)), np.array([0.0, 1, 2, 3, 0.7]))
+    assert heights.tolist() == [0, 1, 2, 3, 0]
+    inside = join_background(region_graph(image, labels.astype(np.int32)), np.array([0.5, 1, -1, 3, 0.7]))
+    assert inside.tolist() == [0.5, 1, -1, 3, 0.7]  # the lowest region is not at the border
