@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import resvg_py
 from numpy.typing import NDArray
@@ -31,7 +31,10 @@ _UNITS = {
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-z%]*)\s*")
 # The renderer draws a text that names no installed font in its serif family, and nothing if that is missing, too.
 # Matplotlib's copies of the DejaVu fonts are installed with this package, so that no text vanishes for want of a font.
-_FONTS = Path(matplotlib.__file__).parent / "mpl-data" / "fonts" / "ttf"
+_MATPLOTLIB = find_spec("matplotlib")  # without importing it in every worker
+assert _MATPLOTLIB is not None
+assert _MATPLOTLIB.origin is not None
+_FONTS = Path(_MATPLOTLIB.origin).parent / "mpl-data" / "fonts" / "ttf"
 FALLBACK_FONTS: dict[str, Any] = {
     "font_files": [str(path) for path in sorted(_FONTS.glob("DejaVu*.ttf")) if "Display" not in path.name],
     "font_family": "DejaVu Serif",
