@@ -108,7 +108,7 @@ def _fills(colours: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.b
     depth = ndimage.distance_transform_cdt(np.pad(~edge, 1), "chessboard")[1:-1, 1:-1] + 1
     thickness = np.zeros(int(parts.max(initial=-1)) + 2)
     np.maximum.at(thickness, parts[known] + 1, depth[known])
-    return known & (thickness[parts + 1] >= FILL_THICKNESS * thickness.max())
+    return np.asarray(known & (thickness[parts + 1] >= FILL_THICKNESS * thickness.max()))
 
 
 def _claimed(

@@ -62,7 +62,8 @@ def layers(
             every visible gloss and shadow is a layer; at 0.2 faint ones count as shading of what is below them.
         min_layers: Refuse drawings with fewer visible layers; 2 leaves out those without any order.
         drop_near_duplicates: Refuse drawings that look almost like an earlier one, in the order of their paths.
-        random_canvas: Draw on a colour that follows from the name of the file, so that white is not always background.
+        random_canvas: Draw on a colour that follows from the name of the file, so that white is not always background;
+            near-duplicates are then found only if their canvases are alike.
         crop_margin: Crop to what is painted and this share (0…1) of its longer side around it; None keeps the canvas.
 
     Raises:

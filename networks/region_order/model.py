@@ -104,7 +104,8 @@ class _Block(nn.Module):
         total = torch.zeros_like(flat).index_add(0, first, messages.to(flat.dtype))
         degree = torch.zeros_like(flat[:, 0]).index_add(0, first, torch.ones_like(flat[first, 0]))
         x = x + self.dropout((total / degree.clamp(min=1).sqrt()[:, None]).view(x.shape))
-        return x + self.dropout(self.mlp(self.norms[2](x)))
+        output: Tensor = x + self.dropout(self.mlp(self.norms[2](x)))
+        return output
 
 
 def _normalised(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
