@@ -114,10 +114,10 @@ def layers(
             report.add(by_source[conversion.source], outcome)
             if outcome.status == "refused":
                 _remove_pair(conversion)
-    except OSError as error:
-        raise InputError(folder, f"a pair cannot be written: {error}", "Free some space and run again.") from error
         if drop_near_duplicates:
             _drop_near_duplicates(report, drawings)
+    except OSError as error:
+        raise InputError(folder, f"a pair cannot be written: {error}", "Free some space and run again.") from error
     finally:
         report.write()
     print(report.summary(up_to_date))
