@@ -54,16 +54,28 @@ TASKS = (
             "prepare.single_pair:check_pairs",
         ),
     ),
-    # Layer order of an illustration: configs/{layer_index,layers_decompose}.yaml
+    # Layer order of an illustration: configs/{layer_index,region_order,layers_decompose}.yaml
     Task(
         "layer index",
-        modules=("lightning_modules.layer_index:LayerIndexModule",),
+        modules=(
+            "lightning_modules.layer_index:LayerIndexModule",
+            "lightning_modules.region_order:RegionOrderModule",
+        ),
+        alternatives=(
+            "lightning_modules.layer_index:LayerIndexModule",
+            "lightning_modules.region_order:RegionOrderModule",
+        ),
         datamodules=(
             "datamodules.layered_art:LayeredArtDataModule",
+            "datamodules.region_graphs:RegionGraphDataModule",
             "datamodules.illustration_folder:IllustrationFolderDataModule",
         ),
         callbacks=("callbacks.layer_images:LayerImages", "callbacks.layer_writer:LayerWriter"),
-        prepare=("prepare.illustrations_sample:illustrations_sample", "prepare.layers:layers"),
+        prepare=(
+            "prepare.illustrations_sample:illustrations_sample",
+            "prepare.layers:layers",
+            "prepare.region_graphs:region_graphs",
+        ),
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
@@ -36,8 +36,12 @@ class IllustrationBatch(TypedDict):
         image: (H, W, 4) uint8, RGBA, not premultiplied, at the file's size.
         rgb: (3, H, W) uint8, the image pasted on white.
         name: Name of the image, distinct within a run and valid as a folder name.
+        layers: (L, H, W, 4) uint8, the exact layers from the bottom, where the file has them.
+        orders: (H, W) int32, the paint order with them: 0 where nothing is painted, 1 … L.
     """
 
     image: Tensor
     rgb: Tensor
     name: str
+    layers: NotRequired[Tensor]
+    orders: NotRequired[Tensor]

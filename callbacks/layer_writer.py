@@ -14,7 +14,7 @@ from batches.layers import IllustrationBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.illustration_folder import IllustrationFolderDataModule
-from decomposition.separation import Separation, separate_layers
+from decomposition.separation import Separation, exact_separation, separate_layers
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
@@ -63,13 +63,22 @@ class LayerWriter(PredictionWriter):
     ) -> None:
         data = datamodule_of(trainer, IllustrationFolderDataModule)
         folder = Path(data.output_dir) / batch["name"]
-        separation = self.write(folder, batch["image"].cpu().numpy(), prediction.cpu().numpy(), data.num_layers)
+        image, index = batch["image"].cpu().numpy(), prediction.cpu().numpy()
+        exact = None
+        if "layers" in batch and "orders" in batch and data.num_layers is None:
+            exact = exact_separation(batch["layers"].cpu().numpy(), batch["orders"].cpu().numpy())
+        separation = self.write(folder, image, index, data.num_layers, exact)
         count = len(separation.layers)
         note = f" ({separation.note})" if separation.note else ""
         print(f"{batch['name']}: {count} layer{'s' if count > 1 else ''} in {folder}{note}")
 
     def write(
-        self, folder: Path, image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None = None
+        self,
+        folder: Path,
+        image: NDArray[np.uint8],
+        index: NDArray[np.float32],
+        num_layers: int | None = None,
+        exact: Separation | None = None,
     ) -> Separation:
         """Write all files of one image; layers of an earlier run are replaced.
 
@@ -78,6 +87,7 @@ class LayerWriter(PredictionWriter):
             image: (H, W, 4), RGBA, not premultiplied.
             index: (H, W), its layer index in 0…1.
             num_layers: Number of layers; None chooses it from the index.
+            exact: The layers where they are known; None estimates them from the index.
 
         Returns:
             The layers, with a note on them.
@@ -91,7 +101,7 @@ class LayerWriter(PredictionWriter):
             remedy = "Choose another --data.output_dir."
             raise InputError(folder, f"the folder cannot be created: {error.strerror}", remedy) from None
 
-        separation = separate_layers(image, index, num_layers, max_layers=self.max_layers)
+        separation = exact or separate_layers(image, index, num_layers, max_layers=self.max_layers)
         layers = separation.layers
         write_png(folder / "index.png", index_to_16bit(index))
         write_png(folder / "index_colour.png", colour_index(index))

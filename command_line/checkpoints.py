@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_class
-from command_line.tasks import Task, task_of
+from command_line.tasks import Task, short_name, task_of
 from formats.errors import InputError
 
 # Lightning finds these by itself.
@@ -38,8 +38,15 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
     class_path, settings = read_settings(Path(str(path)))
     if class_path is None:
         return list(args)
-    check_same_module(Path(str(path)), class_path, named_class(sources, "model"), tasks)
+    named = named_class(sources, "model")
+    is_alternative = _are_alternatives(class_path, named, tasks)
+    if not is_alternative:
+        check_same_module(Path(str(path)), class_path, named, tasks)
     stored = {"model": {"class_path": class_path, "init_args": settings}}
+    if is_alternative:  # the checkpoint's module replaces that of the configuration files
+        words = list(args)
+        end = _end_of_configs(words)
+        return [*words[:end], "--config", yaml.safe_dump(stored), *words[end:]]
     words = ["--config", yaml.safe_dump(stored), *args]
     if "network" in settings:
         network = {"model": {"init_args": {"network": settings["network"]}}}
@@ -87,6 +94,12 @@ def check_same_module(path: Path, stored: str, asked: str | None, tasks: Sequenc
         f"the command is for the {of_command.title} task ({names[1]})"
     )
     raise InputError(path, fault, f"Use a configuration of {names[0]}, or a checkpoint of {names[1]}.")
+
+
+def _are_alternatives(stored: str, asked: str | None, tasks: Sequence[Task]) -> bool:
+    """Whether two different modules do the same job."""
+    names = {part.rpartition(".")[2] for part in (stored, asked or stored)}
+    return len(names) == 2 and any(names <= set(map(short_name, task.alternatives)) for task in tasks)
 
 
 def _end_of_configs(words: Sequence[str]) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -11,8 +13,13 @@ from torch.utils.data import DataLoader
 from batches.layers import IllustrationBatch
 from batches.trainer import process_of, trainer_of
 from datamodules.loading import PrebatchedDataset
-from formats.errors import InputError
-from formats.images import distinct_names, find_images, on_white, read_rgba
+from decomposition.compositing import compose
+from decomposition.layer import Layer
+from formats.errors import InputError, check_settings
+from formats.images import SUFFIXES, distinct_names, find_images, on_white, read_rgba
+from formats.svg.paint_order import draw_svg_layers
+
+SVG_SUFFIXES = frozenset({".svg", ".svgz"})
 
 
 class IllustrationFolderDataModule(LightningDataModule):
@@ -22,6 +29,7 @@ class IllustrationFolderDataModule(LightningDataModule):
         images: A file, several files, or a folder, whose images are all taken.
         num_layers: Number of layers per image; None chooses it from the index map.
         num_workers: Number of processes that read files.
+        svg_size: Longer side in pixels at which SVG files are rendered; their exact layers need no network.
         output_dir: Folder of the results; each image gets a folder in it.
     """
 
@@ -31,11 +39,13 @@ class IllustrationFolderDataModule(LightningDataModule):
         num_layers: int | None = None,
         num_workers: int = 0,
         output_dir: str = "runs/layer_index/layers",
+        svg_size: int = 1024,
     ) -> None:
         super().__init__()
         if num_layers is not None and num_layers < 1:
             raise InputError("--data.num_layers", f"must be at least 1, not {num_layers}", "Give 1 or more, or null.")
-        self.images, self.num_layers = images, num_layers
+        check_settings({"--data.svg_size": ("from 16 to 4096", 16 <= svg_size <= 4096)})
+        self.images, self.num_layers, self.svg_size = images, num_layers, svg_size
         self.num_workers, self.output_dir = num_workers, output_dir
         self.files: list[tuple[Path, str]] = []
 
@@ -45,7 +55,7 @@ class IllustrationFolderDataModule(LightningDataModule):
         Raises:
             InputError: A file or the folder is missing, or there are no images.
         """
-        paths = find_images(self.images, "--data.images")
+        paths = find_images(self.images, "--data.images", SUFFIXES | SVG_SUFFIXES)
         file_names = distinct_names(paths)
         names = [Path(name).stem for name in file_names]
         names = file_names if len(set(names)) < len(names) else names  # a.png and a.jpg
@@ -58,12 +68,31 @@ class IllustrationFolderDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[IllustrationBatch]:
         """This process's images, one per batch."""
         rank, processes = process_of(trainer_of(self))
-        batches = PrebatchedDataset(self.files[rank::processes], _read)
+        batches = PrebatchedDataset(self.files[rank::processes], partial(_read, svg_size=self.svg_size))
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
 
 
-def _read(file: tuple[Path, str]) -> IllustrationBatch:
+def _read_svg(path: Path, name: str, size: int) -> IllustrationBatch:
+    """Render an SVG with its exact layers.
+
+    Raises:
+        InputError: The file cannot be drawn.
+    """
+    layers, orders = draw_svg_layers(path, size)
+    image = compose([Layer(str(place), pixels, 0.0) for place, pixels in enumerate(layers)])
+    return {
+        "image": torch.from_numpy(image),
+        "rgb": torch.from_numpy(on_white(image)).permute(2, 0, 1),
+        "name": name,
+        "layers": torch.from_numpy(np.stack(layers)),
+        "orders": torch.from_numpy(orders.astype(np.int32)),
+    }
+
+
+def _read(file: tuple[Path, str], svg_size: int) -> IllustrationBatch:
     path, name = file
+    if path.suffix.lower() in SVG_SUFFIXES:
+        return _read_svg(path, name, svg_size)
     image = read_rgba(path)
     rgb = torch.from_numpy(on_white(image)).permute(2, 0, 1)
     return {"image": torch.from_numpy(image.copy()), "rgb": rgb, "name": name}

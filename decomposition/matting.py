@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from decomposition.colour_regions import flat_components
 from decomposition.compositing import Box, bounding_box
 from decomposition.inpainting import clean_pixels, fill_colours
 
@@ -15,6 +16,7 @@ MIN_CONTRAST = 16.0  # levels of 255 between two layers, to recognise a mixture 
 MAX_DEVIATION = 24.0  # levels between a pixel and the nearest mixture of its two layers' colours
 MIN_SHARE = 0.03  # of the upper layer in a mixture, to unmix the pixel
 SOLID_SHARE = 0.98
+FILL_THICKNESS = 0.35  # of the thickest part of a layer; thinner parts are outlines, which colour nothing hidden
 
 
 def layer_pixels(
@@ -77,8 +79,36 @@ def _own_colours(
     """Extend a layer's own colours over its whole box."""
     known = clean_pixels(visible, elsewhere)
     firm = known & (image[..., 3] >= 64)  # colours of nearly transparent pixels are coarsely rounded
-    filled = fill_colours(image[..., :3].astype(np.float32), firm if firm.any() else known)
+    firm = firm if firm.any() else known
+    colours = image[..., :3].astype(np.float32)
+    filled = fill_colours(colours, firm)
+    fills = _fills(image[..., :3], firm)
+    if not visible.all() and np.count_nonzero(fills) < np.count_nonzero(firm):
+        hidden = ~ndimage.binary_dilation(visible, np.ones((3, 3), np.bool_))
+        filled = np.where(hidden[..., None], fill_colours(colours, fills), filled)
     return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
+
+
+def _fills(colours: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Choose the known pixels that belong to fills rather than to outlines, by the thickness of flat parts.
+
+    Args:
+        colours: (H, W, 3).
+        known: (H, W), pixels of the layer with its own colour.
+
+    Returns:
+        (H, W), some of the known pixels, at least those of the thickest part.
+    """
+    parts = flat_components(known, colours)
+    edge = ~known
+    for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        differ = parts[first] != parts[second]
+        edge[first] |= differ
+        edge[second] |= differ
+    depth = ndimage.distance_transform_cdt(np.pad(~edge, 1), "chessboard")[1:-1, 1:-1] + 1
+    thickness = np.zeros(int(parts.max(initial=-1)) + 2)
+    np.maximum.at(thickness, parts[known] + 1, depth[known])
+    return np.asarray(known & (thickness[parts + 1] >= FILL_THICKNESS * thickness.max()))
 
 
 def _claimed(

@@ -19,6 +19,9 @@ THIN = 0.0075  # mean depth of thin lines, as a share of the longer side; their 
 RAMP = 0.02  # change of the smoothed index per pixel at a blurred edge
 LEVELS = 24  # of the smoothed index, where the image has no regions
 MIN_WEIGHT = 0.6  # of a region in clustering: hairlines are mostly edges between others
+MAX_DISTINCT = 256  # values of a map that is constant within regions
+REGION_BANDWIDTH = 0.012  # of the index, for clusters of such a map
+MIN_LAYER_SHARE = 0.001  # of the visible pixels, in a layer that the map determines
 REACH = 2  # pixels per step of growing
 
 Labels = NDArray[np.int32]
@@ -77,11 +80,16 @@ def index_layers(
     if not values.size:
         return IndexLayers(np.full(index.shape, -1, np.int32), [])
     distinct, counts = np.unique(values, return_counts=True)
-    if distinct.size == 1 or (distinct.size <= max(max_layers, num_layers or 0) and 4 * distinct.size <= values.size):
-        if num_layers is not None and num_layers < distinct.size:
-            boundaries = jenks_boundaries(distinct, np.sqrt(counts), num_layers)
+    if distinct.size == 1 or (distinct.size <= MAX_DISTINCT and 4 * distinct.size <= values.size):
+        limit = num_layers or max_layers
+        if num_layers is None and distinct.size > 2 * max_layers:
+            boundaries = cluster_boundaries(distinct, np.sqrt(counts), REGION_BANDWIDTH, max_layers)
+        elif distinct.size > limit:
+            boundaries = jenks_boundaries(distinct, np.sqrt(counts), limit)
         else:
             boundaries = (distinct[1:] + distinct[:-1]) / 2
+        if num_layers is None:
+            boundaries = _without_small_layers(boundaries, distinct, counts)
         everywhere = np.where(visible, index, np.nan)
         return _numbered(np.where(visible, np.searchsorted(boundaries, everywhere), -1), index)
 
@@ -102,6 +110,23 @@ def index_layers(
     labels = np.where(regions.labels >= 0, cluster[regions.labels], -1).astype(np.int32)
     means = np.bincount(cluster, regions.area * regions.index) / np.maximum(np.bincount(cluster, regions.area), 1)
     return _numbered(_grown(labels, colours, index, means, visible), index)
+
+
+def _without_small_layers(
+    boundaries: NDArray[np.float64], values: NDArray[np.float64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Remove boundaries until every layer has its least share; a small one joins the neighbour nearer in index."""
+    while boundaries.size:
+        layer = np.searchsorted(boundaries, values)
+        areas = np.bincount(layer, counts, boundaries.size + 1)
+        smallest = int(areas.argmin())
+        if areas[smallest] >= MIN_LAYER_SHARE * counts.sum():
+            break
+        means = np.bincount(layer, counts * values, boundaries.size + 1) / np.maximum(areas, 1)
+        gaps = np.abs(np.diff(means))
+        sides = [side for side in (smallest - 1, smallest) if 0 <= side < boundaries.size]
+        boundaries = np.delete(boundaries, min(sides, key=lambda side: float(gaps[side])))
+    return boundaries
 
 
 def _numbered(labels: Labels, index: NDArray[np.float32]) -> IndexLayers:

@@ -75,3 +75,15 @@ def separate_layers(
     if num_layers is not None and len(layers) < num_layers:
         note = f"{num_layers} layers were requested, but the index has only {len(layers)}."
     return Separation(layers, found.labels, note)
+
+
+def exact_separation(pixels: NDArray[np.uint8], orders: NDArray[np.int32]) -> Separation:
+    """Take layers as they are, such as those of an SVG file.
+
+    Args:
+        pixels: (L, H, W, 4) RGBA from the bottom, not premultiplied.
+        orders: (H, W), number of the topmost layer from 1; 0 where there is none.
+    """
+    count = len(pixels)
+    layers = [Layer(f"layer {number}", image, number / count) for number, image in enumerate(pixels, start=1)]
+    return Separation(layers, orders - 1)

@@ -100,22 +100,23 @@ def read_grey(path: str | Path) -> NDArray[np.uint16]:
     return values.astype(np.uint16)
 
 
-def find_images(images: str | list[str], option: str) -> list[Path]:
+def find_images(images: str | list[str], option: str, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
     """List the image files that a setting names: files in the order given, or all images of one folder by name.
 
     Args:
         images: A folder, a file, or several files.
         option: Name of the setting in errors, such as ``--data.images``.
+        suffixes: Suffixes of the images in a folder.
 
     Raises:
         InputError: A file or the folder is missing, or there are no images.
     """
     paths = [Path(image) for image in ([images] if isinstance(images, str) else images)]
     if len(paths) == 1 and paths[0].is_dir():
-        listed = (path for path in paths[0].iterdir() if path.suffix.lower() in SUFFIXES)
+        listed = (path for path in paths[0].iterdir() if path.suffix.lower() in suffixes)
         found = sorted(path for path in listed if not path.name.startswith("."))  # macOS leaves ._* files
         if not found:
-            raise InputError(paths[0], "no images in this folder", f"Expected {', '.join(sorted(SUFFIXES))}.")
+            raise InputError(paths[0], "no images in this folder", f"Expected {', '.join(sorted(suffixes))}.")
         return found
     if not paths:
         raise InputError(option, "names no images", "Name files, or a folder.")

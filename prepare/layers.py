@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 from formats.atomic import write_text
 from formats.errors import InputError
 from formats.layered_art.pairs import layer_pair
+from prepare.near_duplicates import near_duplicates
 from prepare.output_folder import claim_folder
 from prepare.svg_workers import Conversion, Outcome, convert_files
 
@@ -33,6 +35,11 @@ def layers(
     num_workers: int | None = None,
     seconds_per_file: float = 10.0,
     memory_per_file_gb: float = 2.0,
+    min_alpha: float = 0.04,
+    min_layers: int = 1,
+    drop_near_duplicates: bool = False,
+    random_canvas: bool = False,
+    crop_margin: float | None = None,
 ) -> None:
     """Convert a folder of SVG files to pairs of an image and the paint order of every pixel.
 
@@ -49,8 +56,15 @@ def layers(
         out: Folder of the pairs: new, empty, or from a run with the same settings.
         size: Longer side of the images in pixels; the other follows from the drawing.
         num_workers: Processes; by default one per core.
-        seconds_per_file: A file that takes longer is refused.
+        seconds_per_file: A file that takes more CPU time is refused, or 20 times as long on the clock.
         memory_per_file_gb: A file that needs more memory is refused, in 10⁹ bytes; the process itself takes 0.2 of it.
+        min_alpha: Paint of this alpha (0…1) or less covers nothing, and the pixel belongs to what it tints. At 0.04
+            every visible gloss and shadow is a layer; at 0.2 faint ones count as shading of what is below them.
+        min_layers: Refuse drawings with fewer visible layers; 2 leaves out those without any order.
+        drop_near_duplicates: Refuse drawings that look almost like an earlier one, in the order of their paths.
+        random_canvas: Draw on a colour that follows from the name of the file, so that white is not always background;
+            near-duplicates are then found only if their canvases are alike.
+        crop_margin: Crop to what is painted and this share (0…1) of its longer side around it; None keeps the canvas.
 
     Raises:
         InputError: A setting is out of range, there is no SVG file, or ``out`` holds other data.
@@ -60,6 +74,9 @@ def layers(
         "size": (size, MIN_SIZE, MAX_SIZE),
         "num_workers": (num_workers, 1, 1024),
         "seconds_per_file": (seconds_per_file, 0.05, 3600),
+        "min_alpha": (min_alpha, 0, 0.99),
+        "min_layers": (min_layers, 1, 1000),
+        "crop_margin": (crop_margin or 0, 0, 1),
         "memory_per_file_gb": (memory_per_file_gb, 0.5, 1024),
     }
     for setting, (number, low, high) in limits.items():
@@ -71,10 +88,15 @@ def layers(
     files = find_svgs(source)
     if not files:
         raise InputError(svg_dir, "no .svg or .svgz file was found in it", "Name the folder of the SVG files.")
-    claim_folder(folder, {"svg_dir": str(source), "size": size}, "layers.json")
+    options: dict[str, Any] = {"size": size, "min_alpha": min_alpha, "min_layers": min_layers}
+    options |= {"random_canvas": random_canvas, "crop_margin": crop_margin}
+    record = {"svg_dir": str(source), **options, "drop_near_duplicates": drop_near_duplicates}
+    claim_folder(folder, record, "layers.json")
 
     report = _Report(folder)
-    drawings = {file: Conversion(str(source / file), str(folder), *category_and_name(file), size) for file in files}
+    drawings = {
+        file: Conversion(str(source / file), str(folder), *category_and_name(file), **options) for file in files
+    }
     originals = _originals(source, files)
     pending = {}
     for file, conversion in drawings.items():
@@ -92,11 +114,28 @@ def layers(
             report.add(by_source[conversion.source], outcome)
             if outcome.status == "refused":
                 _remove_pair(conversion)
+        if drop_near_duplicates:
+            _drop_near_duplicates(report, drawings)
     except OSError as error:
         raise InputError(folder, f"a pair cannot be written: {error}", "Free some space and run again.") from error
     finally:
         report.write()
     print(report.summary(up_to_date))
+
+
+def _drop_near_duplicates(report: _Report, drawings: dict[str, Conversion]) -> None:
+    """Refuse the drawings that look almost like one that comes before them."""
+    pairs = {
+        layer_pair(drawing.out, drawing.category, drawing.name).image: file
+        for file, drawing in drawings.items()
+        if file in report.rows and report.rows[file].status == "converted"
+    }
+    for image, earlier in near_duplicates(list(pairs)).items():
+        file = pairs[image]
+        report.rows[file] = replace(
+            report.rows[file], status="refused", reason="near-duplicate", detail=f"of {pairs[earlier]}"
+        )
+        _remove_pair(drawings[file])
 
 
 def find_svgs(folder: Path) -> list[str]:
@@ -172,7 +211,8 @@ class _Report:
                 try:
                     layers, width, height = (int(row[name]) for name in ("layers", "width", "height"))
                     outcome = Outcome(row["status"], row["reason"], row["detail"], layers, width, height)
-                    yield row["path"], replace(outcome, seconds=float(row["seconds"]))
+                    outcome = replace(outcome, seconds=float(row["seconds"]), lost_texts=int(row["lost_texts"]))
+                    yield row["path"], outcome
                 except (KeyError, TypeError, ValueError):
                     continue  # an edited row: its file is converted again
 
@@ -218,6 +258,12 @@ class _Report:
         if counts["skipped"]:
             lines[0] += f", {counts['skipped']} symbolic links skipped"
         lines.extend(f"  refused: {reason}: {number}" for reason, number in reasons.most_common())
+        lost = [row.lost_texts for row in self.rows.values() if row.lost_texts]
+        if lost:
+            lines.append(
+                f"  warning: {sum(lost)} texts in {len(lost)} files are missing, as no installed font has their "
+                "characters; see the column lost_texts"
+            )
         seconds = [row.seconds for row in self.new if row.status == "converted"]
         if seconds:
             lines.append(f"  median {1000 * statistics.median(seconds):.0f} ms per file and process; see {self.path}")

@@ -7,6 +7,8 @@ forked, since the parent process runs threads.
 
 from __future__ import annotations
 
+import colorsys
+import hashlib
 import json
 import os
 import resource
@@ -23,7 +25,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 START_SECONDS = 120.0
+WALL_CLOCK_FACTOR = 20.0  # limit on the clock, in units of the CPU time allowed
 FILES_PER_WORKER = 2000  # then a new one: a process does not return all freed memory to the system
 
 
@@ -37,6 +43,10 @@ class Conversion:
         category: Category of the drawing.
         name: Name of the drawing, distinct within its category.
         size: Longer side in pixels.
+        min_alpha: Paint of this alpha or less covers nothing.
+        min_layers: A drawing with fewer visible layers is refused.
+        random_canvas: Draw on a colour that follows from the name, rather than on white.
+        crop_margin: Crop to what is painted and this share of its longer side around it; None keeps the canvas.
     """
 
     source: str
@@ -44,6 +54,10 @@ class Conversion:
     category: str
     name: str
     size: int
+    min_alpha: float = 0.04
+    min_layers: int = 1
+    random_canvas: bool = False
+    crop_margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ class Outcome:
         width: Width in pixels.
         height: Height in pixels.
         seconds: Time taken.
+        lost_texts: Texts that could not be drawn, for want of a font with their characters.
     """
 
     status: str
@@ -67,6 +82,7 @@ class Outcome:
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    lost_texts: int = 0
 
 
 def convert_files(
@@ -79,7 +95,8 @@ def convert_files(
     Args:
         conversions: The files.
         num_workers: Number of processes.
-        seconds_per_file: Wall-clock time after which a worker is killed.
+        seconds_per_file: CPU time after which a worker is killed, so that the load of the machine does not decide
+            which files are refused. A worker that waits is killed after ``WALL_CLOCK_FACTOR`` times as long.
         memory_per_file_gb: Address space of a worker in 10⁹ bytes, of which the worker itself takes about 0.2.
 
     Raises:
@@ -144,7 +161,7 @@ class _Worker:
         """Send it a file."""
         self.conversion, self.handled = conversion, self.handled + 1
         self.started = time.monotonic()
-        self.deadline = self.started + self.seconds
+        self.deadline = self.started + WALL_CLOCK_FACTOR * self.seconds
         with suppress(BrokenPipeError):  # it died between two files: `collect` notices
             self.requests.write(json.dumps(asdict(conversion)).encode() + b"\n")
             self.requests.flush()
@@ -173,8 +190,11 @@ class _Worker:
     def _refusal(self, is_overdue: bool) -> Outcome:
         seconds = round(time.monotonic() - self.started, 3)
         message, code = self._error_output(), self.process.returncode
+        if code == -signal.SIGPROF:
+            return Outcome("refused", "too slow", f"more than {self.seconds:g} s of CPU time", seconds=seconds)
         if is_overdue or code == -signal.SIGALRM:
-            return Outcome("refused", "too slow", f"more than {self.seconds:g} s", seconds=seconds)
+            limit = WALL_CLOCK_FACTOR * self.seconds
+            return Outcome("refused", "too slow", f"more than {limit:g} s on the clock", seconds=seconds)
         if "memory allocation" in message or "MemoryError" in message:
             return Outcome("refused", "too much memory", message, seconds=seconds)
         return Outcome("refused", "renderer crashed", message or f"exit status {code}", seconds=seconds)
@@ -217,12 +237,14 @@ def _work(memory: int, seconds: float) -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         # The default action of the alarm ends this process should the parent die.
-        signal.setitimer(signal.ITIMER_REAL, seconds + 5)
+        signal.setitimer(signal.ITIMER_REAL, WALL_CLOCK_FACTOR * seconds + 5)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU time; the default action of its signal ends the process
         try:
             answer = asdict(convert(Conversion(**json.loads(line))))
         except OSError as error:
             answer = {"fault": str(error)}
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -240,7 +262,8 @@ def convert(conversion: Conversion) -> Outcome:
 
     start = time.perf_counter()
     try:
-        drawn = draw_svg(conversion.source, conversion.size)
+        background = _canvas_colour(conversion) if conversion.random_canvas else "#ffffff"
+        drawn = draw_svg(conversion.source, conversion.size, conversion.min_alpha, background)
         orders = drawn.orders
     except SvgRefusedError as refusal:
         return _refused(refusal.reason, refusal.detail, start)
@@ -252,13 +275,38 @@ def convert(conversion: Conversion) -> Outcome:
         if type(error).__name__ != "PanicException":
             raise
         return _refused("renderer crashed", str(error)[:200], start)
+    if orders.max() < conversion.min_layers:
+        return _refused("too few layers", f"{orders.max()} visible", start)
+    margin = conversion.crop_margin
+    window = None if margin is None else _content_window(orders, margin)
+    if window:
+        orders = orders[window]
     files = layer_pair(conversion.out, conversion.category, conversion.name)
     write_png(files.orders, orders)  # the image last: a sample exists once its image does
-    with atomic_path(files.image) as temporary:
-        temporary.write_bytes(drawn.png)  # decoding and encoding it again takes a sixth of the time
+    if window:
+        write_png(files.image, drawn.image[window])
+    else:
+        with atomic_path(files.image) as temporary:
+            temporary.write_bytes(drawn.png)  # decoding and encoding it again takes a sixth of the time
     height, width = orders.shape
     seconds = round(time.perf_counter() - start, 4)
-    return Outcome("converted", layers=int(orders.max()), width=width, height=height, seconds=seconds)
+    return Outcome("converted", "", "", int(orders.max()), width, height, seconds, drawn.lost_texts)
+
+
+def _canvas_colour(conversion: Conversion) -> str:
+    """Choose a colour from the drawing's category and name alone, from dark to light, often pale."""
+    digest = hashlib.sha256(f"{conversion.category}/{conversion.name}".encode("utf-8", "surrogatepass")).digest()
+    hue, saturation, value = (byte / 255 for byte in digest[:3])
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.8 * saturation**2, 1 - 0.8 * value**2)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def _content_window(orders: NDArray[np.uint16], margin: float) -> tuple[slice, slice]:
+    """Return the rows and columns that hold what is painted, with a margin in units of its longer side."""
+    spans = [np.flatnonzero((orders > 0).any(axis)) for axis in (1, 0)]
+    border = round(margin * max(span[-1] - span[0] + 1 for span in spans))
+    rows, columns = (slice(max(0, int(span[0]) - border), int(span[-1]) + 1 + border) for span in spans)
+    return rows, columns
 
 
 def _refused(reason: str, detail: str, start: float) -> Outcome:

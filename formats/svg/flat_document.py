@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from formats.svg.paint import VISIBLE_ALPHA, Context, NotFlatError, flat_paint, flat_stops, gradient_stops, referenced
+from formats.svg.paint import Context, NotFlatError, flat_paint, flat_stops, gradient_stops, referenced
 from formats.svg.rendering import length
 from formats.svg.tree import CONTAINERS, DRAWABLE, SHAPES, Node, escape, start_tag
 
@@ -52,6 +52,7 @@ class FlatDocument:
         self.separate: list[tuple[Node, Context]] = []
         self._parts: list[str] = []
         self._gradients = self._viewports = 0
+        self._min_alpha = context.min_alpha
         self._write(root, context)
         self.text = "".join(self._parts)
 
@@ -60,7 +61,7 @@ class FlatDocument:
             self._parts.append(self.definitions(node))
             return
         inner = context.enter(node)
-        if inner.opacity <= VISIBLE_ALPHA or node.style.get("display", "").strip() == "none":
+        if inner.opacity <= inner.min_alpha or node.style.get("display", "").strip() == "none":
             self._parts.append(self.definitions(node))
         elif node.tag in CONTAINERS:
             opening, closing = self._viewport(node)
@@ -160,7 +161,7 @@ class FlatDocument:
 
     def _flat_gradient(self, gradient: Node, opacity: float, number: int, is_stroke: bool) -> str:
         """Return the paint for a gradient: the flat colour, none, or a gradient that switches between the two."""
-        stops = flat_stops(gradient_stops(gradient, self.ids), opacity)
+        stops = flat_stops(gradient_stops(gradient, self.ids), opacity, self._min_alpha)
         if not any(paints for _, paints in stops):
             return "none"
         if all(paints for _, paints in stops) and not is_stroke:  # straight strokes have no box for a gradient

@@ -14,7 +14,7 @@ from PIL import ImageColor
 from formats.svg.rendering import length, pixels, view_box
 from formats.svg.tree import Node
 
-VISIBLE_ALPHA = 0.04  # at most ten of 255 grey levels: less is invisible
+MIN_ALPHA = 0.04  # at most ten of 255 grey levels: less is invisible
 
 GRADIENTS = frozenset({"linearGradient", "radialGradient"})
 _URL = re.compile(r"url\(\s*['\"]?\s*#([^'\")]*?)\s*['\"]?\s*\)\s*(.*)", re.DOTALL)
@@ -40,6 +40,7 @@ class Context:
         opacity: Product of the opacities of all ancestors.
         area: Pixels per square user unit.
         is_soft: Whether the element or an ancestor has a mask or filter.
+        min_alpha: Paint of this alpha or less covers nothing.
     """
 
     fill: str = "black"
@@ -52,6 +53,7 @@ class Context:
     opacity: float = 1.0
     area: float = 1.0
     is_soft: bool = False
+    min_alpha: float = MIN_ALPHA
 
     def enter(self, node: Node) -> Context:
         """Return the context of the content of ``node``, its own properties included."""
@@ -145,7 +147,7 @@ def flat_paint(name: str, context: Context, opacity: float, ids: Mapping[str, No
     alpha = colour_alpha(context.color if text.lower() == "currentcolor" else text)
     if alpha is None:  # the renderer falls back to black for a fill, to none for a stroke
         alpha = 1.0 if name == "fill" else 0.0
-    return alpha * opacity > VISIBLE_ALPHA
+    return alpha * opacity > context.min_alpha
 
 
 def gradient_stops(gradient: Node, ids: Mapping[str, Node]) -> list[tuple[float, float]]:
@@ -176,9 +178,9 @@ def _ascending(stops: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return result
 
 
-def flat_stops(stops: list[tuple[float, float]], opacity: float) -> list[tuple[float, bool]]:
+def flat_stops(stops: list[tuple[float, float]], opacity: float, min_alpha: float) -> list[tuple[float, bool]]:
     """Return (offset, is visible) of stops that switch where the gradient's alpha crosses the visible limit."""
-    limit = VISIBLE_ALPHA / opacity if opacity > 0 else math.inf
+    limit = min_alpha / opacity if opacity > 0 else math.inf
     result = [(stops[0][0], stops[0][1] > limit)]
     for (start, low), (end, high) in pairwise(stops):
         if (low > limit) != (high > limit):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import resvg_py
@@ -27,6 +29,21 @@ _UNITS = {
     "ex": 8.0,
 }
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-z%]*)\s*")
+# The renderer draws a text that names no installed font in its serif family, and nothing if that is missing, too.
+# Matplotlib's copies of the DejaVu fonts are installed with this package, so that no text vanishes for want of a font.
+_MATPLOTLIB = find_spec("matplotlib")  # without importing it in every worker
+assert _MATPLOTLIB is not None
+assert _MATPLOTLIB.origin is not None
+_FONTS = Path(_MATPLOTLIB.origin).parent / "mpl-data" / "fonts" / "ttf"
+FALLBACK_FONTS: dict[str, Any] = {
+    "font_files": [str(path) for path in sorted(_FONTS.glob("DejaVu*.ttf")) if "Display" not in path.name],
+    "font_family": "DejaVu Serif",
+    "serif_family": "DejaVu Serif",
+    "sans_serif_family": "DejaVu Sans",
+    "cursive_family": "DejaVu Serif",
+    "fantasy_family": "DejaVu Sans",
+    "monospace_family": "DejaVu Sans Mono",
+}
 _SEARCH = 256  # side in pixels of renderings that search for the drawing
 
 
@@ -73,6 +90,7 @@ def render_png(document: str, where: str | Path, crisp: bool, with_fonts: bool, 
             dpi=96.0,
             background=background,
             skip_system_fonts=not with_fonts,
+            **(FALLBACK_FONTS if with_fonts else {}),
             shape_rendering="crisp_edges" if crisp else "geometric_precision",
             text_rendering="optimize_speed" if crisp else "optimize_legibility",
         )

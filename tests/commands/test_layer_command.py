@@ -288,7 +288,7 @@ def test_predictions_do_not_depend_on_the_number_of_threads(trained: Path, tmp_p
 def test_random_weights_and_depth_pro_itself_are_refused(illustrations: Path, trained: Path, tmp_path: Path) -> None:
     path = draw_image(tmp_path / "my.png")
     bare = [word for word in decompose_words(trained, path, tmp_path / "out") if "ckpt_path" not in word]
-    bare += NETWORK
+    bare += ["--model=LayerIndexModule", *NETWORK]
     with pytest.raises(InputError, match="random weights"):
         main(bare)
     published = to_published(LayerIndexModule.load_from_checkpoint(trained).network)

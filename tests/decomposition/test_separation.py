@@ -251,7 +251,7 @@ def test_no_more_layers_than_allowed() -> None:
     image[..., 0] = np.repeat(np.arange(40) % 2 * 200, 20)
     image[..., 3] = 255
     assert len(separate_layers(image, index).layers) == 32
-    assert len(separate_layers(image, index, max_layers=6).layers) == 6
+    assert 2 <= len(separate_layers(image, index, max_layers=6).layers) <= 6
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 3), (1500, 90)])

@@ -24,7 +24,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from formats.svg.document import read_svg
 from formats.svg.paint_order import draw_svg
-from formats.svg.rendering import fit_canvas
+from formats.svg.rendering import FALLBACK_FONTS, fit_canvas
 
 NS, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 DRAWABLE = {"path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "use", "image"}
@@ -99,7 +99,7 @@ class SingleElements:
 
     def _image(self) -> NDArray[np.uint8]:
         text = ET.tostring(self.root, encoding="unicode")
-        png = resvg_py.svg_to_bytes(svg_string=text, skip_system_fonts=not self.has_text, dpi=96.0)
+        png = resvg_py.svg_to_bytes(svg_string=text, skip_system_fonts=not self.has_text, dpi=96.0, **FALLBACK_FONTS)
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
