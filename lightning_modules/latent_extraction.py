@@ -12,19 +12,21 @@ from torch import Tensor
 
 from batches.microdoppler import ExtractionBatch
 from formats.errors import InputError
-from networks.tokenizers import PatchPCA, Posterior, Tokenizer, load_tokenizer, to_unit
+from networks.tokenizers import LappedPCA, Posterior, Tokenizer, load_tokenizer, to_unit
+
+IMAGES_TO_FIT = 512  # of the training split, evenly spread over the users; more change a linear code little
 
 
 class LatentExtractionModule(LightningModule):
     """Encode images; ``predict`` only.
 
     Args:
-        tokenizer_path: A VA-VAE file, a folder of a diffusers KL autoencoder, or a PatchPCA file. None fits
-            PatchPCA, a linear code, on the training images and keeps it beside the latents.
+        tokenizer_path: A VA-VAE file, a folder of a diffusers KL autoencoder, or a LappedPCA file. None fits
+            LappedPCA, a linear code, on the training images and keeps it next to the latents.
         posterior: ``mean``, or ``sample`` with one seeded draw per image.
         seed: Of the draws; a draw depends on it and the image's name alone.
         flip: Encode the images flipped left to right as well. On a spectrogram that reverses time.
-        latent_channels: Of PatchPCA where it is fitted here.
+        latent_channels: Latent channels of LappedPCA where it is fitted here, at least 5.
     """
 
     ARCHITECTURE = ()  # it has no weights of its own
@@ -57,7 +59,8 @@ class LatentExtractionModule(LightningModule):
         if path is None:
             path = str(datamodule.output_dir / "tokenizer.safetensors")
             if self.trainer.is_global_zero and not Path(path).is_file():
-                PatchPCA.fit(datamodule.training_images(), latent_channels=self.latent_channels).save(path)
+                images = datamodule.training_images(limit=IMAGES_TO_FIT)
+                LappedPCA.fit(images, self.latent_channels).save(path)
             self.trainer.strategy.barrier("tokenizer")
         self.tokenizer_path = path
         self.tokenizer = load_tokenizer(path)
