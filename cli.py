@@ -26,6 +26,7 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
 from callbacks.ema import EMA
+from callbacks.evaluation_report import EvaluationReport
 from callbacks.latent_writer import LatentShardWriter
 from callbacks.layer_images import LayerImages
 from callbacks.layer_writer import LayerWriter
@@ -67,6 +68,7 @@ DATAMODULES = (
 CALLBACKS = (
     EMA,
     SampleGrid,
+    EvaluationReport,
     LatentShardWriter,
     SampleWriter,
     PairImages,
@@ -175,7 +177,8 @@ def with_checkpoint_settings(args: Sequence[str]) -> list[str]:
     if class_path is None:
         return args
     model = {"model": {"class_path": class_path, "init_args": settings}}
-    architecture = next((part.ARCHITECTURE for part in MODULES if class_path.endswith(f".{part.__name__}")), ())
+    module = next((part for part in MODULES if class_path.endswith(f".{part.__name__}")), None)
+    architecture = ("network",) if "network" in settings else getattr(module, "ARCHITECTURE", ())
     shape = {"model": {"init_args": {name: settings[name] for name in architecture if name in settings}}}
     files = [place for place, word in enumerate(args) if word in ("-c", "--config") or word.startswith("--config=")]
     if files and architecture:

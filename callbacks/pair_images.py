@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from batches.pair import PairBatch
-from callbacks.sample_grid import is_due, log_picture
+from callbacks.image_logging import is_due, log_image
 from exporters.point_cloud import point_cloud
 from exporters.visualization.contact_sheet import picture_sheet
 from exporters.visualization.depth import (
@@ -102,8 +102,8 @@ class PairImages(Callback):
             return
         assert isinstance(pl_module, PairDepthCameraModule)
         sheet, cameras = scene_pictures(pl_module, batch)
-        log_picture(trainer, "depth", sheet)
-        log_picture(trainer, "cameras", cameras)
+        log_image(trainer, "depth", sheet)
+        log_image(trainer, "cameras", cameras)
 
 
 class OverfitReport(Callback):

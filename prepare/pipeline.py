@@ -103,7 +103,7 @@ def microdoppler(
     Args:
         data_dir: Folder with train/ID_<n>/*.png and val/ID_<n>/*.png.
         output_dir: Folder for latents, training, samples and pipeline.json.
-        vavae_path: Published VA-VAE, or another tokenizer; without it PatchPCA is fitted on the training images.
+        vavae_path: Published VA-VAE, or another tokenizer; without it LappedPCA is fitted on the training images.
         imagenet_statistics: Latent statistics published with the VA-VAE.
         batch_size: Latents per device and step.
         max_epochs: Length of training.

@@ -72,9 +72,7 @@ def _correlation_filter(grain: Tensor) -> Tensor:
     height, width = grain.shape[-2:]
     power = torch.fft.rfft2(grain.float()).abs().square().mean((0, 1))
     response = torch.fft.fftshift(torch.fft.irfft2(power.sqrt(), s=(height, width)))
-    middle = F.pad(response, (KERNEL // 2,) * 4)[
-        height // 2 : height // 2 + KERNEL, width // 2 : width // 2 + KERNEL
-    ]
+    middle = F.pad(response, (KERNEL // 2,) * 4)[height // 2 : height // 2 + KERNEL, width // 2 : width // 2 + KERNEL]
     return middle / middle.square().sum().sqrt().clamp_min(1e-12)
 
 

@@ -63,7 +63,7 @@ def test_training_logs_losses_metrics_both_rates_and_pictures(trained):
     assert {"train/loss", "val/loss", "val/scale_invariant_error", "val/order_accuracy"} <= set(header)
     assert {"val/foreground_order_accuracy", "val/rank_correlation", "val/boundary_f1"} <= set(header)
     assert {"lr-AdamW/encoder", "lr-AdamW/decoder"} <= set(header)
-    assert {path.name.split("_0")[0] for path in (run / "pictures").iterdir()} == {"layer_index"}
+    assert {path.name.split("_0")[0] for path in (run / "images").iterdir()} == {"layer_index"}
 
 
 @pytest.fixture

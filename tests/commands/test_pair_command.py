@@ -83,7 +83,7 @@ def test_training_logs_every_term_norms_and_pictures(trained):
     assert {"val/abs_rel", "val/delta_1.25_scaled", "val/auc_30", "val/rotation_accuracy_5", "val/focal_error"} <= set(
         header
     )
-    assert {path.name.split("_")[0] for path in (run / "pictures").iterdir()} == {"depth", "cameras"}
+    assert {path.name.split("_")[0] for path in (run / "images").iterdir()} == {"depth", "cameras"}
 
 
 def test_overfit_test_reports_and_judges(single, tmp_path, capsys):

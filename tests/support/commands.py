@@ -22,10 +22,10 @@ USERS = (1, 2, 5)  # with a gap
 SIDE = 64
 # What turns the full-size experiment into one that a test can afford.
 SMALL_MODEL = [
-    "--model.input_size=4",
-    "--model.hidden_size=32",
-    "--model.depth=2",
-    "--model.num_heads=2",
+    "--model.network.input_size=4",
+    "--model.network.hidden_size=32",
+    "--model.network.depth=2",
+    "--model.network.num_heads=2",
     "--model.num_points=4",
 ]
 
