@@ -77,7 +77,12 @@ def measure(levels: Tensor, zero_doppler_row: float = 0.8) -> Tensor:
 
 
 def border_ratio(levels: Tensor, block: int) -> Tensor:
-    """Mean absolute step across borders of ``block`` × ``block`` pixels over that elsewhere, (N,)."""
+    """Mean absolute step across borders of ``block`` × ``block`` pixels over that elsewhere, (N,).
+
+    1 for images too small to have such a border.
+    """
+    if max(levels.shape[1:]) <= block:
+        return torch.ones(len(levels))
     across, elsewhere = torch.zeros(2, len(levels)), torch.zeros(2, len(levels))
     for axis in (0, 1):
         steps = levels.diff(dim=1 + axis).abs().mean(dim=2 - axis)  # (N, sides − 1)

@@ -66,9 +66,9 @@ BARS = (
     Bar("noise_floor_ratio", "Noise floor, generated / real", "ratio", 1.25),
     Bar("speckle_ratio", "Speckle of the noise floor, generated / real", "ratio", 1.25),
     Bar("frechet_distance_classifier_ratio", "Fréchet distance to real images / real floor *", "most", 3.0),
-    Bar("within_user_diversity_classifier_ratio", "Difference between images of one user, generated / real *", "ratio", 1.15),
+    Bar("within_user_diversity_classifier_ratio", "Diversity within a user, generated / real *", "ratio", 1.15),
     Bar("accuracy_real_to_generated", "Generated images recognised as their user's", "least", 0.95),
-)  # fmt: skip
+)
 
 
 def compare_measures(
@@ -114,6 +114,14 @@ def rank(results: Mapping[str, float | int | str]) -> list[tuple[Bar, float]]:
     """Return the bars that the results hold a measure of, each with its score, the worst first."""
     scores = [(bar, bar.score(float(results[bar.key]))) for bar in BARS if bar.key in results]
     return sorted(scores, key=lambda entry: -entry[1])
+
+
+def summary(results: Mapping[str, float | int | str]) -> dict[str, float | int | str]:
+    """Return ``worst_measure``, its ``worst_measure_score``, ``bars_met`` and ``num_bars``."""
+    ranked = rank(results)
+    bar, score = ranked[0]
+    met = sum(score <= 1 for _, score in ranked)
+    return {"worst_measure": bar.key, "worst_measure_score": score, "bars_met": met, "num_bars": len(ranked)}
 
 
 def worst_user(bar: Bar, results: Mapping[str, float | int | str]) -> int | None:
