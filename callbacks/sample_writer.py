@@ -9,6 +9,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 
 from batches.microdoppler import SampleRequestBatch
+from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.sample_requests import SampleRequestDataModule
 from exporters.visualization.spectrograms import spectrogram_grid
@@ -55,11 +56,10 @@ class SampleWriter(PredictionWriter):
         Raises:
             InputError: The folder holds samples of another checkpoint or other settings.
         """
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, SampleRequestDataModule) or not isinstance(pl_module, UserConditionedDiTModule):
-            fault = "works with SampleRequestDataModule and UserConditionedDiTModule"
+        if not isinstance(pl_module, UserConditionedDiTModule):
+            fault = f"cannot write the predictions of {type(pl_module).__name__}"
             raise InputError("SampleWriter", fault, "Use configs/generate_microdoppler.yaml.")
-        self.output_dir = data.output_dir
+        self.output_dir = datamodule_of(trainer, SampleRequestDataModule).output_dir
         path, space = self.output_dir / SETTINGS, pl_module.require_latent_space()
         checkpoint = Path(trainer.ckpt_path).resolve() if trainer.ckpt_path else None
         settings: dict[str, Any] = {

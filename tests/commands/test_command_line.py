@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from cli import hardware_precision, main, readable, run, wandb_without_key
+from cli import main, run
 from formats.errors import InputError
 from formats.latent_shards import find_shards, open_shard
 from networks.tokenizers import VAVAE

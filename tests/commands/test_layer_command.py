@@ -87,7 +87,7 @@ def test_resumed_training_ends_with_the_same_weights(illustrations, tmp_path, mo
 
     whole = train("whole")
     steps = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")["global_step"]
-    cut = interrupted(lambda: train("part"), steps // 2)
+    cut = interrupted(lambda *more: train("part", *more), steps // 2)
     resumed = train("part", f"--ckpt_path={cut}")
     first = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")
     second = load_checkpoint(resumed / "version_1" / "checkpoints" / "last.ckpt")

@@ -120,7 +120,7 @@ def test_resumed_training_ends_with_the_same_weights(city, tmp_path, monkeypatch
         return tmp_path / folder / "runs" / "pair_aerialmd"
 
     whole = train("whole")
-    cut = interrupted(lambda: train("part"), 3)
+    cut = interrupted(lambda *more: train("part", *more), 3)
     resumed = train("part", f"--ckpt_path={cut}")
     first = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")
     second = load_checkpoint(resumed / "version_1" / "checkpoints" / "last.ckpt")
