@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -95,6 +96,7 @@ def microdoppler(
     num_samples_per_user: int = 4,
     overlays: list[Path] | None = None,
     evaluate: bool = False,
+    tune: bool = False,
 ) -> None:
     """Spectrograms to generated spectrograms: extract latents, train, generate.
 
@@ -112,6 +114,7 @@ def microdoppler(
         num_samples_per_user: Samples of each.
         overlays: Configuration files laid over configs/dit_microdoppler.yaml.
         evaluate: Measure the generator against the validation images at the end.
+        tune: Choose the guidance scale by measures of generated images, see `prepare tune-guidance`.
     """
     job = Job(output_dir)
     _microdoppler_stages(
@@ -125,6 +128,7 @@ def microdoppler(
         num_samples_per_user,
         overlays or [],
         evaluate,
+        tune,
     )
     _report(job)
 
@@ -139,7 +143,7 @@ def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5) -> None:
     job, data_dir = Job(output_dir), output_dir / "spectrograms"
     job.run(Stage("simulate", ("prepare", "microdoppler-sample", f"--out={data_dir}", f"--num_users={num_users}")))
     overlays = [CONFIGS / "overlays" / "tiny_microdoppler.yaml"]
-    _microdoppler_stages(job, data_dir, None, None, [], "1", None, 8, overlays, evaluate=True)
+    _microdoppler_stages(job, data_dir, None, None, [], "1", None, 8, overlays, evaluate=True, tune=True)
     _report(job)
 
 
@@ -154,6 +158,7 @@ def _microdoppler_stages(
     samples_per_user: int,
     overlays: list[Path],
     evaluate: bool,
+    tune: bool,
 ) -> None:
     out = job.output_dir
     latents, runs = out / "latents", out / "training"
@@ -177,11 +182,23 @@ def _microdoppler_stages(
     wanted = [f"--data.samples_per_user={samples_per_user}", f"--data.output_dir={out / 'samples'}"]
     if user_ids is not None:
         wanted.append(f"--data.user_ids={user_ids}")
+    sampling = _tuned_sampling(job, checkpoint, data_dir) if tune else ()
     generate = ("predict", f"--config={CONFIGS / 'generate_microdoppler.yaml'}", f"--ckpt_path={checkpoint}")
-    job.run(Stage("generate", (*generate, *wanted, on_devices)))
+    job.run(Stage("generate", (*generate, *wanted, *sampling, on_devices)))
     if evaluate:
         where = ("--trainer.logger=false", f"--trainer.default_root_dir={out / 'evaluation'}")
-        job.run(Stage("evaluate", ("test", *common, f"--ckpt_path={checkpoint}", *where)))
+        job.run(Stage("evaluate", ("test", *common, f"--ckpt_path={checkpoint}", *sampling, *where)))
+
+
+def _tuned_sampling(job: Job, checkpoint: Path, data_dir: Path) -> tuple[str, ...]:
+    """Options of the sampler as the checkpoint has it, with the guidance scale that measures best."""
+    chosen = job.output_dir / "guidance.json"
+    words = (f"--checkpoint={checkpoint}", f"--data_dir={data_dir}", f"--out={chosen}")
+    job.run(Stage("tune guidance", ("prepare", "tune-guidance", *words)))
+    scale = json.loads(chosen.read_text(encoding="utf-8"))["guidance_scale"]
+    settings = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
+    names = ("sampler", "num_points", "time_shift")
+    return (f"--model.guidance_scale={scale}", *(f"--model.{name}={settings[name]}" for name in names))
 
 
 def _train(job: Job, stage: Stage, runs: Path) -> None:
@@ -227,6 +244,8 @@ def _report(job: Job) -> None:
     evaluation = out / "evaluation" / "evaluation.json"
     if evaluation.is_file():
         results = json.loads(evaluation.read_text(encoding="utf-8"))
+        table.add_row("quality bars met", f"{results['bars_met']} of {results['num_bars']}")
+        table.add_row(f"worst: {results['worst_measure']}", f"{results[results['worst_measure']]:.3f}")
         for label, name in (
             ("identification accuracy, real → generated", "accuracy_real_to_generated"),
             ("identification accuracy, real → real", "accuracy_real_to_real"),
