@@ -17,7 +17,7 @@ from formats.latent_space import LatentSpace
 
 def sample_request_loader(
     user_ids: list[int], samples_per_user: int, batch_size: int, rank: int, world_size: int
-) -> DataLoader:
+) -> DataLoader[SampleRequestBatch]:
     """Return a loader of this process's batches of the requests for all users, user by user."""
     requests = [(user_id, index) for user_id in user_ids for index in range(samples_per_user)]
     batches = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
@@ -53,7 +53,7 @@ class SampleRequestDataModule(LightningDataModule):
         self.user_ids, self.samples_per_user, self.batch_size = user_ids, samples_per_user, batch_size
         self.output_dir = Path(output_dir)
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[SampleRequestBatch]:
         """Return a loader of this process's batches of :class:`SampleRequestBatch`."""
         rank, world_size = process_of(self.trainer)
         user_ids = self.user_ids

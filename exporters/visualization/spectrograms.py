@@ -1,4 +1,4 @@
-"""Spectrograms side by side, one labelled row per user."""
+"""Grids of spectrograms, one labelled row per user."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def spectrogram_grid(rows: Mapping[str, Sequence[NDArray[np.uint8]]], side: int 
         top = MARGIN + row * step
         draw.text((MARGIN + 4, top + side // 2), label, fill="black", font=font, anchor="lm")
         for column, image in enumerate(images):
-            picture = Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (LABEL_WIDTH + column * step, top))
+            resized = Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(resized, (LABEL_WIDTH + column * step, top))
     return np.asarray(sheet)

@@ -35,7 +35,7 @@ def test_help_names_every_command(capsys):
         (["fit", "--config=nowhere.yaml"], "nowhere.yaml"),
         (["fit", FULL, "--ckpt_path=nowhere.ckpt"], "nowhere.ckpt: there is no such checkpoint"),
         (["dance"], "dance: is no command"),
-        (["prepare", "microdoppler-sample", "--out=x", "--num_users=0"], "--num_users: 0 is less than 1"),
+        (["prepare", "microdoppler-sample", "--out=x", "--num_users=0"], "--num_users: must be at least 1, not 0"),
     ],
 )
 def test_a_mistake_ends_in_one_readable_line(words, expected, monkeypatch, capsys):

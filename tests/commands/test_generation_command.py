@@ -14,8 +14,7 @@ from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
-from networks.tokenizers import PatchPCA, load_tokenizer
-from networks.transport import seeded_noise
+from networks.tokenizers import LappedPCA, load_tokenizer
 from tests.support.commands import ROOT, run_command, training_words
 
 
@@ -86,12 +85,6 @@ def test_a_sample_depends_on_seed_user_and_index_only(trained: Path) -> None:
     assert torch.equal(module.generate_latents(users[1:2], indices[1:2]), adaptive[1:2])
 
 
-def test_noise_is_keyed() -> None:
-    noise = [seeded_noise((4, 4), *key) for key in ((0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 3))]
-    assert all(not torch.equal(noise[0], other) for other in noise[1:])
-    assert torch.equal(noise[0], seeded_noise((4, 4), 0, 1, 2))
-
-
 def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network here leads straight to one target, in normalised latents."""
     module = UserConditionedDiTModule.load_from_checkpoint(trained, guidance_scale=1.0, num_points=2, weights_only=True)
@@ -145,7 +138,7 @@ def test_another_tokenizer_is_refused(trained: Path, latents: Path, tmp_path: Pa
     other = load_tokenizer(latents / "tokenizer.safetensors")
     for tensor in other.state_dict().values():
         tensor.mul_(1.001)
-    assert isinstance(other, PatchPCA)
+    assert isinstance(other, LappedPCA)
     other.save(tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other\.safetensors: is not the tokenizer that made"):
         main(words(trained, tmp_path / "out", f"--model.tokenizer_path={tmp_path}/other.safetensors"))

@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 import metrics.generation as generation
 from formats.errors import InputError
@@ -162,7 +162,7 @@ def test_inception_statistics_agree_with_our_own_metrics(monkeypatch: pytest.Mon
 
 
 class Malicious:
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         return Path.touch, (Path("ran_code"),)
 
 
@@ -220,7 +220,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.M
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     expected = measured(0, 31, fake_inception())
-    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+    spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):
         for values in torch.load(tmp_path / f"{rank}.pt"):
             assert values == pytest.approx(expected, rel=1e-4)
