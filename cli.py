@@ -32,7 +32,11 @@ TASKS = (
             "callbacks.latent_writer:LatentShardWriter",
             "callbacks.sample_writer:SampleWriter",
         ),
-        prepare=("prepare.microdoppler_sample:microdoppler_sample", "prepare.tune_guidance:tune_guidance"),
+        prepare=(
+            "prepare.microdoppler_sample:microdoppler_sample",
+            "prepare.tune_guidance:tune_guidance",
+            "prepare.spectrogram_comparison:spectrogram_comparison",
+        ),
         pipeline=("prepare.pipeline:microdoppler", "prepare.pipeline:demo"),
     ),
     # Depth and cameras from image pairs: configs/{pair_aerialmd,pair_single_overfit,predict_pair}.yaml

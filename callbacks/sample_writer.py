@@ -12,7 +12,7 @@ from batches.microdoppler import SampleRequestBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.sample_requests import SampleRequestDataModule
-from exporters.visualization.spectrograms import spectrogram_grid
+from exporters.visualization.spectrograms import sample_name, spectrogram_grid
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
@@ -29,11 +29,6 @@ SAMPLING = (
     "guided_channels",
     "sample_seed",
 )
-
-
-def sample_name(user_id: int, index: int) -> str:
-    """Return the file name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
-    return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
 
 
 class SampleWriter(PredictionWriter):

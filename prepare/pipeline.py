@@ -20,6 +20,7 @@ from formats.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
+COMPARISON = "real_and_generated.png"
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5) -> None:
     job.run(Stage("simulate", ("prepare", "microdoppler-sample", f"--out={data_dir}", f"--num_users={num_users}")))
     overlays = [CONFIGS / "overlays" / "tiny_microdoppler.yaml"]
     _microdoppler_stages(job, data_dir, None, None, [], "1", None, 8, overlays, evaluate=True, tune=True)
+    where = (f"--data_dir={data_dir}", f"--samples_dir={output_dir / 'samples'}", f"--out={output_dir / COMPARISON}")
+    job.run(Stage("compare", ("prepare", "spectrogram-comparison", *where)))
     _report(job)
 
 

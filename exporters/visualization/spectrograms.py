@@ -12,6 +12,11 @@ MARGIN = 6
 LABEL_WIDTH = 92
 
 
+def sample_name(user_id: int, index: int) -> str:
+    """Return the file name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
+    return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
+
+
 def spectrogram_grid(rows: Mapping[str, Sequence[NDArray[np.uint8]]], side: int = 192) -> NDArray[np.uint8]:
     """Draw a grid with a label before each row.
 
