@@ -104,9 +104,10 @@ def compare_measures(
             values[f"{name}_ratio_real"] = 1.0
         for name, value in values.items():
             per_user.setdefault(name, {})[user] = value
-    results = {name: sum(values.values()) / len(values) for name, values in per_user.items()}
-    for name, values in per_user.items():
-        results |= {f"{name}_user_{user}": value for user, value in values.items()}
+    results: dict[str, float] = {}
+    for name, by_user in per_user.items():
+        results[name] = sum(by_user.values()) / len(by_user)
+        results |= {f"{name}_user_{user}": value for user, value in by_user.items()}
     return results
 
 

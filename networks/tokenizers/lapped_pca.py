@@ -195,8 +195,9 @@ def _principal_components(centred: Tensor, count: int, where: str) -> Tensor:
     if varying < count:
         fault = f"{windows} windows vary in {varying} directions"
         raise InputError(where, fault, "Give more, or more varied, images, or ask for fewer latent channels.")
-    components = directions.T.flip(0)[:count]
-    return (components * _signs(components)).float().reshape(count, channels, 2 * PATCH, 2 * PATCH).contiguous()
+    strongest = directions.T.flip(0)[:count]
+    components: Tensor = (strongest * _signs(strongest)).float()
+    return components.reshape(count, channels, 2 * PATCH, 2 * PATCH).contiguous()
 
 
 def _signs(components: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from prepare.spectrogram_comparison import median_distance, spectrogram_comparis
 
 
 def test_middle_of_the_measures_is_nearest_to_the_median() -> None:
-    table = torch.tensor([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [4.0, 8.0], [90.0, -90.0]]).double()
+    table = torch.tensor([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [4.0, 8.0], [90.0, 91.0]]).double()
     assert median_distance(table).argmin() == 2
     assert median_distance(table).argmax() == 4
 
