@@ -1,13 +1,14 @@
-"""Writes predicted depth and cameras as files that other programs open."""
+"""Callback that writes predicted depth and cameras as files that other programs open."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from batches.trainer import datamodule_of
 from exporters.cameras_json import write_cameras_json
 from exporters.colmap import write_colmap_text
 from exporters.point_cloud import point_cloud, write_glb, write_ply
@@ -15,6 +16,14 @@ from exporters.visualization.depth import colour_depth, depth_range
 from formats.exr import write_depth
 from formats.images import write_png
 from lightning_modules.pair_depth_camera import ScenePrediction
+
+
+@runtime_checkable
+class PairOutput(Protocol):
+    """Datamodule that names a folder for predictions."""
+
+    output_dir: str
+
 
 KEYS: tuple[Literal["depth", "confidence", "extrinsics", "intrinsics"], ...] = (
     "depth",
@@ -25,21 +34,21 @@ KEYS: tuple[Literal["depth", "confidence", "extrinsics", "intrinsics"], ...] = (
 
 
 class PairWriter(BasePredictionWriter):
-    """Write, for every scene, a folder of its own in the datamodule's ``output_dir``.
+    """Writes a folder per scene into the datamodule's ``output_dir``.
 
-    ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb`` (coloured), and a
-    COLMAP text model in ``colmap/``. Each process writes its own scenes.
+    A folder holds ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb``
+    (coloured), and a COLMAP text model in ``colmap/``. Each process writes its own scenes.
 
     Args:
-        confidence_quantile: Share of the least confident pixels that are left out of the point cloud.
-        max_points: Most points of a cloud.
+        confidence_quantile: Share of the pixels, the least confident ones, that is left out of the point cloud.
+        max_points: Maximum number of points in a cloud.
     """
 
     def __init__(self, confidence_quantile: float = 0.2, max_points: int = 1_000_000) -> None:
         super().__init__(write_interval="batch")
         self.confidence_quantile, self.max_points = confidence_quantile, max_points
 
-    def write_on_batch_end(  # noqa: D102
+    def write_on_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -49,7 +58,8 @@ class PairWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        output_dir = Path(trainer.datamodule.output_dir)  # type: ignore[attr-defined]
+        """Write the scenes of a batch."""
+        output_dir = Path(datamodule_of(trainer, PairOutput).output_dir)
         for row, name in enumerate(batch["seq_name"]):
             if "weights" in batch and batch["weights"][row] == 0:
                 continue

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import process_of
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.latent_space import LatentSpace
 
@@ -21,7 +21,7 @@ def sample_request_loader(
     """Return a loader of this process's batches of the requests for all users, user by user."""
     requests = [(user_id, index) for user_id in user_ids for index in range(samples_per_user)]
     batches = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
-    return DataLoader(WholeBatches(batches[rank::world_size], _as_batch), batch_size=None)
+    return DataLoader(PrebatchedDataset(batches[rank::world_size], _as_batch), batch_size=None)
 
 
 def _as_batch(requests: list[tuple[int, int]]) -> SampleRequestBatch:

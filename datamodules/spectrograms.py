@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from batches.microdoppler import ExtractionBatch, SpectrogramBatch
 from batches.trainer import process_of
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.images import SUFFIXES, read_rgb, resize_rgb
 from formats.latent_shards import shard_names
@@ -198,7 +198,7 @@ class SpectrogramDataModule(LightningDataModule):
                     _ShardPart(split, shard, last - first, start, min(start + self.batch_size, last))
                     for start in range(first, last, self.batch_size)
                 ]
-        return DataLoader(WholeBatches(parts, self._load), batch_size=None, num_workers=self.num_workers)
+        return DataLoader(PrebatchedDataset(parts, self._load), batch_size=None, num_workers=self.num_workers)
 
     def _load(self, part: _ShardPart) -> ExtractionBatch:
         dataset, indices = self.datasets[part.split], list(range(part.start, part.stop))

@@ -1,4 +1,4 @@
-"""The transformer block of VGGT's aggregator and camera head, and when its activations are worth keeping."""
+"""Transformer block of VGGT's aggregator and camera head."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Attention(nn.Module):
         if rotary is not None:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
         out = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        return self.proj(out.transpose(1, 2).flatten(-2))
+        result: Tensor = self.proj(out.transpose(1, 2).flatten(-2))
+        return result
 
 
 class MLP(nn.Module):
@@ -40,11 +41,12 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels) → (..., out)."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        result: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return result
 
 
 class LayerScale(nn.Module):
-    """A learnt factor per channel on a residual branch."""
+    """Learnable factor per channel of a residual branch."""
 
     def __init__(self, channels: int, init_values: float) -> None:
         super().__init__()
@@ -56,7 +58,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, pre-norm, each with LayerScale."""
+    """Pre-norm attention and MLP, each with LayerScale."""
 
     def __init__(self, channels: int, num_heads: int, qk_norm: bool, init_values: float) -> None:
         super().__init__()
@@ -74,9 +76,9 @@ class Block(nn.Module):
 
 
 def needs_graph(module: nn.Module, *inputs: Tensor) -> bool:
-    """Say whether autograd will record ``module`` on ``inputs``: gradients are on and one of them asks for its own.
+    """Return whether autograd records ``module`` on ``inputs``: gradients are enabled and something requires one.
 
-    Where it is false nothing is kept for the backward pass, and there is nothing to recompute either.
+    If not, nothing is saved for the backward pass, so recomputing would save no memory.
     """
     return torch.is_grad_enabled() and (
         any(x.requires_grad for x in inputs) or any(p.requires_grad for p in module.parameters())
@@ -84,6 +86,6 @@ def needs_graph(module: nn.Module, *inputs: Tensor) -> bool:
 
 
 def without_autocast(x: Tensor) -> torch.autocast:
-    """Context in which the operations on the device of ``x`` keep the type of their inputs."""
+    """Disable autocast on the device of ``x``, so that operations keep the type of their inputs."""
     device = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"  # meta has none
     return torch.autocast(device, enabled=False)

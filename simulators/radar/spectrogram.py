@@ -222,15 +222,14 @@ def spectrogram_image(
     weight = (position - below)[:, None]
     rows = (1 - weight) * power_db[below] + weight * power_db[below + 1]
     level = np.clip(1 + rows / radar.dynamic_range_db, 0.0, 1.0)
-    return _colours(colormap)[np.round(255 * level).astype(np.uint8)]
+    image: NDArray[np.uint8] = _colours(colormap)[np.round(255 * level).astype(np.uint8)]
+    return image
 
 
 @lru_cache
 def _colours(colormap: str) -> NDArray[np.uint8]:
     if colormap not in matplotlib.colormaps:
-        raise InputError(
-            "colormap", f"matplotlib does not have {colormap!r}", "Use jet, viridis, turbo or another."
-        )
+        raise InputError("colormap", f"matplotlib does not have {colormap!r}", "Use jet, viridis, turbo or another.")
     table = matplotlib.colormaps[colormap](np.linspace(0, 1, 256))[:, :3]
     colours: NDArray[np.uint8] = np.round(255 * table).astype(np.uint8)
     return colours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch import Tensor
 from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb
+from lightning_modules import microdoppler_measures
+from lightning_modules.spectrogram_classifier import fit_classifier
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from networks.tokenizers import LappedPCA, load_tokenizer
 from tests.support.commands import ROOT, run_command, training_words
@@ -145,8 +148,13 @@ def test_another_tokenizer_is_refused(trained: Path, latents: Path, tmp_path: Pa
 
 
 def test_evaluation_table_and_json(
-    trained: Path, latents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    latents: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(microdoppler_measures, "fit_classifier", partial(fit_classifier, steps=4, batch_size=8))
     main(training_words(latents, f"--ckpt_path={trained}", "--trainer.logger=false", command="test"))
     results = json.loads((tmp_path / "runs" / "dit_microdoppler" / "evaluation.json").read_text())
     assert results["num_generated"] == 6

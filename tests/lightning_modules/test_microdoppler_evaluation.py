@@ -89,6 +89,7 @@ def test_copies_of_training_images_are_seen() -> None:
     assert results["accuracy_real_to_generated"] > 0.85  # which alone would look perfect
 
 
+@pytest.mark.slow
 def test_noise_repeats_and_wrong_users_are_seen(good: Results) -> None:
     noise = torch.randint(0, 256, NEW[0].shape, generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
     repeats = torch.cat([NEW[0][:USERS]] * 12)
@@ -102,6 +103,7 @@ def test_noise_repeats_and_wrong_users_are_seen(good: Results) -> None:
     assert wrong["frechet_distance_classifier"] == pytest.approx(good["frechet_distance_classifier"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_users_that_were_not_generated_are_left_out_of_the_comparison() -> None:
     some = NEW[1] >= 2
     results = evaluated((NEW[0][some], NEW[1][some]))
@@ -131,6 +133,7 @@ class FakeInception(nn.Module):
         return pixels[:, :6], 5 * pixels[:, 6:10]
 
 
+@pytest.mark.slow
 def test_inception_measures_join_where_there_are_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "_inception", lambda weights: FakeInception())
     monkeypatch.setattr(InceptionStatistics, "_FEATURES", 6)
@@ -181,7 +184,8 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path, good: Results) -> None:
+@pytest.mark.slow
+def test_two_processes_give_the_results_of_one(tmp_path: Path, good: Results) -> None:
     spawn(one_of_two, (tmp_path,), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert first == second

@@ -205,7 +205,8 @@ def test_returned_arrays_and_limits() -> None:
     assert np.all(np.diff(doppler) > 0)
     assert times[-1] == pytest.approx(radar.duration, abs=0.03)
     image = walking_image(Walker(), radar, np.random.default_rng(0), "viridis")
-    assert (image.shape, image.dtype) == ((256, 256, 3), np.uint8)
+    assert image.shape == (256, 256, 3)
+    assert image.dtype == np.uint8
     with pytest.raises(InputError, match="jett"):
         walking_image(Walker(), radar, np.random.default_rng(0), "jett")
     with pytest.raises(InputError, match="alias"):
