@@ -18,10 +18,12 @@ from formats.latent_space import CHECKPOINT_KEY, LatentSpace
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
+from lightning_modules.shipped_generator import SAMPLING, restore_generator
 from losses.flow_matching import direction_loss, velocity_loss
 from networks.checkpoints import load_published
 from networks.config import config_from
 from networks.lightning_dit import LightningDiT, LightningDiTConfig
+from networks.shipped_weights import load_shipped
 from networks.tokenizers import Tokenizer, load_tokenizer, to_uint8
 from networks.transport import (
     GuidedVelocity,
@@ -76,6 +78,8 @@ class UserConditionedDiTModule(LightningModule):
         gradient_checkpointing: Recompute blocks in the backward pass: less memory, a third more time.
         zero_doppler_row: Place of zero Doppler in the images as a share of their height from the top, for the torso
             speed that ``test`` measures; 0.8 in simulated images, 0.5 where the axis is symmetric.
+        shipped_weights: Name of a generator in the repository's ``weights`` to predict with where no training
+            checkpoint is named; its sampling settings are those on its card.
         inception_weights: File of torch-fidelity's Inception weights for ``test``; None looks in torch's cache.
     """
 
@@ -106,6 +110,7 @@ class UserConditionedDiTModule(LightningModule):
         compile: bool = False,
         gradient_checkpointing: bool = False,
         zero_doppler_row: float = 0.8,
+        shipped_weights: str | None = None,
         inception_weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -139,6 +144,8 @@ class UserConditionedDiTModule(LightningModule):
         if trainer is None:  # load_from_checkpoint; on_load_checkpoint builds the network
             return
         datamodule: Any = getattr(trainer, "datamodule", None)
+        if self.latent_space is None and self.hparams["shipped_weights"] and not trainer.ckpt_path:
+            self._load_shipped(self.hparams["shipped_weights"])
         if self.latent_space is None and hasattr(datamodule, "latent_space"):
             self.latent_space = datamodule.latent_space
             self._check_against(datamodule.latent_space, datamodule.latent_shape)
@@ -156,6 +163,16 @@ class UserConditionedDiTModule(LightningModule):
             self.print(load_published(network, self.hparams["published_checkpoint"]))
         if self.hparams["compile"]:
             network.compile()
+
+    def _load_shipped(self, name: str) -> None:
+        """Take network, tokenizer and sampling settings of weights in the repository."""
+        weights = load_shipped(name)
+        self.network_config, state, self.latent_space, tokenizer = restore_generator(weights)
+        self._build(len(self.latent_space.user_ids))
+        self._built().load_state_dict(state)
+        self._tokenizer[:], self._has_weights = [tokenizer], True
+        self.hparams.update({setting: weights.card["sampling"][setting] for setting in SAMPLING})
+        self.print(weights.summary())
 
     def _check_against(self, space: LatentSpace, shape: tuple[int, ...]) -> None:
         config = self.network_config

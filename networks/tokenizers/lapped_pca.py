@@ -7,7 +7,7 @@ here the squared weights add to one), so no patch has a border.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -150,13 +150,29 @@ class LappedPCA(Tokenizer):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except Exception as error:  # safetensors has an error class of its own, next to those of the system
             raise InputError(path, "damaged, or not a safetensors file", remedy) from error
-        names = {"mean", "components", "colours", "speckle.kernel", "speckle.quantiles"}
-        if kind != KIND or tensors.keys() != names:
+        if kind != KIND:
             raise InputError(path, "not a lapped PCA by its metadata and tensors", remedy)
+        return cls.from_state(tensors, path)
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], where: str | Path) -> LappedPCA:
+        """Build the tokenizer from its state dict.
+
+        Args:
+            tensors: Its state dict.
+            where: Name of the source in error messages.
+
+        Raises:
+            InputError: Tensors are missing, or do not fit together.
+        """
+        remedy = "Name a file that LappedPCA.save wrote."
+        names = {"mean", "components", "colours", "speckle.kernel", "speckle.quantiles"}
+        if tensors.keys() != names:
+            raise InputError(where, "not a lapped PCA by its metadata and tensors", remedy)
         mean, components = tensors["mean"], tensors["components"]
         if mean.ndim != 1 or components.shape[1:] != (len(mean), 2 * PATCH, 2 * PATCH):
             fault = f"a mean of {tuple(mean.shape)} and components of {tuple(components.shape)} do not fit"
-            raise InputError(path, fault, remedy)
+            raise InputError(where, fault, remedy)
         speckle = Speckle(tensors["speckle.kernel"], tensors["speckle.quantiles"])
         return cls(mean, components, tensors["colours"], speckle)
 

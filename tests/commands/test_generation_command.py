@@ -80,7 +80,8 @@ def test_a_sample_depends_on_seed_user_and_index_only(trained: Path) -> None:
     alone = torch.cat([module.generate_latents(users[i : i + 1], indices[i : i + 1]) for i in range(5)])
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
     images = torch.cat([module.generate(users[:3], indices[:3]), module.generate(users[3:], indices[3:])])
-    assert (images.int() - module.generate(users, indices).int()).abs().max() <= 1  # of 255
+    # A level that rounds the other way changes a colour of jet by 4 or 5 of 255.
+    assert (images.int() - module.generate(users, indices).int()).abs().max() <= 5
     module.hparams["sample_seed"] = 1
     assert not torch.allclose(module.generate_latents(users, indices), together, atol=0.1)
     module.hparams.update(sampler="dopri5", sample_seed=0)
