@@ -37,7 +37,11 @@ TASKS = (
             "prepare.tune_guidance:tune_guidance",
             "prepare.spectrogram_comparison:spectrogram_comparison",
         ),
-        pipeline=("prepare.pipeline:microdoppler", "prepare.pipeline:demo"),
+        pipeline=(
+            "prepare.pipeline:microdoppler",
+            "prepare.pipeline:demo",
+            "prepare.spectrogram_weights:spectrograms_simulated",
+        ),
     ),
     # Depth and cameras from image pairs: configs/{pair_aerialmd,pair_single_overfit,predict_pair}.yaml
     Task(
