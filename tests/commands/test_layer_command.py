@@ -150,7 +150,6 @@ def test_the_full_size_configuration_trains(illustrations: Path, tmp_path: Path)
             "--trainer.precision=32-true",
             "--trainer.max_epochs=1",
             "--trainer.limit_val_batches=1",
-            "--trainer.enable_progress_bar=false",
         ]
     )
     checkpoint = load_checkpoint(tmp_path / "runs" / "layer_index" / "version_0" / "checkpoints" / "last.ckpt")

@@ -117,7 +117,7 @@ def test_fine_tuning_starts_from_published_weights(
         training_words(latents, f"--model.published_checkpoint={tmp_path}/published.pt", "--trainer.fast_dev_run=true")
     )
     out = capsys.readouterr().out
-    assert "starts anew" in out
+    assert "starts from new values" in out
     assert "1001" in out
 
 

@@ -27,7 +27,7 @@ def test_output_sizes(aspect: float, size: int, expected: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("size", [(120, 160), (161, 119)])
 @pytest.mark.parametrize("centre", [(60.0, 70.2), (59.5, 59.5), (79.5, 59.5), (40.25, 100.75)])
-def test_windows_are_centred_and_cannot_grow(size: int, centre: tuple[float, float]) -> None:
+def test_windows_are_centred_and_cannot_grow(size: tuple[int, int], centre: tuple[float, float]) -> None:
     window = centred_window(size, centre)
     middle = np.array([window.left + (window.width - 1) / 2, window.top + (window.height - 1) / 2])
     assert np.abs(middle - centre).max() <= 0.5
