@@ -11,8 +11,8 @@ from lightning import LightningModule, Trainer
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
-from datamodules.sample_requests import SampleRequestDataModule
-from exporters.visualization.spectrograms import sample_name, spectrogram_grid
+from datamodules.sample_requests import SampleRequestDataModule, sample_name
+from exporters.visualization.contact_sheet import contact_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
@@ -102,6 +102,6 @@ class SampleWriter(PredictionWriter):
                 paths = sorted(self.output_dir.glob(f"micro_doppler_user{user_id:02d}_*.png"))[: self.grid_columns]
                 if paths:
                     rows[f"user {user_id}"] = [read_rgb(path) for path in paths]
-            write_png(self.output_dir / GRID, spectrogram_grid(rows))
+            write_png(self.output_dir / GRID, contact_sheet(rows, height=192))
             pl_module.print(f"{self.output_dir}: samples of {len(rows)} users; grid in {self.output_dir / GRID}")
         trainer.strategy.barrier("grid")

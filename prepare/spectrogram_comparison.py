@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.sample_requests import sample_name
 from datamodules.spectrograms import SpectrogramDataset, SpectrogramFile, find_spectrograms
-from exporters.visualization.spectrograms import sample_name, spectrogram_grid
+from exporters.visualization.contact_sheet import contact_sheet
 from formats.errors import InputError
 from formats.images import write_png
 from metrics.spectrogram_physics import image_levels, measure
@@ -44,7 +45,7 @@ def spectrogram_comparison(data_dir: Path, samples_dir: Path, out: Path, per_use
         raise InputError(
             samples_dir, "holds no samples of these users", "Generate some with configs/generate_microdoppler.yaml."
         )
-    write_png(out, spectrogram_grid(rows, side=256))
+    write_png(out, contact_sheet(rows, height=256))
     print(f"{out}: {per_user} typical real and generated spectrograms of {len(rows) // 2} users")
 
 

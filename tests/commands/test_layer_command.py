@@ -88,6 +88,7 @@ SMALLEST = [
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key.*")  # without validation
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumed_training_ends_with_the_same_weights(
     illustrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int

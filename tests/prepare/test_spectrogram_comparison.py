@@ -25,6 +25,6 @@ def test_each_user_with_samples_has_two_rows(tmp_path: Path) -> None:
         write_png(tmp_path / name, rng.integers(0, 256, (256, 256, 3), dtype=np.uint8))
     spectrogram_comparison(tmp_path / "data", tmp_path / "samples", tmp_path / "figure.png", per_user=1)
     figure = read_rgb(tmp_path / "figure.png")
-    assert figure.shape[0] == 2 * 262 + 6  # user 1 has no samples
+    assert figure.shape[0] == 2 * (256 + 8) + 8  # user 1 has no samples
     with pytest.raises(InputError, match="holds no samples"):
         spectrogram_comparison(tmp_path / "data", tmp_path, tmp_path / "figure.png")
