@@ -87,7 +87,7 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"other\.pt: not a published VA-VAE.*config\.json"):
         load_tokenizer(tmp_path / "other.pt")
     (tmp_path / "readme.txt").write_text("hello")
-    with pytest.raises(InputError, match=r"readme\.txt: not a checkpoint"):
+    with pytest.raises(InputError, match=r"readme\.txt: '\.txt' is not a checkpoint's suffix"):
         load_tokenizer(tmp_path / "readme.txt")
     state = filled_state_dict(json.loads((PARITY / "vavae_small.keys.json").read_text()))
     del state["encoder.mid.attn_1.q.weight"]
