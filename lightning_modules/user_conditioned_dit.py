@@ -169,7 +169,7 @@ class UserConditionedDiTModule(LightningModule):
         weights = load_shipped(name)
         self.network_config, state, self.latent_space, tokenizer = restore_generator(weights)
         self._build(len(self.latent_space.user_ids))
-        self._built().load_state_dict(state)
+        self.require_network().load_state_dict(state)
         self._tokenizer[:], self._has_weights = [tokenizer], True
         self.hparams.update({setting: weights.card["sampling"][setting] for setting in SAMPLING})
         self.print(weights.summary())
