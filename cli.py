@@ -32,8 +32,16 @@ TASKS = (
             "callbacks.latent_writer:LatentShardWriter",
             "callbacks.sample_writer:SampleWriter",
         ),
-        prepare=("prepare.microdoppler_sample:microdoppler_sample",),
-        pipeline=("prepare.pipeline:microdoppler", "prepare.pipeline:demo"),
+        prepare=(
+            "prepare.microdoppler_sample:microdoppler_sample",
+            "prepare.tune_guidance:tune_guidance",
+            "prepare.spectrogram_comparison:spectrogram_comparison",
+        ),
+        pipeline=(
+            "prepare.pipeline:microdoppler",
+            "prepare.pipeline:demo",
+            "prepare.spectrogram_weights:spectrograms_simulated",
+        ),
     ),
     # Depth and cameras from image pairs: configs/{pair_aerialmd,pair_single_overfit,predict_pair}.yaml
     Task(

@@ -13,15 +13,14 @@ from rich.table import Table
 from formats.atomic import write_json
 from formats.errors import InputError
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
+from metrics.spectrogram_quality import rank, worst_user
 
 EVALUATION = "evaluation.json"
 
-_ROWS = (  # label, key, which way is better
-    ("Generated images recognised as their user's", "accuracy_real_to_generated", "↑"),
+_ROWS = (  # label, key, which way is better; measures without a bar
     ("Real images recognised after training on generated ones", "accuracy_generated_to_real", "↑"),
     ("Fréchet distance to real images *", "frechet_distance_classifier", "↓"),
     ("Classifier score (clear and of all users)", "inception_score_classifier", "↑"),
-    ("Difference between images of one user *", "within_user_diversity_classifier", "↑ up to real"),
     ("Distance to the nearest training image *", "nearest_train_distance_classifier", "≈ real"),
     ("… divided by the real one (0: copies)", "nearest_train_distance_classifier_ratio", "≈ 1"),
     ("Share nearer to training than any real image *", "closer_than_real_share", "↓"),
@@ -30,6 +29,8 @@ _ROWS = (  # label, key, which way is better
 )
 _REAL: dict[str, str | float] = {  # where the key of the real images' value is not the same with _real
     "accuracy_real_to_generated": "accuracy_real_to_real",
+    "within_user_diversity_classifier_ratio": 1.0,
+    "frechet_distance_classifier_ratio": 1.0,
     "accuracy_generated_to_real": "accuracy_real_to_real",
     "nearest_train_distance_classifier_ratio": 1.0,
     "closer_than_real_share": 0.0,
@@ -56,18 +57,38 @@ class EvaluationReport(Callback):
 
 
 def evaluation_table(results: Mapping[str, float | int | str]) -> Table:
-    """Lay out the results of ``MicroDopplerEvaluation.compute``, each measure next to its value on real data."""
-    table = Table(title="Generated micro-Doppler spectrograms", caption=_caption(results))
+    """Lay out the results of ``MicroDopplerEvaluation.compute``, each measure next to its value on real data.
+
+    First the measures with a bar, the one that is missed most leading, with the user who is worst in it; then the
+    others.
+    """
+    table = Table(title=_title(results), caption=_caption(results))
     table.caption_justify = "left"
     table.add_column("measure")
-    for column in ("generated", "real", "better"):
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("generated", "real", "bar", "met", "worst user class"):
+        table.add_column(column, justify="right", no_wrap=column != "worst user class")
+    for bar, score in rank(results):
+        user = worst_user(bar, results)
+        worst = "" if user is None else f"{user}: {_number(results[f'{bar.key}_user_{user}'])}"
+        values = (_number(results[bar.key]), _number(_real_value(bar.key, results)))
+        table.add_row(bar.label, *values, bar.text(), "yes" if score <= 1 else "no", worst)
+    table.add_section()
     for label, key, better in _ROWS:
         if key in results:
-            real = _REAL.get(key, f"{key}_real")
-            real_value = results.get(real) if isinstance(real, str) else real
-            table.add_row(label, _number(results[key]), _number(real_value), better)
+            table.add_row(label, _number(results[key]), _number(_real_value(key, results)), better)
     return table
+
+
+def _title(results: Mapping[str, float | int | str]) -> str:
+    title = "Generated micro-Doppler spectrograms"
+    if "bars_met" not in results:
+        return title
+    return f"{title}: {results['bars_met']} of {results['num_bars']} bars met, worst {results['worst_measure']}"
+
+
+def _real_value(key: str, results: Mapping[str, float | int | str]) -> float | int | str | None:
+    real = _REAL.get(key, f"{key}_real")
+    return results.get(real) if isinstance(real, str) else real
 
 
 def _caption(results: Mapping[str, float | int | str]) -> str:

@@ -30,7 +30,9 @@ from formats.latent_shards import (
     write_shard,
 )
 from lightning_modules.latent_extraction import LatentExtractionModule
-from networks.tokenizers import PatchPCA
+from networks.tokenizers import LappedPCA
+
+IMAGES_TO_FIT = 512  # evenly spread over the users; more change a linear code little
 
 
 class LatentShardWriter(PredictionWriter):
@@ -41,7 +43,7 @@ class LatentShardWriter(PredictionWriter):
     given, ``stats_recommendation.txt``, and ``tokenizer.safetensors`` if the module names no tokenizer.
 
     Args:
-        latent_channels: Channels of the PatchPCA that is fitted if the module names no tokenizer.
+        latent_channels: Latent channels of the LappedPCA that is fitted if the module names no tokenizer, at least 5.
         num_threads: CPU threads of each process, see :class:`PredictionWriter`.
     """
 
@@ -90,10 +92,10 @@ class LatentShardWriter(PredictionWriter):
             write_json(folder / EXTRACTION, asdict(settings))
 
     def _fitted_tokenizer(self, trainer: Trainer, data: SpectrogramDataModule) -> Path:
-        """Fit PatchPCA to the training images, on the first process and unless it is there, and return its file."""
+        """Fit LappedPCA to the training images, on the first process and unless it is there, and return its file."""
         path = data.output_dir / TOKENIZER
         if trainer.is_global_zero and not path.is_file():
-            PatchPCA.fit(data.training_images(), latent_channels=self.latent_channels).save(path)
+            LappedPCA.fit(data.training_images(IMAGES_TO_FIT), self.latent_channels).save(path)
         trainer.strategy.barrier("tokenizer")
         return path
 

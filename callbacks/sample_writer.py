@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
-from datamodules.sample_requests import SampleRequestDataModule
+from datamodules.sample_requests import SampleRequestDataModule, sample_name
 from exporters.visualization.contact_sheet import contact_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
@@ -29,11 +29,6 @@ SAMPLING = (
     "guided_channels",
     "sample_seed",
 )
-
-
-def sample_name(user_id: int, index: int) -> str:
-    """Return the file name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
-    return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
 
 
 class SampleWriter(PredictionWriter):

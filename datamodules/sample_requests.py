@@ -15,6 +15,11 @@ from formats.errors import InputError
 from formats.latent_space import LatentSpace
 
 
+def sample_name(user_id: int, index: int) -> str:
+    """Return the file name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
+    return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
+
+
 def sample_request_loader(
     user_ids: list[int], samples_per_user: int, batch_size: int, rank: int, world_size: int
 ) -> DataLoader[SampleRequestBatch]:

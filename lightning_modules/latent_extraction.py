@@ -19,8 +19,8 @@ class LatentExtractionModule(LightningModule):
     """Encode images; ``predict`` only.
 
     Args:
-        tokenizer_path: A VA-VAE file, a folder of a diffusers KL autoencoder, or a PatchPCA file. None leaves it to
-            ``LatentShardWriter``, which fits PatchPCA, a linear code, to the training images.
+        tokenizer_path: A VA-VAE file, a folder of a diffusers KL autoencoder, or a LappedPCA file. None leaves it to
+            ``LatentShardWriter``, which fits LappedPCA, a linear code, to the training images.
         posterior: ``mean``, or ``sample`` with one seeded draw per image.
         seed: Seed of the draws; a draw depends on it and the image's name only.
         flip: Also encode the images flipped left to right. On a spectrogram that reverses time.

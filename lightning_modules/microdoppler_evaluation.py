@@ -23,6 +23,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from formats.errors import InputError
 from lightning_modules.microdoppler_measures import Results, Samples, compare
 from metrics.generation import InceptionStatistics, find_inception, inception_places
+from metrics.spectrogram_physics import MEASURES, image_levels, measure
 from networks.spectrogram_classifier import shrink
 
 
@@ -37,15 +38,18 @@ class MicroDopplerEvaluation:
         inception_weights: torch-fidelity's Inception file. By default it is looked for where torch.hub keeps
             downloads; if it is missing the Inception measures are left out, and nothing is downloaded.
         seed: Seed of the classifiers that are trained for the comparison.
+        zero_doppler_row: Place of zero Doppler in the images as a share of their height from the top.
 
     Raises:
         InputError: ``inception_weights`` is given and does not exist, or there are too few users.
     """
 
-    def __init__(self, num_users: int, inception_weights: str | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, num_users: int, inception_weights: str | None = None, seed: int = 0, zero_doppler_row: float = 0.8
+    ) -> None:
         if num_users < 2:
             raise InputError("num_users", f"{num_users} users cannot be classified", "Give at least 2.")
-        self.num_users, self.seed = num_users, seed
+        self.num_users, self.seed, self.zero_doppler_row = num_users, seed, zero_doppler_row
         self._inception_file = find_inception(inception_weights)
         self.reset()
 
@@ -96,6 +100,10 @@ class MicroDopplerEvaluation:
           training image than any validation image is; it shows copies where there are few.
         - ``frechet_distance_inception``, ``inception_score``, ``inception_score_real``, where there are
           weights; ``inception`` says which, or what is missing.
+        - Blocks, breaks, gait and noise, see ``metrics.spectrogram_quality.compare_measures``: every name of
+          ``MEASURES`` with ``…_real``, shares, ratios, and all of them per user.
+        - ``worst_measure``: name of the bar that is missed most or met with the least margin, with its
+          ``worst_measure_score`` (up to 1 the bar is met); ``bars_met`` of ``num_bars``.
         - ``num_users``, ``num_users_generated``, ``num_train``, ``num_val``, ``num_generated``.
 
         Raises:
@@ -134,7 +142,8 @@ class MicroDopplerEvaluation:
             raise InputError(f"{kind} users", fault, remedy)
         self._device = images.device
         if len(images):
-            self._added[kind].append(Samples(shrink(images).cpu(), users))
+            measures = measure(image_levels(images), self.zero_doppler_row)
+            self._added[kind].append(Samples(shrink(images).cpu(), users, measures))
         return images
 
     def _update_inception(self, images: Tensor, real: bool) -> None:
@@ -158,12 +167,16 @@ class MicroDopplerEvaluation:
         return {**values, "inception": f"weights from {self._inception_file}"}
 
     def _gathered(self, kind: str) -> Samples:
-        nothing = Samples(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), torch.zeros(0, dtype=torch.long))
-        images, users = map(_gather, map(torch.cat, zip(nothing, *self._added[kind], strict=True)))
+        nothing = Samples(
+            torch.zeros(0, 3, 64, 64, dtype=torch.uint8),
+            torch.zeros(0, dtype=torch.long),
+            torch.zeros(0, len(MEASURES), dtype=torch.float64),
+        )
+        images, users, measures = map(_gather, map(torch.cat, zip(nothing, *self._added[kind], strict=True)))
         # an order that does not depend on how the images were spread over processes and batches
         keys = [hashlib.sha256(image.tobytes()).digest() for image in images.numpy()]
         order = sorted(range(len(keys)), key=lambda row: (int(users[row]), keys[row]))
-        return Samples(images[order], users[order])
+        return Samples(images[order], users[order], measures[order])
 
 
 def _distributed() -> bool:

@@ -18,21 +18,29 @@ from metrics.generation import (
     nearest_neighbour_distances,
     within_user_diversity,
 )
+from metrics.spectrogram_quality import compare_measures, summary
 from networks.spectrogram_classifier import SpectrogramClassifier
 
 Results = dict[str, float | int | str]
 
 
 class Samples(NamedTuple):
-    """Small images (N, 3, 64, 64) uint8 and the class indices (N,) int64 of their users."""
+    """Small images and measures of spectrograms.
+
+    Attributes:
+        images: (N, 3, 64, 64) uint8.
+        users: (N,) int64 class indices.
+        measures: (N, 8) float64, see ``metrics.spectrogram_physics.measure``.
+    """
 
     images: Tensor
     users: Tensor
+    measures: Tensor
 
     def of(self, users: Tensor) -> Samples:
         """Return the samples of some users."""
         rows = torch.isin(self.users, users)
-        return Samples(self.images[rows], self.users[rows])
+        return Samples(self.images[rows], self.users[rows], self.measures[rows])
 
 
 def compare(
@@ -45,8 +53,8 @@ def compare(
     Raises:
         InputError: There are fewer than 2 samples of the generated users on one side.
     """
-    on_real = fit_classifier(*train, num_users, seed, device=device)
-    on_generated = fit_classifier(*generated, num_users, seed, device=device)
+    on_real = fit_classifier(train.images, train.users, num_users, seed, device=device)
+    on_generated = fit_classifier(generated.images, generated.users, num_users, seed, device=device)
     users = generated.users.unique()
     train, val = train.of(users), val.of(users)
     train_features, _ = _embed(on_real, train.images, device)
@@ -83,12 +91,18 @@ def compare(
     to_train = nearest_neighbour_distances(features, train_features).distances
     real_to_train = nearest_neighbour_distances(val_features, train_features).distances
     median, real_median = float(to_train.median()), float(real_to_train.median())
-    return results | {
+    results |= {
         "nearest_train_distance_classifier": median,
         "nearest_train_distance_classifier_real": real_median,
         "nearest_train_distance_classifier_ratio": _ratio(median, real_median),
         "closer_than_real_share": float((to_train < real_to_train.min()).double().mean()),
     }
+    distances = [float(results[f"frechet_distance_classifier{suffix}"]) for suffix in ("", "_real")]
+    results["frechet_distance_classifier_ratio"] = _ratio(*distances)
+    results |= compare_measures(
+        *(generated.measures, generated.users), *(train.measures, train.users), *(val.measures, val.users)
+    )
+    return results | summary(results)
 
 
 def _matched_rows(reference: Tensor, users: Tensor, seed: int) -> Tensor:

@@ -18,10 +18,12 @@ from formats.latent_space import CHECKPOINT_KEY, LatentSpace
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
+from lightning_modules.shipped_generator import SAMPLING, restore_generator
 from losses.flow_matching import direction_loss, velocity_loss
 from networks.checkpoints import load_published
 from networks.config import config_from
 from networks.lightning_dit import LightningDiT, LightningDiTConfig
+from networks.shipped_weights import load_shipped
 from networks.tokenizers import Tokenizer, load_tokenizer, to_uint8
 from networks.transport import (
     GuidedVelocity,
@@ -59,6 +61,9 @@ class UserConditionedDiTModule(LightningModule):
         betas: Coefficients of AdamW's running averages.
         weight_decay: Weight decay of AdamW.
         time_distribution: Distribution of the training times.
+        time_logit_mean: Mean of the logit of the times where they are logit-normal; below 0 trains more near the
+            noise, where layout (speed, phase and rate of the steps) is decided.
+        time_logit_deviation: Standard deviation of that logit.
         direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
         sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
             depend on the others).
@@ -71,6 +76,10 @@ class UserConditionedDiTModule(LightningModule):
         sample_seed: Seed of the samples.
         compile: Compile the network with torch.compile.
         gradient_checkpointing: Recompute blocks in the backward pass: less memory, a third more time.
+        zero_doppler_row: Place of zero Doppler in the images as a share of their height from the top, for the torso
+            speed that ``test`` measures; 0.8 in simulated images, 0.5 where the axis is symmetric.
+        shipped_weights: Name of a generator in the repository's ``weights`` to predict with where no training
+            checkpoint is named; its sampling settings are those on its card.
         inception_weights: File of torch-fidelity's Inception weights for ``test``; None looks in torch's cache.
     """
 
@@ -88,6 +97,8 @@ class UserConditionedDiTModule(LightningModule):
         betas: tuple[float, float] = (0.9, 0.95),
         weight_decay: float = 0.0,
         time_distribution: TimeDistribution = "logit_normal",
+        time_logit_mean: float = 0.0,
+        time_logit_deviation: float = 1.0,
         direction_loss_weight: float = 0.0,
         sampler: Sampler = "euler",
         num_points: int = 250,
@@ -98,6 +109,8 @@ class UserConditionedDiTModule(LightningModule):
         sample_seed: int = 0,
         compile: bool = False,
         gradient_checkpointing: bool = False,
+        zero_doppler_row: float = 0.8,
+        shipped_weights: str | None = None,
         inception_weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -131,6 +144,8 @@ class UserConditionedDiTModule(LightningModule):
         if trainer is None:  # load_from_checkpoint; on_load_checkpoint builds the network
             return
         datamodule: Any = getattr(trainer, "datamodule", None)
+        if self.latent_space is None and self.hparams["shipped_weights"] and not trainer.ckpt_path:
+            self._load_shipped(self.hparams["shipped_weights"])
         if self.latent_space is None and hasattr(datamodule, "latent_space"):
             self.latent_space = datamodule.latent_space
             self._check_against(datamodule.latent_space, datamodule.latent_shape)
@@ -148,6 +163,16 @@ class UserConditionedDiTModule(LightningModule):
             self.print(load_published(network, self.hparams["published_checkpoint"]))
         if self.hparams["compile"]:
             network.compile()
+
+    def _load_shipped(self, name: str) -> None:
+        """Take network, tokenizer and sampling settings of weights in the repository."""
+        weights = load_shipped(name)
+        self.network_config, state, self.latent_space, tokenizer = restore_generator(weights)
+        self._build(len(self.latent_space.user_ids))
+        self.require_network().load_state_dict(state)
+        self._tokenizer[:], self._has_weights = [tokenizer], True
+        self.hparams.update({setting: weights.card["sampling"][setting] for setting in SAMPLING})
+        self.print(weights.summary())
 
     def _check_against(self, space: LatentSpace, shape: tuple[int, ...]) -> None:
         config = self.network_config
@@ -236,7 +261,8 @@ class UserConditionedDiTModule(LightningModule):
         if "latents_flip" in batch:
             flipped = torch.rand(len(latents), 1, 1, 1, device=self.device) < 0.5
             latents = torch.where(flipped, batch["latents_flip"], latents)
-        t = draw_times(len(latents), self.hparams["time_distribution"], self.device)
+        h: Any = self.hparams
+        t = draw_times(len(latents), h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
         loss = self._losses(latents, torch.randn_like(latents), t, batch["classes"]).mean()
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(latents))
         return loss
@@ -245,7 +271,8 @@ class UserConditionedDiTModule(LightningModule):
         """Log the loss under noise and at times that depend only on each latent's index in the split."""
         latents, indices = batch["latents"], batch["indices"]
         noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, index) for index in indices.tolist()])
-        t = evaluation_times(indices.cpu(), self.hparams["time_distribution"])
+        h: Any = self.hparams
+        t = evaluation_times(indices.cpu(), h.time_distribution, h.time_logit_mean, h.time_logit_deviation)
         losses = self._losses(latents, noise.to(latents), t.to(latents), batch["classes"])
         self.val_loss.update(losses, batch["weights"])
         self.log("val/loss", self.val_loss, prog_bar=True, on_step=False, on_epoch=True)
@@ -289,9 +316,15 @@ class UserConditionedDiTModule(LightningModule):
         Raises:
             InputError: A user was not in the training data, or the tokenizer is missing.
         """
-        latents = self.generate_latents(user_ids, indices)
+        latents, noise = self.generate_latents(user_ids, indices), None
+        if self.tokenizer.uses_noise:
+            side = latents.shape[-1] * self.tokenizer.downsampling
+            pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
+            seed = self.hparams["sample_seed"]
+            noise = torch.stack([seeded_noise((3, side, side), seed, user, index, 1) for user, index in pairs])
+            noise = noise.to(latents)
         with torch.no_grad():
-            return to_uint8(self.tokenizer.decode(latents))
+            return to_uint8(self.tokenizer.decode(latents, noise))
 
     @torch.no_grad()
     def generate_latents(self, user_ids: Tensor, indices: Tensor) -> Tensor:
@@ -334,8 +367,10 @@ class UserConditionedDiTModule(LightningModule):
         """
         if not self._has_weights:
             raise InputError("model", "has random weights", "Name a training checkpoint with --ckpt_path.")
-        num_users = len(self.require_latent_space().user_ids)
-        self.evaluation = MicroDopplerEvaluation(num_users, self.hparams["inception_weights"])
+        num_users, h = len(self.require_latent_space().user_ids), self.hparams
+        self.evaluation = MicroDopplerEvaluation(
+            num_users, h["inception_weights"], zero_doppler_row=h["zero_doppler_row"]
+        )
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
         """Collect real training images, real validation images, then the requested generated ones.
@@ -356,6 +391,7 @@ class UserConditionedDiTModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compare on every process and log; ``test_results`` holds the comparison for callbacks."""
         self.test_results = self.evaluation.compute()
-        numbers = {f"test/{name}": float(value) for name, value in self.test_results.items() if name != "inception"}
+        results = self.test_results.items()
+        numbers = {f"test/{name}": float(value) for name, value in results if not isinstance(value, str)}
         for logger in self.loggers:  # not self.log_dict, which would print them a second time
             logger.log_metrics(numbers, step=self.global_step)

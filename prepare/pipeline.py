@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +21,7 @@ import configs
 from formats.atomic import write_json, write_text
 from formats.errors import InputError
 
+COMPARISON = "real_and_generated.png"
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
 
 # Option of the pipeline → option of the stage's command.
@@ -147,6 +149,7 @@ def microdoppler(
     num_samples_per_user: int = 4,
     overlays: list[Path] | None = None,
     evaluate: bool = False,
+    tune_guidance: bool = False,
 ) -> None:
     """Extract latents from spectrograms, train a generator on them, and generate spectrograms.
 
@@ -155,7 +158,7 @@ def microdoppler(
     Args:
         data_dir: Folder with train/ID_<n>/*.png and val/ID_<n>/*.png.
         output_dir: Folder for latents, training, samples and pipeline.json.
-        vavae_path: Published VA-VAE, or another tokenizer; by default PatchPCA is fitted on the training images.
+        vavae_path: Published VA-VAE, or another tokenizer; by default LappedPCA is fitted on the training images.
         imagenet_statistics: Latent statistics published with the VA-VAE.
         resize: Resize images of other sizes to ``image_size``.
         image_size: Side of the images in pixels; by default 256. Another size needs an overlay with the network's
@@ -167,6 +170,7 @@ def microdoppler(
         num_samples_per_user: Samples of each user.
         overlays: Configuration files added to configs/dit_microdoppler.yaml.
         evaluate: Evaluate the generator against the validation images at the end.
+        tune_guidance: Choose the guidance scale by measures of generated images, see `prepare tune-guidance`.
     """
     settings = {
         "data_dir": data_dir,
@@ -181,7 +185,8 @@ def microdoppler(
         "num_samples_per_user": num_samples_per_user,
     }
     job = Job(output_dir)
-    _run_microdoppler_stages(job, settings, [configs.find_config(path) for path in overlays or []], evaluate)
+    files = [configs.find_config(path) for path in overlays or []]
+    _run_microdoppler_stages(job, settings, files, evaluate, tune_guidance)
     _report(job)
 
 
@@ -197,11 +202,15 @@ def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5) -> None:
     job.run(Stage("simulate", simulation, SIMULATION_OPTIONS))
     settings = {"data_dir": data_dir, "devices": "1", "num_samples_per_user": 8}
     overlays = [configs.FOLDER / "overlays" / "tiny_microdoppler.yaml"]
-    _run_microdoppler_stages(job, settings, overlays, evaluate=True)
+    _run_microdoppler_stages(job, settings, overlays, evaluate=True, tune_guidance=True)
+    where = (f"--data_dir={data_dir}", f"--samples_dir={output_dir / 'samples'}", f"--out={output_dir / COMPARISON}")
+    job.run(Stage("compare", ("prepare", "spectrogram-comparison", *where)))
     _report(job)
 
 
-def _run_microdoppler_stages(job: Job, settings: Mapping[str, Any], overlays: list[Path], evaluate: bool) -> None:
+def _run_microdoppler_stages(
+    job: Job, settings: Mapping[str, Any], overlays: list[Path], evaluate: bool, tune_guidance: bool
+) -> None:
     out = job.output_dir
     latents, runs = out / "latents", out / "training"
     extraction = [f"--config={configs.FOLDER / 'microdoppler_extract_latents.yaml'}"]
@@ -218,13 +227,25 @@ def _run_microdoppler_stages(job: Job, settings: Mapping[str, Any], overlays: li
 
     checkpoint = newest_checkpoint(runs)
     assert checkpoint is not None
+    sampling = _tuned_sampling(job, checkpoint, settings["data_dir"]) if tune_guidance else []
     generation = [f"--config={configs.FOLDER / 'generate_microdoppler.yaml'}", f"--ckpt_path={checkpoint}"]
-    generation += [*_options(GENERATION_OPTIONS, settings), f"--data.output_dir={out / 'samples'}"]
+    generation += [*_options(GENERATION_OPTIONS, settings), f"--data.output_dir={out / 'samples'}", *sampling]
     job.run(Stage("generate", ("predict", *generation), GENERATION_OPTIONS))
     if evaluate:
-        evaluation = [*experiment, f"--trainer.devices={settings['devices']}", f"--ckpt_path={checkpoint}"]
+        evaluation = [*experiment, f"--trainer.devices={settings['devices']}", f"--ckpt_path={checkpoint}", *sampling]
         evaluation += ["--trainer.logger=false", f"--trainer.default_root_dir={out / 'evaluation'}"]
         job.run(Stage("evaluate", ("test", *evaluation), TRAINING_OPTIONS))
+
+
+def _tuned_sampling(job: Job, checkpoint: Path, data_dir: Path) -> list[str]:
+    """Choose the guidance scale, and return the options of the checkpoint's sampler with it."""
+    chosen = job.output_dir / "guidance.json"
+    words = (f"--checkpoint={checkpoint}", f"--data_dir={data_dir}", f"--out={chosen}")
+    job.run(Stage("tune guidance", ("prepare", "tune-guidance", *words)))
+    trained = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
+    names = ("sampler", "num_points", "time_shift", "guidance_interval_start")
+    scale = json.loads(chosen.read_text(encoding="utf-8"))["guidance_scale"]
+    return [f"--model.guidance_scale={scale}", *(f"--model.{name}={trained[name]}" for name in names)]
 
 
 def _options(options: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
@@ -280,6 +301,8 @@ def _report(job: Job) -> None:
     evaluation = out / "evaluation" / "evaluation.json"
     if evaluation.is_file():
         results = json.loads(evaluation.read_text(encoding="utf-8"))
+        table.add_row("quality bars met", f"{results['bars_met']} of {results['num_bars']}")
+        table.add_row(f"worst: {results['worst_measure']}", f"{results[results['worst_measure']]:.3f}")
         for label, name in (
             ("identification accuracy, real → generated", "accuracy_real_to_generated"),
             ("identification accuracy, real → real", "accuracy_real_to_real"),

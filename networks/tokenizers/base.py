@@ -49,10 +49,12 @@ class Tokenizer(nn.Module, ABC):
     Attributes:
         latent_channels: C of the latents (B, C, h, w).
         downsampling: Image pixels per latent cell along each side.
+        uses_noise: Whether decoding draws detail that the latents do not hold, such as speckle.
     """
 
     latent_channels: int
     downsampling: int
+    uses_noise: bool = False
 
     @abstractmethod
     def encode(self, images: Tensor) -> Posterior:
@@ -63,8 +65,14 @@ class Tokenizer(nn.Module, ABC):
         """
 
     @abstractmethod
-    def decode(self, latents: Tensor) -> Tensor:
-        """Decode latents (B, C, h, w) to images (B, 3, H, W) in about −1…1, not clamped."""
+    def decode(self, latents: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Decode latents to images (B, 3, H, W) in about −1…1, not clamped.
+
+        Args:
+            latents: (B, C, h, w).
+            noise: (B, 3, H, W) standard normal, the source of detail where ``uses_noise`` is set; None decodes
+                without that detail. Other tokenizers ignore it.
+        """
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return (C, h, w) for images of ``height`` × ``width`` pixels.

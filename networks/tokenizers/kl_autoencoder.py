@@ -32,7 +32,7 @@ class KLTokenizer(Tokenizer):
         latents = self.autoencoder.encode(images).latent_dist
         return Posterior(latents.mean, latents.logvar)  # clamped to −30…20 by diffusers
 
-    def decode(self, latents: Tensor) -> Tensor:  # noqa: D102
+    def decode(self, latents: Tensor, noise: Tensor | None = None) -> Tensor:  # noqa: D102
         images: Tensor = self.autoencoder.decode(latents).sample
         return images
 

@@ -12,7 +12,7 @@ from networks.checkpoint_files import read_state_dict
 from networks.checkpoints import load_published
 from networks.tokenizers.base import Tokenizer
 from networks.tokenizers.kl_autoencoder import DiffusersKL
-from networks.tokenizers.patch_pca import PatchPCA, is_patch_pca
+from networks.tokenizers.lapped_pca import LappedPCA, is_lapped_pca
 from networks.tokenizers.vavae import VAVAE, vavae_for
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
     Args:
         path: A published VA-VAE (``.pt``, ``.pth``, ``.ckpt``, ``.safetensors``), a file that
-            :meth:`PatchPCA.save` wrote, or a folder of diffusers' ``AutoencoderKL`` with its ``config.json``.
+            :meth:`LappedPCA.save` wrote, or a folder of diffusers' ``AutoencoderKL`` with its ``config.json``.
 
     Raises:
         InputError: The path does not exist, or is none of these.
@@ -34,8 +34,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     tokenizer: Tokenizer
     if path.is_dir():
         tokenizer = DiffusersKL(path)
-    elif is_patch_pca(path):
-        tokenizer = PatchPCA.load(path)
+    elif is_lapped_pca(path):
+        tokenizer = LappedPCA.load(path)
     else:
         tokenizer = _vavae(path)
     return tokenizer.eval().requires_grad_(False)

@@ -11,25 +11,34 @@ from torch import Tensor
 TimeDistribution = Literal["logit_normal", "uniform"]
 
 
-def draw_times(batch_size: int, distribution: TimeDistribution, device: torch.device) -> Tensor:
+def draw_times(
+    batch_size: int,
+    distribution: TimeDistribution,
+    device: torch.device,
+    mean: float = 0.0,
+    deviation: float = 1.0,
+) -> Tensor:
     """Draw training times (B,) in (0, 1) on the device.
 
-    ``logit_normal`` is the sigmoid of a standard normal, dense in the middle of the path, where the velocity is
-    hardest to predict (Esser et al. 2024); ``uniform`` is flat.
+    ``logit_normal`` is the sigmoid of a normal variable of the given mean and standard deviation; with the defaults
+    it is dense in the middle of the path, where the velocity is hardest to predict (Esser et al. 2024), and a
+    negative mean shifts it towards the noise. ``uniform`` is flat and ignores both.
     """
     if distribution == "uniform":
         return torch.rand(batch_size, device=device)
-    return torch.randn(batch_size, device=device).sigmoid()
+    return (mean + deviation * torch.randn(batch_size, device=device)).sigmoid()
 
 
-def evaluation_times(indices: Tensor, distribution: TimeDistribution) -> Tensor:
+def evaluation_times(
+    indices: Tensor, distribution: TimeDistribution, mean: float = 0.0, deviation: float = 1.0
+) -> Tensor:
     """Give each sample a fixed time (B,) in (0, 1) by its index in the data set, (B,) int64 on the CPU.
 
     The times are spread evenly over the distribution (golden ratio sequence) rather than drawn from it: they are
     the same in every run, and the mean loss varies less.
     """
     uniform = ((0.5 + indices.double() * 0.6180339887498949) % 1.0).float()
-    return uniform if distribution == "uniform" else torch.special.ndtri(uniform).sigmoid()
+    return uniform if distribution == "uniform" else (mean + deviation * torch.special.ndtri(uniform)).sigmoid()
 
 
 def seeded_noise(shape: tuple[int, ...], *key: int) -> Tensor:

@@ -22,24 +22,32 @@ def test_table_reads_in_a_terminal() -> None:
         "accuracy_real_to_generated_user_3": 0.25,
         "frechet_distance_classifier": 1234.5,
         "frechet_distance_classifier_real": 2.0,
-        "within_user_diversity_classifier": math.nan,
+        "within_user_diversity_classifier_ratio": math.nan,
+        "ridge_breaks": 0.15,
+        "ridge_breaks_real": 0.0,
+        "ridge_breaks_user_0": 0.0,
+        "ridge_breaks_user_3": 0.3,
         "frechet_distance_inception": 12.0,
         **{"num_users": 4, "num_users_generated": 2, "num_train": 9, "num_val": 8, "num_generated": 7},
         "inception": "weights from here",
     }
     stream = io.StringIO()
-    Console(file=stream, width=100).print(evaluation_table(results))
+    Console(file=stream, width=150).print(evaluation_table(results))
     lines = stream.getvalue().splitlines()
 
     def row(start: str) -> list[str]:
         return [cell.strip() for cell in next(line for line in lines if start in line).split("│")[2:5]]
 
-    assert row("recognised as their user") == ["0.500", "0.975", "↑"]
+    assert row("recognised as their user") == ["0.500", "0.975", "≥ 0.95"]
     assert row("Fréchet distance") == ["1,234", "2.000", "↓"]
-    assert row("Difference between") == ["–", "–", "↑ up to real"]
+    assert row("Breaks of the torso") == ["0.150", "0.000", "≤ 0.3"]
+    assert "3: 0.300" in next(line for line in lines if "Breaks" in line)
+    assert row("Diversity within") == ["–", "1.000", "0.85 … 1.15"]
+    order = [next(i for i, line in enumerate(lines) if text in line) for text in ("Diversity", "recognised", "Breaks")]
+    assert order == sorted(order)  # what is missed most comes first
     assert row("Fréchet inception") == ["12.000", "–", "↓"]
     assert "Inception score" not in stream.getvalue()
-    assert "user class 3, 0.250" in " ".join(lines)
+    assert "user class 3, 0.250" in " ".join(stream.getvalue().split())
 
 
 def test_results_are_written_where_the_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from formats.images import read_rgb
 from lightning_modules import microdoppler_measures
 from lightning_modules.spectrogram_classifier import fit_classifier
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
-from networks.tokenizers import PatchPCA, load_tokenizer
+from networks.tokenizers import LappedPCA, load_tokenizer
 from tests.support.commands import ROOT, run_command, training_words
 
 
@@ -80,7 +80,8 @@ def test_a_sample_depends_on_seed_user_and_index_only(trained: Path) -> None:
     alone = torch.cat([module.generate_latents(users[i : i + 1], indices[i : i + 1]) for i in range(5)])
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
     images = torch.cat([module.generate(users[:3], indices[:3]), module.generate(users[3:], indices[3:])])
-    assert (images.int() - module.generate(users, indices).int()).abs().max() <= 1  # of 255
+    # A level that rounds the other way changes a colour of jet by 4 or 5 of 255.
+    assert (images.int() - module.generate(users, indices).int()).abs().max() <= 5
     module.hparams["sample_seed"] = 1
     assert not torch.allclose(module.generate_latents(users, indices), together, atol=0.1)
     module.hparams.update(sampler="dopri5", sample_seed=0)
@@ -139,9 +140,8 @@ def test_samples_of_other_settings_are_kept(trained: Path, tmp_path: Path) -> No
 
 def test_another_tokenizer_is_refused(trained: Path, latents: Path, tmp_path: Path) -> None:
     other = load_tokenizer(latents / "tokenizer.safetensors")
-    for tensor in other.state_dict().values():
-        tensor.mul_(1.001)
-    assert isinstance(other, PatchPCA)
+    assert isinstance(other, LappedPCA)
+    other.components.mul_(1.001)
     other.save(tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other\.safetensors: is not the tokenizer that made"):
         main(words(trained, tmp_path / "out", f"--model.tokenizer_path={tmp_path}/other.safetensors"))

@@ -19,7 +19,7 @@ class Means(Tokenizer):
         mean = torch.nn.functional.avg_pool2d(images, 8)
         return Posterior(mean, torch.zeros_like(mean))
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, noise: Tensor | None = None) -> Tensor:
         return latents.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 

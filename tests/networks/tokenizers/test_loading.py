@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from formats.errors import InputError
-from networks.tokenizers import VAVAE, DiffusersKL, PatchPCA, load_tokenizer
+from networks.tokenizers import VAVAE, DiffusersKL, LappedPCA, load_tokenizer
 from tests.support.filling import filled_state_dict
 
 PARITY = Path(__file__).parents[2] / "parity"
@@ -69,12 +69,12 @@ def test_a_diffusers_folder_gives_raw_latents(folder: Path) -> None:
     assert torch.equal(tokenizer.decode(latents), peer.decode(latents).sample)
 
 
-def test_a_patch_pca_is_known_by_its_metadata(tmp_path: Path) -> None:
-    images = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    pca = PatchPCA.fit([images], latent_channels=5, patch_size=4)
+def test_a_lapped_pca_is_known_by_its_metadata(tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    pca = LappedPCA.fit([images], latent_channels=5)
     pca.save(tmp_path / "pca.safetensors")
     loaded = load_tokenizer(tmp_path / "pca.safetensors")
-    assert isinstance(loaded, PatchPCA)
+    assert isinstance(loaded, LappedPCA)
     assert loaded.fingerprint() == pca.fingerprint()
 
 

@@ -1,0 +1,78 @@
+"""A trained generator of spectrograms as weights of the repository: network, tokenizer and latent space in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from formats.errors import InputError
+from formats.latent_shards import LatentStatistics
+from formats.latent_space import LatentSpace
+from networks.config import config_from
+from networks.lightning_dit import LightningDiTConfig
+from networks.shipped_weights import FOLDER, ShippedWeights, save_shipped
+from networks.tokenizers import LappedPCA, Tokenizer
+
+SAMPLING = ("sampler", "num_points", "time_shift", "guidance_scale", "guidance_interval_start")
+
+
+def save_generator(
+    name: str,
+    network: Mapping[str, Tensor],
+    config: LightningDiTConfig,
+    space: LatentSpace,
+    tokenizer: LappedPCA,
+    card: Mapping[str, Any],
+    folder: Path = FOLDER,
+) -> Path:
+    """Write a generator and its card.
+
+    Args:
+        name: Name of the weights.
+        network: State dict of a LightningDiT.
+        config: Settings of that network.
+        space: Statistics and users of its training.
+        tokenizer: Tokenizer of its training.
+        card: Entries that ``networks.shipped_weights`` requires, and ``sampling`` with those of ``SAMPLING``.
+        folder: Folder of the weights.
+
+    Returns:
+        Path of the tensor file.
+    """
+    tensors = {f"network.{key}": value for key, value in network.items()}
+    tensors |= {f"tokenizer.{key}": value for key, value in tokenizer.state_dict().items()}
+    tensors |= {"mean": space.statistics.mean, "std": space.statistics.std, "user_ids": space.user_ids}
+    content = {**card, "network": asdict(config), "policy": space.policy, "multiplier": space.multiplier}
+    return save_shipped(name, tensors, content, folder)
+
+
+def restore_generator(
+    weights: ShippedWeights,
+) -> tuple[LightningDiTConfig, dict[str, Tensor], LatentSpace, Tokenizer]:
+    """Return network settings, the network's state dict, latent space and tokenizer of shipped weights.
+
+    Raises:
+        InputError: The weights are not those of a generator.
+    """
+    tensors, card = weights.tensors, weights.card
+    if not {"mean", "std", "user_ids", "tokenizer.components"} <= tensors.keys() or "sampling" not in card:
+        names = "those of a generator, such as spectrograms_simulated"
+        raise InputError(f"weights '{weights.name}'", "are not of a spectrogram generator", f"Name {names}.")
+    tokenizer = LappedPCA.from_state(_part(tensors, "tokenizer."), f"weights '{weights.name}'")
+    space = LatentSpace(
+        LatentStatistics(tensors["mean"], tensors["std"]),
+        card["policy"],
+        float(card["multiplier"]),
+        tensors["user_ids"],
+        tokenizer_fingerprint=tokenizer.fingerprint(),
+    )
+    config = config_from(LightningDiTConfig, card["network"])
+    return config, _part(tensors, "network."), space, tokenizer.eval().requires_grad_(False)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,0 +1,62 @@
+"""Figure of real and generated spectrograms of the same users, next to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.sample_requests import sample_name
+from datamodules.spectrograms import SpectrogramDataset, SpectrogramFile, find_spectrograms
+from exporters.visualization.contact_sheet import contact_sheet
+from formats.errors import InputError
+from formats.images import write_png
+from metrics.spectrogram_physics import image_levels, measure
+
+
+def spectrogram_comparison(data_dir: Path, samples_dir: Path, out: Path, per_user: int = 3, split: str = "val") -> None:
+    """Draw typical real and generated spectrograms of every user who has samples.
+
+    Typical are the images nearest to the median of their user's images in all measures of blocks, gait and noise,
+    each measure divided by its median deviation: neither the best nor the worst are chosen.
+
+    Args:
+        data_dir: Folder of real spectrograms with <split>/ID_<n>/*.png.
+        samples_dir: Folder that `predict` of a generator wrote.
+        out: PNG file.
+        per_user: Real and generated images of each user.
+        split: Split of the real images.
+
+    Raises:
+        InputError: A folder holds no images.
+    """
+    real = find_spectrograms(data_dir, split)
+    rows: dict[str, list[NDArray[np.uint8]]] = {}
+    for user in sorted({file.user_id for file in real}):
+        stem = sample_name(user, 0).rsplit("_", 1)[0]
+        made = [SpectrogramFile(path, user) for path in sorted(samples_dir.glob(f"{stem}_*.png"))]
+        if made:
+            own = [file for file in real if file.user_id == user]
+            rows[f"{user} real"] = _typical(own, per_user)
+            rows[f"{user} generated"] = _typical(made, per_user)
+    if not rows:
+        raise InputError(
+            samples_dir, "holds no samples of these users", "Generate some with configs/generate_microdoppler.yaml."
+        )
+    write_png(out, contact_sheet(rows, height=256))
+    print(f"{out}: {per_user} typical real and generated spectrograms of {len(rows) // 2} users")
+
+
+def _typical(files: list[SpectrogramFile], count: int) -> list[NDArray[np.uint8]]:
+    """Read the images nearest to the median of all in their measures."""
+    images = SpectrogramDataset(files, resize=True).__getitems__(list(range(len(files))))["images"]
+    order = median_distance(measure(image_levels(images))).argsort()
+    return [images[row].permute(1, 2, 0).numpy() for row in order[:count].tolist()]
+
+
+def median_distance(table: Tensor) -> Tensor:
+    """Distance (N,) of each row (N, M) from the median row, in units of the median absolute deviations."""
+    away = (table - table.median(0).values).abs()
+    return (away / away.median(0).values.clamp_min(1e-6)).clamp(max=10.0).square().sum(1).sqrt()
