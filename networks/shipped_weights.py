@@ -1,0 +1,146 @@
+"""Trained weights that come with the repository: ``weights/<name>.safetensors`` with a card, ``<name>.yaml``.
+
+A card tells where the weights come from and what they are worth: ``REQUIRED`` lists its entries. It holds the
+SHA-256 of the tensor file, which is checked on load.
+
+Example::
+
+    weights = load_shipped("depth_simulated")
+    print(weights.summary())
+    network = VGGT(config_from(VGGTConfig, weights.card["network"]))
+    network.load_state_dict(weights.tensors)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from formats.atomic import atomic_path, write_text
+from formats.errors import InputError
+
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
+
+REQUIRED = {
+    "summary": "one sentence: what the weights do and what they were trained on",
+    "data": "the data that they were trained on",
+    "command": "the command that makes them again",
+    "training_time": "duration of the training",
+    "hardware": "machine of the training",
+    "measures": "results on data not used in choosing anything, with the baselines' results",
+    "limits": "what they cannot do",
+    "licence": "licence of the weights",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ShippedWeights:
+    """Tensors with their card.
+
+    Args:
+        name: Name of the weights: that of the files, without suffix.
+        tensors: State dict; floating-point tensors are float32, however they are stored.
+        card: Entries of the card, such as ``summary`` and ``network``.
+    """
+
+    name: str
+    tensors: dict[str, Tensor]
+    card: dict[str, Any]
+
+    def summary(self) -> str:
+        """Return one line for the log: name and origin."""
+        return f"weights '{self.name}' from the repository: {self.card['summary']}"
+
+
+def available(folder: Path = FOLDER) -> list[str]:
+    """Names of the weights in the folder, sorted."""
+    return sorted(path.stem for path in folder.glob("*.safetensors"))
+
+
+def load_shipped(name: str, folder: Path = FOLDER) -> ShippedWeights:
+    """Load weights by name and compare the file with the fingerprint on its card.
+
+    Args:
+        name: Name of the weights, such as ``depth_simulated``.
+        folder: Folder of the weights.
+
+    Raises:
+        InputError: A file is missing or damaged, the card is incomplete, or the fingerprint differs.
+    """
+    path, card_path = folder / f"{name}.safetensors", folder / f"{name}.yaml"
+    if not path.is_file():
+        remedy = f"Choose from {', '.join(available(folder)) or 'none'}, or make them with make weights NAME={name}."
+        raise InputError(path, "there is no such file", remedy)
+    card = _read_card(card_path)
+    if _sha256(path) != card["sha256"]:
+        remedy = f"Restore the file from the repository, or make it again with make weights NAME={name}."
+        raise InputError(path, f"does not have the SHA-256 that {card_path.name} states", remedy)
+    tensors = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
+    return ShippedWeights(name, tensors, card)
+
+
+def save_shipped(
+    name: str,
+    tensors: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+    folder: Path = FOLDER,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write weights and their card, with the fingerprint added to it.
+
+    Args:
+        name: Name of the weights.
+        tensors: State dict.
+        card: Entries of the card: those of ``REQUIRED`` and others, such as ``network``.
+        folder: Folder of the weights.
+        dtype: Type in which floating-point tensors are stored.
+
+    Returns:
+        Path of the tensor file.
+
+    Raises:
+        ValueError: The card lacks an entry.
+    """
+    _require(name, card)
+    path = folder / f"{name}.safetensors"
+    stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file({key: value.detach().cpu().contiguous().clone() for key, value in stored.items()}, temporary)
+    content = {"name": name, "sha256": _sha256(path), **card}
+    write_text(folder / f"{name}.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
+    return path
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(path, "there is no such file", "Restore the card from the repository.")
+    try:
+        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _require(path.stem, card)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError) as error:
+        fault = str(error).splitlines()[0] if isinstance(error, ValueError) else "is not a card in YAML"
+        raise InputError(path, fault, "Restore the card from the repository.") from error
+    if not isinstance(card.get("sha256"), str):
+        raise InputError(path, "has no entry sha256", "Restore the card from the repository.")
+    return dict(card)
+
+
+def _require(name: str, card: Any) -> None:
+    if not isinstance(card, Mapping):
+        raise TypeError(f"the card of {name} must be a mapping")
+    for entry, meaning in REQUIRED.items():
+        if not card.get(entry):
+            raise ValueError(f"the card of {name} has no entry {entry} ({meaning})")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
