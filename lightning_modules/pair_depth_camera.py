@@ -84,7 +84,7 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
 
     def __init__(
         self,
-        size: Literal["VGGT-1B", "tiny"] = "VGGT-1B",
+        size: Literal["VGGT-1B", "small", "tiny"] = "VGGT-1B",
         enable_point: bool = False,
         published_checkpoint: str | None = None,
         frozen: list[str] | None = None,
