@@ -13,7 +13,7 @@ class SpectrogramBatch(TypedDict):
     Attributes:
         images: (B, 3, H, W) uint8.
         user_ids: (B,) int64, as in the folder names.
-        weights: (B,) float32; 0 marks a row that only fills up a batch.
+        weights: (B,) float32; 0 marks a padding row.
     """
 
     images: Tensor
@@ -22,12 +22,12 @@ class SpectrogramBatch(TypedDict):
 
 
 class ExtractionBatch(TypedDict):
-    """Spectrograms on their way into one shard of latents.
+    """Spectrograms to be encoded into one shard of latents.
 
     Attributes:
         images: (B, 3, H, W) uint8.
         user_ids: (B,) int64.
-        names: Path of each image relative to the data set; seeds its posterior sample.
+        names: Path of each image relative to the data set; seed of its posterior sample.
         shard: File name of the shard.
         shard_size: Images in the shard.
     """
@@ -40,14 +40,14 @@ class ExtractionBatch(TypedDict):
 
 
 class LatentBatch(TypedDict):
-    """Latents as the tokenizer gave them.
+    """Latents as the tokenizer returned them.
 
     Attributes:
         latents: (B, C, H, W) float32, not normalised.
-        latents_flip: The same of the images flipped left to right, where flipping is on.
+        latents_flip: Latents of the images flipped left to right, present if flipping is on.
         classes: (B,) int64, index into the ascending list of users.
-        indices: (B,) int64, place in the split; seeds validation noise.
-        weights: (B,) float32; 0 marks a row that only fills up a batch.
+        indices: (B,) int64, index in the split; seed of the validation noise.
+        weights: (B,) float32; 0 marks a padding row.
     """
 
     latents: Tensor
@@ -58,7 +58,7 @@ class LatentBatch(TypedDict):
 
 
 class SampleRequestBatch(TypedDict):
-    """Samples to draw.
+    """Requests for samples to draw.
 
     Attributes:
         user_ids: (B,) int64, as in the folder names.

@@ -14,14 +14,14 @@ class PairBatch(TypedDict):
 
     Attributes:
         images: (B, V, 3, H, W) float32 in 0…1.
-        depths: (B, V, H, W) float32, metres along the optical axis; 0 = none.
+        depths: (B, V, H, W) float32, metres along the optical axis; 0 is invalid.
         extrinsics: (B, V, 3, 4) float32, world → camera.
         intrinsics: (B, V, 3, 3) float32, pixels.
-        cam_points: (B, V, H, W, 3) float32, each pixel's point in its camera.
-        world_points: (B, V, H, W, 3) float32, the same in the world.
+        cam_points: (B, V, H, W, 3) float32, each pixel's point in camera coordinates.
+        world_points: (B, V, H, W, 3) float32, the same in world coordinates.
         point_masks: (B, V, H, W) bool, where depth is valid.
         seq_name: Name of each sample, such as ``aerial_megadepth_0001_0``.
-        weights: (B,) float32; 0 marks a row that only fills up a batch.
+        weights: (B,) float32; 0 marks a row that only pads a batch.
     """
 
     images: Tensor
@@ -36,13 +36,13 @@ class PairBatch(TypedDict):
 
 
 class ImageViewsBatch(TypedDict):
-    """Plain images of a scene, without depth or cameras; V views of H × W pixels.
+    """Images of a scene without depth or cameras; V views of H × W pixels.
 
     Attributes:
         images: (B, V, 3, H, W) float32 in 0…1.
-        names: For each sample the names of its V files.
+        names: File names of the V views of each sample.
         original_sizes: (B, V, 2) int64, height and width of each file's image.
-        windows: (B, V, 4) int64, the part of it that is shown: top, left, height, width in its pixels.
+        windows: (B, V, 4) int64, crop of each file's image: top, left, height, width in its pixels.
         seq_name: Name of each sample.
     """
 

@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
+from datamodules.aerial_megadepth.transforms import change_colours
 from datamodules.layered_art import LayeredArtDataModule
-from datamodules.pair_transforms import change_colours
 from formats.atomic import write_json
 from formats.images import read_grey, read_rgb, resize_rgb
 from formats.layered_art.pairs import layer_pair

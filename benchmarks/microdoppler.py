@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from datamodules.latents import LatentDataset
 from formats.atomic import write_json
 from formats.latent_shards import open_shard, write_shard
 from losses.flow_matching import velocity_loss
-from networks.lightning_dit import LightningDiT, lightning_dit
+from networks.lightning_dit import PRESETS, LightningDiT, LightningDiTConfig
 from networks.transport import GuidedVelocity, draw_times, linear_path, sample
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -44,9 +45,10 @@ def median_seconds(work: Callable[[], object], repeats: int = 7) -> float:
 
 def build(size: str) -> LightningDiT:
     if size == "tiny":
-        network = LightningDiT(hidden_size=256, depth=4, num_heads=8, patch_size=2, num_classes=10, use_qknorm=True)
+        config = LightningDiTConfig(hidden_size=256, depth=4, num_heads=8, patch_size=2, use_qknorm=True)
     else:
-        network = lightning_dit(size, num_classes=10)
+        config = PRESETS[size]
+    network = LightningDiT(replace(config, num_classes=10))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.02)  # the published start is zero velocity, which says nothing
     return network.to(DEVICE)

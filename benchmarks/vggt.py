@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from formats.atomic import write_json
-from networks.vggt import VGGT, VGGTOutput, vggt
+from networks.vggt import PRESETS, VGGT, VGGTOutput
 
 GB = 1e9
 COUNTED = {
@@ -125,7 +125,7 @@ class Step:
 
 def _on_meta(case: Case) -> VGGT:
     with torch.device("meta"):
-        network = vggt("VGGT-1B", gradient_checkpointing=case.gradient_checkpointing, frames_chunk_size=1)
+        network = VGGT(PRESETS["VGGT-1B"], gradient_checkpointing=case.gradient_checkpointing, frames_chunk_size=1)
     network.aggregator.requires_grad_(not case.frozen_aggregator)
     if case.store_frozen:
         network.aggregator.store_frozen()

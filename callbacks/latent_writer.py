@@ -1,4 +1,4 @@
-"""Writes latents in shards while they are predicted, and their statistics at the end."""
+"""Writes latents in shards while they are predicted, with their statistics at the end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from batches.microdoppler import ExtractionBatch
+from callbacks.prediction_writer import PredictionWriter
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.atomic import write_json, write_text
 from formats.errors import InputError
@@ -20,7 +20,8 @@ from formats.latent_shards import (
     IMAGENET_STATISTICS,
     RECOMMENDATION,
     STATISTICS,
-    Extraction,
+    TOKENIZER,
+    ExtractionRecord,
     LatentStatistics,
     find_shards,
     open_shard,
@@ -28,38 +29,45 @@ from formats.latent_shards import (
     write_shard,
 )
 from lightning_modules.latent_extraction import LatentExtractionModule
+from networks.tokenizers import PatchPCA
 
 
-class LatentShardWriter(BasePredictionWriter):
-    """Write each shard when its last batch is there; hold no more than one shard in memory.
+class LatentShardWriter(PredictionWriter):
+    """Write each shard when its last batch is complete, holding at most one shard in memory.
 
-    Beside the shards: ``extraction.json`` (how they were made; a repeated run must agree with it), ``index.json``
-    (every image in order), ``latents_stats.pt``, ``latents_stats_imagenet.pt`` where given, and
-    ``stats_recommendation.txt``.
+    Next to the shards it writes ``extraction.json`` (how they were made; a repeated run must agree with it),
+    ``index.json`` (every image in order), ``latents_stats.pt``, ``latents_stats_imagenet.pt`` if ImageNet's are
+    given, ``stats_recommendation.txt``, and ``tokenizer.safetensors`` if the module names no tokenizer.
+
+    Args:
+        latent_channels: Channels of the PatchPCA that is fitted if the module names no tokenizer.
+        num_threads: CPU threads of each process, see :class:`PredictionWriter`.
     """
 
-    def __init__(self) -> None:
-        super().__init__(write_interval="batch")
+    def __init__(self, latent_channels: int = 32, num_threads: int = 1) -> None:
+        super().__init__(num_threads)
+        self.latent_channels = latent_channels
         self.parts: dict[str, list[Tensor]] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Record the settings, or compare with those on record; also where no shard is left to make.
+        """Provide the tokenizer, then record the settings or compare them with the record, even if nothing is left.
 
         Raises:
-            InputError: The folder holds latents made with other settings.
+            InputError: The folder holds latents made with other settings, or the tokenizer cannot be used.
         """
         super().setup(trainer, pl_module, stage)
         data, module = _extraction_parts(trainer, pl_module)
-        module.load_tokenizer(data)
-        assert module.tokenizer is not None
-        assert module.tokenizer_path is not None
+        if module.tokenizer_path is None:
+            module.tokenizer_path = str(self._fitted_tokenizer(trainer, data))
+        tokenizer = module.load_tokenizer()
+        tokenizer.latent_shape(data.image_size, data.image_size)  # raises if the sides are not multiples
         if data.imagenet_statistics is not None:
-            LatentStatistics.read(data.imagenet_statistics, module.tokenizer.latent_channels)
+            LatentStatistics.read(data.imagenet_statistics, tokenizer.latent_channels)
         path, folder = Path(module.tokenizer_path).resolve(), data.output_dir.resolve()
-        settings = Extraction(
+        settings = ExtractionRecord(
             images_dir=str(data.data_dir.resolve()),
             tokenizer=path.name if path.parent == folder else str(path),
-            tokenizer_fingerprint=module.tokenizer.fingerprint(),
+            tokenizer_fingerprint=tokenizer.fingerprint(),
             posterior=module.posterior,
             seed=module.seed,
             flip=module.flip,
@@ -68,18 +76,25 @@ class LatentShardWriter(BasePredictionWriter):
             splits={split: len(dataset) for split, dataset in data.datasets.items()},
             files_digest=data.digest(),
         )
-        before = Extraction.read(folder)
-        if before is not None:
-            # Where images and tokenizer lie may change; what they are may not.
-            old, new = asdict(before), asdict(settings)
-            moved = ("images_dir", "tokenizer")
-            differing = [key for key in new if key not in moved and old[key] != new[key]]
+        record = ExtractionRecord.read(folder)
+        if record is not None:
+            # Images and tokenizer may have moved, but must have the same content.
+            old, new = asdict(record), asdict(settings)
+            differing = [key for key in new if key not in ("images_dir", "tokenizer") and old[key] != new[key]]
             if differing:
-                fault = f"holds latents made otherwise: {', '.join(differing)} differ"
+                fault = f"holds latents made with other settings: {', '.join(differing)} differ"
                 raise InputError(folder, fault, "Choose another --data.output_dir, or the settings on record.")
         trainer.strategy.barrier("compared")
         if trainer.is_global_zero:
             write_json(folder / EXTRACTION, asdict(settings))
+
+    def _fitted_tokenizer(self, trainer: Trainer, data: SpectrogramDataModule) -> Path:
+        """Fit PatchPCA to the training images, on the first process and unless it is there, and return its file."""
+        path = data.output_dir / TOKENIZER
+        if trainer.is_global_zero and not path.is_file():
+            PatchPCA.fit(data.training_images(), latent_channels=self.latent_channels).save(path)
+        trainer.strategy.barrier("tokenizer")
+        return path
 
     def write_on_batch_end(  # noqa: D102
         self,
@@ -95,24 +110,25 @@ class LatentShardWriter(BasePredictionWriter):
         for name, tensor in (*prediction.items(), ("user_ids", batch["user_ids"])):
             self.parts.setdefault(name, []).append(tensor.cpu())
         if sum(map(len, self.parts["user_ids"])) == batch["shard_size"]:
-            whole = {name: torch.cat(parts) for name, parts in self.parts.items()}
+            shard = {name: torch.cat(parts) for name, parts in self.parts.items()}
             path = data.output_dir / batch["shard"]
-            write_shard(path, whole["latents"], whole["user_ids"], whole.get("latents_flip"))
+            write_shard(path, shard["latents"], shard["user_ids"], shard.get("latents_flip"))
             self.parts.clear()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """When every process has ended well, write index, statistics and recommendation."""
+        """Write index, statistics and recommendation once every process has finished without error."""
         data, _ = _extraction_parts(trainer, pl_module)
         trainer.strategy.barrier("shards")
         if trainer.is_global_zero and not trainer.interrupted:
             for split in data.splits:
-                find_shards(data.output_dir, split)  # raises where one is missing
+                find_shards(data.output_dir, split)  # raises if one is missing
             index = {split: {"shards": data.shards(split), "images": data.names(split)} for split in data.splits}
             write_json(data.output_dir / "index.json", index)
             choice = self._write_statistics(data)
             counts = ", ".join(f"{len(data.datasets[split])} {split}" for split in data.splits)
             pl_module.print(f"{data.output_dir}: {counts} latents; recommended statistics: {choice}")
         trainer.strategy.barrier("statistics")
+        super().teardown(trainer, pl_module, stage)
 
     def _write_statistics(self, data: SpectrogramDataModule) -> str:
         train = find_shards(data.output_dir, data.splits[0])
@@ -130,7 +146,7 @@ class LatentShardWriter(BasePredictionWriter):
 def _extraction_parts(
     trainer: Trainer, module: LightningModule
 ) -> tuple[SpectrogramDataModule, LatentExtractionModule]:
-    data = trainer.datamodule  # type: ignore[attr-defined]
+    data = getattr(trainer, "datamodule", None)
     if not isinstance(data, SpectrogramDataModule) or not isinstance(module, LatentExtractionModule):
         fault = "works with SpectrogramDataModule and LatentExtractionModule"
         raise InputError("LatentShardWriter", fault, "Use configs/microdoppler_extract_latents.yaml.")

@@ -7,7 +7,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from batches.layers import LayerBatch
-from callbacks.sample_grid import is_due, log_picture
+from callbacks.image_logging import is_due, log_image
 from exporters.visualization.layers import layer_index_sheet
 from lightning_modules.layer_index import LayerIndexModule
 
@@ -44,4 +44,4 @@ class LayerImages(Callback):
         predicted = pl_module.predict_index(images).cpu()
         names = [batch["names"][row] for row in rows]
         sheet = layer_index_sheet(images.numpy(), true.numpy(), predicted.numpy(), masks.numpy(), names)
-        log_picture(trainer, "layer_index", sheet)
+        log_image(trainer, "layer_index", sheet)

@@ -1,10 +1,10 @@
-"""Pictures of depth and cameras while VGGT trains, and the verdict of the over-fit test."""
+"""Images of depth and cameras during training of VGGT, and the report of the over-fit test."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from batches.pair import PairBatch
-from callbacks.sample_grid import is_due, log_picture
+from callbacks.image_logging import is_due, log_image
 from exporters.point_cloud import point_cloud
-from exporters.visualization.contact_sheet import picture_sheet
+from exporters.visualization.contact_sheet import contact_sheet
 from exporters.visualization.depth import (
     LEGEND,
     colour_confidence,
@@ -32,9 +32,9 @@ from losses.pair import normalised_targets
 CAPTIONS = ("input", "predicted depth", "true depth", "error, 0 to 20 %", "confidence")
 
 
-def scene_pictures(module: PairDepthCameraModule, batch: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw the first scene of a :class:`PairBatch`: a sheet with a row per view, and predicted and true cameras."""
-    one: Any = {key: value[:1] for key, value in batch.items()}
+def scene_images(module: PairDepthCameraModule, batch: PairBatch) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw the first scene of a batch: a contact sheet with a row per view, and predicted and true cameras."""
+    one = _first_scene(batch)
     targets, prediction = normalised_targets(one), module.predict_scene(one["images"])
     rows = {}
     for view in range(one["images"].shape[1]):
@@ -42,7 +42,7 @@ def scene_pictures(module: PairDepthCameraModule, batch: Any) -> tuple[NDArray[n
         depth = prediction["depth"][0, view].float().cpu()
         near, far = depth_range(true, mask)
         rows[f"view {view + 1}"] = [
-            _picture(one["images"][0, view]),
+            _to_uint8(one["images"][0, view]),
             colour_depth(depth, near=near, far=far),
             colour_depth(true, mask, near, far),
             colour_error(depth, true, mask),
@@ -56,16 +56,20 @@ def scene_pictures(module: PairDepthCameraModule, batch: Any) -> tuple[NDArray[n
         targets["intrinsics"][0].cpu(),
         (height, width),
     )
-    return picture_sheet(rows, CAPTIONS), cameras
+    return contact_sheet(rows, CAPTIONS), cameras
 
 
-def _picture(image: Tensor) -> NDArray[np.uint8]:
+def _first_scene(batch: PairBatch) -> PairBatch:
+    return cast(PairBatch, {key: values[:1] for key, values in cast(dict[str, Any], batch).items()})
+
+
+def _to_uint8(image: Tensor) -> NDArray[np.uint8]:
     return (image.cpu().permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
 
 
-def cloud_pictures(module: PairDepthCameraModule, batch: Any) -> NDArray[np.uint8]:
-    """Draw the predicted point cloud of the first scene of a :class:`PairBatch` beside the true one."""
-    one: Any = {key: value[:1] for key, value in batch.items()}
+def point_cloud_image(module: PairDepthCameraModule, batch: PairBatch) -> NDArray[np.uint8]:
+    """Draw the predicted point cloud of the first scene of a batch next to the true one."""
+    one = _first_scene(batch)
     targets, prediction = normalised_targets(one), module.predict_scene(one["images"])
     images = one["images"][0].cpu()
     true_depth = (targets["depths"] * targets["point_masks"])[0].cpu()
@@ -75,14 +79,14 @@ def cloud_pictures(module: PairDepthCameraModule, batch: Any) -> NDArray[np.uint
     predicted_cloud = point_cloud(images, depth, None, *cameras)
     pose = viewpoint(true_cloud[0])
     clouds = [draw_point_cloud(*cloud, pose) for cloud in (predicted_cloud, true_cloud)]
-    return picture_sheet({"": clouds}, ("predicted point cloud", "true point cloud"), height=480)
+    return contact_sheet({"": clouds}, ("predicted point cloud", "true point cloud"), height=480)
 
 
 class PairImages(Callback):
     """Log the first validation scene: input, predicted and true depth, error, confidence, and cameras as frusta.
 
     Args:
-        every_n_epochs: Draw at the validation of every so many epochs.
+        every_n_epochs: Draw in the validation of every n-th epoch.
     """
 
     def __init__(self, every_n_epochs: int = 5) -> None:
@@ -101,20 +105,20 @@ class PairImages(Callback):
         if not is_due(trainer, batch_idx, self.every_n_epochs):
             return
         assert isinstance(pl_module, PairDepthCameraModule)
-        sheet, cameras = scene_pictures(pl_module, batch)
-        log_picture(trainer, "depth", sheet)
-        log_picture(trainer, "cameras", cameras)
+        sheet, cameras = scene_images(pl_module, batch)
+        log_image(trainer, "depth", sheet)
+        log_image(trainer, "cameras", cameras)
 
 
 class OverfitReport(Callback):
-    """Judge a single-pair over-fit test at the end of training, print the verdict, and write a Markdown report.
+    """Evaluate an over-fit test on a single pair at the end of training: print the verdict and write a Markdown report.
 
-    Passed is: no value that is not finite, and at the last validation an objective below 0.01, a camera loss below
-    0.001, a depth error (the mean absolute error of depth in the scene's unit, ``loss_reg_depth``) below 0.01, an
-    absolute relative error below 0.02 and a rotation error below 0.5°.
+    The test passes if all values are finite and, at the last validation, the objective is below 0.01, the camera
+    loss below 0.001, the depth loss (``loss_reg_depth``, the mean absolute error in the scene's unit) below 0.01, the
+    absolute relative error below 0.02 and the rotation error below 0.5°.
 
     Args:
-        folder: For ``report.md`` and its pictures; null takes ``report`` in the run's folder.
+        folder: Folder of ``report.md`` and its images; null uses ``report`` in the run's folder.
     """
 
     LIMITS = (
@@ -132,11 +136,11 @@ class OverfitReport(Callback):
         self.batch: PairBatch | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What an interrupted test needs to go on."""
+        """Return what an interrupted test needs to continue."""
         return {"history": self.history, "nonfinite": self.nonfinite}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up an interrupted test."""
+        """Continue an interrupted test."""
         self.history, self.nonfinite = list(state_dict["history"]), state_dict["nonfinite"]
 
     def on_validation_batch_end(
@@ -148,39 +152,39 @@ class OverfitReport(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the pair for the pictures of the report."""
+        """Keep the pair for the images of the report."""
         if batch_idx == 0:
             self.batch = batch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the epoch's last training losses, and those of validation where there was one."""
+        """Record the epoch's last training losses, and those of its validation, if any."""
         row = {"epoch": float(trainer.current_epoch + 1)}
-        checked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         for name, value in trainer.callback_metrics.items():
-            if name.startswith("train/") or (name.startswith("val/") and checked):
+            if name.startswith("train/") or (name.startswith("val/") and validated):
                 row[name] = float(value)
         self.nonfinite += row.get("train/nonfinite", 0.0) + sum(not math.isfinite(value) for value in row.values())
         self.history.append(row)
 
     def criteria(self) -> list[Criterion]:
-        """Every criterion beside its value at the last validation."""
+        """Return every criterion with its value at the last validation."""
         last = next((row for row in reversed(self.history) if "val/loss_objective" in row), {})
-        judged = [
+        limits = [
             Criterion(name, last.get(key, math.nan), limit, last.get(key, math.nan) < limit, unit)
             for name, key, limit, unit in self.LIMITS
         ]
-        return [*judged, Criterion("values that are not finite", self.nonfinite, 0, self.nonfinite == 0)]
+        return [*limits, Criterion("non-finite values", self.nonfinite, 0, self.nonfinite == 0)]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the report and print the verdict."""
-        if not trainer.is_global_zero or not self.history or self.batch is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not trainer.is_global_zero or not self.history or self.batch is None or trainer.fast_dev_run:
             return
         assert isinstance(pl_module, PairDepthCameraModule)
         pl_module.eval()
-        batch: Any = pl_module.transfer_batch_to_device(self.batch, pl_module.device, 0)
-        sheet, cameras = scene_pictures(pl_module, batch)
+        batch: PairBatch = pl_module.transfer_batch_to_device(self.batch, pl_module.device, 0)
+        sheet, cameras = scene_images(pl_module, batch)
         folder = Path(self.folder) if self.folder else Path(trainer.log_dir or trainer.default_root_dir) / "report"
         criteria = self.criteria()
-        pictures = {"depth": sheet, "point cloud": cloud_pictures(pl_module, batch), "cameras": cameras}
-        path = write_report(folder, self.history, pictures, criteria, LEGEND)
+        images = {"depth": sheet, "point cloud": point_cloud_image(pl_module, batch), "cameras": cameras}
+        path = write_report(folder, self.history, images, criteria, LEGEND)
         print(f"{verdict_line(criteria)}\nreport: {path}")

@@ -1,20 +1,33 @@
-"""Writes predicted depth and cameras as files that other programs open."""
+"""Callback that writes predicted depth and cameras as files that other programs open."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
+from batches.trainer import datamodule_of
 from exporters.cameras_json import write_cameras_json
 from exporters.colmap import write_colmap_text
 from exporters.point_cloud import point_cloud, write_glb, write_ply
 from exporters.visualization.depth import colour_depth, depth_range
+from formats.atomic import write_json
 from formats.exr import write_depth
 from formats.images import write_png
 from lightning_modules.pair_depth_camera import ScenePrediction
+from networks.shipped_weights import ShippedWeights
+
+
+@runtime_checkable
+class PairOutput(Protocol):
+    """Datamodule that names a folder for predictions."""
+
+    output_dir: str
+
 
 KEYS: tuple[Literal["depth", "confidence", "extrinsics", "intrinsics"], ...] = (
     "depth",
@@ -25,21 +38,23 @@ KEYS: tuple[Literal["depth", "confidence", "extrinsics", "intrinsics"], ...] = (
 
 
 class PairWriter(BasePredictionWriter):
-    """Write, for every scene, a folder of its own in the datamodule's ``output_dir``.
+    """Writes a folder per scene into the datamodule's ``output_dir``.
 
-    ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb`` (coloured), and a
-    COLMAP text model in ``colmap/``. Each process writes its own scenes.
+    A folder holds ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb``
+    (coloured), a COLMAP text model in ``colmap/``, and ``confidence.json``: the mean confidence, and, for weights of
+    the repository, what they were trained on and how many of their test scenes have a lower confidence. Each process
+    writes its own scenes.
 
     Args:
-        confidence_quantile: Share of the least confident pixels that are left out of the point cloud.
-        max_points: Most points of a cloud.
+        confidence_quantile: Share of the pixels, the least confident ones, that is left out of the point cloud.
+        max_points: Maximum number of points in a cloud.
     """
 
     def __init__(self, confidence_quantile: float = 0.2, max_points: int = 1_000_000) -> None:
         super().__init__(write_interval="batch")
         self.confidence_quantile, self.max_points = confidence_quantile, max_points
 
-    def write_on_batch_end(  # noqa: D102
+    def write_on_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -49,7 +64,8 @@ class PairWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        output_dir = Path(trainer.datamodule.output_dir)  # type: ignore[attr-defined]
+        """Write the scenes of a batch."""
+        output_dir = Path(datamodule_of(trainer, PairOutput).output_dir)
         for row, name in enumerate(batch["seq_name"]):
             if "weights" in batch and batch["weights"][row] == 0:
                 continue
@@ -57,6 +73,10 @@ class PairWriter(BasePredictionWriter):
             names = batch["names"][row] if "names" in batch else [f"view{number + 1}" for number in range(views)]
             scene = {key: prediction[key][row].float().cpu() for key in KEYS}
             self._write_scene(output_dir / name, names, batch["images"][row].float().cpu(), scene)
+            report = confidence_report(scene["confidence"], getattr(pl_module, "shipped", None))
+            write_json(output_dir / name / "confidence.json", report)
+            if "note" in report:
+                pl_module.print(f"{name}: {report['note']}")
         if batch_idx == 0:
             pl_module.print(f"writing depth, cameras and point clouds to {output_dir}")
 
@@ -74,3 +94,36 @@ class PairWriter(BasePredictionWriter):
         write_ply(folder / "points.ply", points, colours)
         write_glb(folder / "points.glb", points, colours)
         write_colmap_text(folder / "colmap", names, *cameras, width, height, points, colours)
+
+
+def confidence_report(confidence: Tensor, shipped: ShippedWeights | None) -> dict[str, Any]:
+    """Compare the confidence of a scene with that of the scenes on which shipped weights were tested.
+
+    Args:
+        confidence: Confidence of all pixels of the scene, any shape.
+        shipped: Weights of the repository whose card holds ``mean_confidence_quantiles`` of its test scenes, evenly
+            spaced from the minimum to the maximum; None for others.
+
+    Returns:
+        ``mean_confidence``; with such weights also ``weights``, ``trained_on``, ``test_scenes_below`` (share 0…1) and a
+        ``note`` of one line.
+    """
+    mean = float(confidence.double().mean())
+    report: dict[str, Any] = {"mean_confidence": round(mean, 4)}
+    if shipped is None or "mean_confidence_quantiles" not in shipped.card:
+        return report
+    quantiles = shipped.card["mean_confidence_quantiles"]
+    below = float(np.interp(mean, quantiles, np.linspace(0, 1, len(quantiles))))
+    note = (
+        f"mean confidence {mean:.2f}; {below:.0%} of the simulated test scenes have a lower one "
+        f"(their median is {quantiles[len(quantiles) // 2]:.2f}). The weights were trained on simulated scenes alone"
+    )
+    if below < 0.05:
+        note += "; these images are unlike them, so expect wrong depth and cameras"
+    return {
+        **report,
+        "weights": shipped.name,
+        "trained_on": shipped.card["data"],
+        "test_scenes_below": round(below, 4),
+        "note": note + ".",
+    }

@@ -1,4 +1,4 @@
-"""Writes generated spectrograms, their grid, and the settings they were made with."""
+"""Writes generated spectrograms, a grid of them, and the settings they were generated with."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 
 from batches.microdoppler import SampleRequestBatch
+from callbacks.prediction_writer import PredictionWriter
 from datamodules.sample_requests import SampleRequestDataModule
 from exporters.visualization.spectrograms import spectrogram_grid
 from formats.atomic import write_json
@@ -31,36 +31,36 @@ SAMPLING = (
 
 
 def sample_name(user_id: int, index: int) -> str:
-    """File name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
+    """Return the file name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
     return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
 
 
-class SampleWriter(BasePredictionWriter):
+class SampleWriter(PredictionWriter):
     """Write ``micro_doppler_user01_001.png``, …, ``micro_doppler_grid.png`` and ``generation.json``.
 
-    Each process writes its own samples under names of user and number, so none overwrites another's.
+    Each process writes its own samples; names contain user and number, so that none overwrites another's.
 
     Args:
-        grid_columns: Most samples per user in the grid.
+        grid_columns: Maximum number of samples per user in the grid.
+        num_threads: CPU threads of each process, see :class:`PredictionWriter`.
     """
 
-    def __init__(self, grid_columns: int = 8) -> None:
-        super().__init__(write_interval="batch")
+    def __init__(self, grid_columns: int = 8, num_threads: int = 1) -> None:
+        super().__init__(num_threads)
         self.output_dir, self.grid_columns = Path(), grid_columns
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the settings, or compare with those on record.
+        """Record the settings, or compare them with the record.
 
         Raises:
             InputError: The folder holds samples of another checkpoint or other settings.
         """
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = getattr(trainer, "datamodule", None)
         if not isinstance(data, SampleRequestDataModule) or not isinstance(pl_module, UserConditionedDiTModule):
             fault = "works with SampleRequestDataModule and UserConditionedDiTModule"
             raise InputError("SampleWriter", fault, "Use configs/generate_microdoppler.yaml.")
-        assert pl_module.latent_space is not None
         self.output_dir = data.output_dir
-        path, space = self.output_dir / SETTINGS, pl_module.latent_space
+        path, space = self.output_dir / SETTINGS, pl_module.require_latent_space()
         checkpoint = Path(trainer.ckpt_path).resolve() if trainer.ckpt_path else None
         settings: dict[str, Any] = {
             "checkpoint": str(checkpoint) if checkpoint else None,
@@ -77,7 +77,7 @@ class SampleWriter(BasePredictionWriter):
             before = json.loads(path.read_text(encoding="utf-8"))
             differing = [name for name in settings if before.get(name) != settings[name]]
             if differing:
-                fault = f"holds samples made otherwise: {', '.join(differing)} differ"
+                fault = f"holds samples made with other settings: {', '.join(differing)} differ"
                 raise InputError(self.output_dir, fault, "Choose another --data.output_dir, or move that folder away.")
         trainer.strategy.barrier("compared")
         if trainer.is_global_zero:
@@ -98,13 +98,12 @@ class SampleWriter(BasePredictionWriter):
             write_png(self.output_dir / sample_name(user_id, index), image)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the grid of all samples in the folder once every process has written its own."""
+        """Draw a grid of all samples in the folder once every process has written its own."""
         trainer.strategy.barrier("samples")
         if trainer.is_global_zero and not trainer.interrupted:
             assert isinstance(pl_module, UserConditionedDiTModule)
-            assert pl_module.latent_space is not None
             rows = {}
-            for user_id in pl_module.latent_space.user_ids.tolist():
+            for user_id in pl_module.require_latent_space().user_ids.tolist():
                 paths = sorted(self.output_dir.glob(f"micro_doppler_user{user_id:02d}_*.png"))[: self.grid_columns]
                 if paths:
                     rows[f"user {user_id}"] = [read_rgb(path) for path in paths]

@@ -1,1 +1,1 @@
-"""What the command line needs."""
+"""Command line: argument handling, the trainer, error messages, and the tools of ``prepare`` and ``pipeline``."""

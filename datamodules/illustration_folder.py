@@ -9,7 +9,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from batches.layers import IllustrationBatch
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.images import distinct_names, find_images, read_rgba
 
@@ -59,7 +59,7 @@ class IllustrationFolderDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         """This process's pictures, one to a batch."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        pictures = WholeBatches(self.pictures[rank::world_size], _read)
+        pictures = PrebatchedDataset(self.pictures[rank::world_size], _read)
         return DataLoader(pictures, batch_size=None, num_workers=self.num_workers)
 
 

@@ -1,4 +1,4 @@
-"""Latents of spectrograms for training and validation, and what a test compares with."""
+"""Latents of spectrograms for training and validation, and the images that a test compares with."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from formats.errors import InputError
 from formats.latent_shards import (
     IMAGENET_STATISTICS,
     STATISTICS,
-    Extraction,
+    ExtractionRecord,
     LatentShard,
     LatentStatistics,
     find_shards,
     open_shard,
     recommend_statistics,
 )
-from networks.tokenizers.latent_space import LatentSpace
+from formats.latent_space import LatentSpace
 
 StatisticsPolicy = Literal["auto", "dataset", "imagenet"]
 
 
 class LatentDataset(Dataset):
-    """Memory-mapped shards as one sequence; a batch is sliced out of each shard at once.
+    """Memory-mapped shards as one sequence; a batch takes its rows from each shard in one indexing operation.
 
     Args:
-        shards: In order.
-        user_ids: Ascending IDs; a label's place in it is its class.
-        flip: Give the flipped latents too.
+        shards: Shards in order.
+        user_ids: Ascending IDs; the position of a label in it is its class.
+        flip: Also return the flipped latents.
     """
 
     def __init__(self, shards: list[LatentShard], user_ids: Tensor, flip: bool = False) -> None:
@@ -47,14 +47,14 @@ class LatentDataset(Dataset):
         return int(self.starts[-1])
 
     def __getitems__(self, indices: list[int]) -> LatentBatch:
-        """The batch of these indices; index −1 gives a row of weight 0."""
-        asked = torch.tensor(indices)
-        index = asked.clamp_min(0)
+        """Return the batch of these indices; index −1 gives a padding row of weight 0."""
+        requested = torch.tensor(indices)
+        index = requested.clamp_min(0)
         batch: LatentBatch = {
             "latents": self._gather([shard.latents for shard in self.shards], index),
             "classes": self.classes[index],
             "indices": index,
-            "weights": (asked >= 0).float(),
+            "weights": (requested >= 0).float(),
         }
         if self.flip:
             flipped = [shard.latents_flip for shard in self.shards if shard.latents_flip is not None]
@@ -80,14 +80,14 @@ class LatentDataModule(ResumableDataModule):
         data_dir: Folder with ``train*.safetensors`` and ``val*.safetensors``.
         batch_size: Latents per process and step.
         statistics: ``dataset``: the mean and std of ``latents_stats.pt``; ``imagenet``: those of
-            ``latents_stats_imagenet.pt``; ``auto``: what ``stats_recommendation.txt`` recommends.
-        multiplier: Scale after normalising.
-        flip: In training, show half of the latents flipped left to right. That reverses time on a
-            spectrogram, so it is off; it needs shards extracted with ``--model.flip true``.
-        images_dir: Folder of the spectrograms that a test compares with; None takes the one on record.
+            ``latents_stats_imagenet.pt``; ``auto``: the ones that ``stats_recommendation.txt`` recommends.
+        multiplier: Factor after normalising.
+        flip: Flip half of the latents left to right in training. That reverses time on a spectrogram, so it
+            is off; it needs shards extracted with ``--model.flip true``.
+        images_dir: Folder of the spectrograms that a test compares with; None uses the one on record.
         samples_per_user: Spectrograms that a test generates for each user.
         num_workers: Worker processes; 0 is fastest, as a batch is one copy out of mapped memory.
-        seed: Of the order in training.
+        seed: Seed of the order in training.
     """
 
     def __init__(
@@ -113,16 +113,16 @@ class LatentDataModule(ResumableDataModule):
         self.datasets: dict[str, LatentDataset] = {}
 
     def prepare_data(self) -> None:
-        """Look for the files before anything else starts.
+        """Check that the files exist before anything else starts.
 
         Raises:
-            InputError: They are not there.
+            InputError: They do not.
         """
         for split in ("train", "val"):
             find_shards(self.data_dir, split)
 
     def setup(self, stage: str) -> None:
-        """Map the shards and settle users and statistics.
+        """Map the shards and determine users and statistics.
 
         Raises:
             InputError: A file is missing or broken, shapes differ, or validation holds unknown users.
@@ -133,17 +133,17 @@ class LatentDataModule(ResumableDataModule):
         shape = shards["train"][0].latents.shape[1:]
         for shard in [*shards["train"], *shards["val"]]:
             if shard.latents.shape[1:] != shape:
-                fault = f"has latents {tuple(shard.latents.shape[1:])} where others have {tuple(shape)}"
+                fault = f"has latents of shape {tuple(shard.latents.shape[1:])} where others have {tuple(shape)}"
                 raise InputError(shard.path, fault, "Extract all splits with one tokenizer.")
             if self.flip and shard.latents_flip is None:
                 remedy = "Extract again with --model.flip true, or leave --data.flip off."
                 raise InputError(shard.path, "has no 'latents_flip'", remedy)
         user_ids = torch.cat([shard.labels for shard in shards["train"]]).unique()
         for shard in shards["val"]:
-            strangers = sorted(set(shard.labels.unique().tolist()) - set(user_ids.tolist()))
-            if strangers:
-                remedy = "Move them to the training split, or take them out."
-                raise InputError(shard.path, f"holds users {strangers} that training does not know", remedy)
+            unknown = sorted(set(shard.labels.unique().tolist()) - set(user_ids.tolist()))
+            if unknown:
+                remedy = "Move them to the training split, or remove them."
+                raise InputError(shard.path, f"holds users {unknown} that are not in the training split", remedy)
         self.latent_shape = tuple(shape)
         self.latent_space = self._latent_space(user_ids, int(shape[0]))
         self.datasets["train"] = LatentDataset(shards["train"], user_ids, self.flip)
@@ -157,35 +157,31 @@ class LatentDataModule(ResumableDataModule):
             imagenet = LatentStatistics.read(imagenet_path, channels) if imagenet_path.is_file() else None
             policy, _ = recommend_statistics(own, imagenet)
         chosen = LatentStatistics.read(imagenet_path if policy == "imagenet" else own_path, channels)
-        made = Extraction.read(self.data_dir)
-        tokenizer, fingerprint = "", ""
-        if made is not None:
-            tokenizer, fingerprint = (
-                str((self.data_dir / made.tokenizer).resolve()),
-                made.tokenizer_fingerprint,
-            )
+        record = ExtractionRecord.read(self.data_dir)
+        tokenizer = str((self.data_dir / record.tokenizer).resolve()) if record else ""
+        fingerprint = record.tokenizer_fingerprint if record else ""
         return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of :class:`LatentBatch` in an order drawn from the seed and the epoch."""
+        """Return a loader of :class:`LatentBatch` in an order drawn from seed and epoch."""
         return self.resumable_loader(self.datasets["train"], self.batch_size, self.seed, self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
-        """Every validation latent once, in order."""
+        """Return a loader of every validation latent once, in order."""
         return evaluation_loader(self.datasets["val"], self.batch_size, *self.process(), self.num_workers)
 
     def test_dataloader(self) -> list[DataLoader]:
-        """Real training images, real validation images, and requests for as many generated ones.
+        """Return loaders of real training images, real validation images, and requests for generated ones.
 
         Raises:
-            InputError: The folder of images is unknown or gone.
+            InputError: The folder of images is unknown or missing.
         """
-        made = Extraction.read(self.data_dir)
-        folder = self.images_dir or (made.images_dir if made else None)
+        record = ExtractionRecord.read(self.data_dir)
+        folder = self.images_dir or (record.images_dir if record else None)
         if folder is None:
             remedy = "Name the folder of spectrograms with --data.images_dir."
-            raise InputError(self.data_dir, "does not say which images it was made of", remedy)
-        side = 256 if made is None else made.image_size
+            raise InputError(self.data_dir, "does not say which images it was made from", remedy)
+        side = 256 if record is None else record.image_size
         rank, world_size = self.process()
         loaders = [
             evaluation_loader(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from datamodules.pair_transforms import Window, resize_nearest
+from datamodules.transforms import Window, crop, resize_nearest
 
 ATTEMPTS = 5  # at a crop in which more than one layer can be seen
 
@@ -38,11 +38,6 @@ def draw_window(orders: NDArray[np.uint16], largest_cut: float, draws: np.random
         if (shown != shown[0, 0]).any():
             return window
     return Window(0, 0, height, width)
-
-
-def crop(pixels: NDArray[Any], window: Window) -> NDArray[Any]:
-    """The part of (H, W) or (H, W, C) in a window, as a view."""
-    return pixels[window.top : window.top + window.height, window.left : window.left + window.width]
 
 
 def turn(pixels: NDArray[Any], quarter_turns: int, mirrored: bool) -> NDArray[Any]:
@@ -69,7 +64,8 @@ def resize_orders(orders: NDArray[np.uint16], side: int) -> Tensor:
 def recolour(image: NDArray[np.uint8], brightness: float, contrast: float, saturation: float) -> NDArray[np.uint8]:
     """Change brightness, then contrast about the mean grey, then saturation; 1 leaves each as it is.
 
-    The same as :func:`datamodules.pair_transforms.change_colours` to a few grey levels, by look-up in 8 bits.
+    Equal to :func:`datamodules.aerial_megadepth.transforms.change_colours` within a few grey levels; uses 8-bit
+    look-up tables.
 
     Args:
         image: (H, W, 3).

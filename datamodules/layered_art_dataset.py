@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from batches.layers import LayerBatch
-from datamodules.aerial_views import PresentFiles
 from datamodules.layer_transforms import crop, draw_window, recolour, resize_image, resize_orders, turn
-from datamodules.loading import OnError, readable_error
+from datamodules.loading import OnError
 from formats.errors import InputError
+from formats.existing_files import ExistingFiles
 from formats.layered_art.base import ArtSample, LayeredArt
 
 SplitName = Literal["train", "val", "test"]
@@ -116,7 +116,7 @@ class LayeredArtDataset(Dataset):
 
     def _present(self, files: Sequence[ArtFile]) -> list[ArtFile]:
         """The samples whose files are there."""
-        present, kept = PresentFiles(), []
+        present, kept = ExistingFiles(), []
         for file in files:
             missing = present.missing(file.art.files(file.sample))
             if not missing:
@@ -139,16 +139,12 @@ class LayeredArtDataset(Dataset):
         """Choose the epoch of the random draws."""
         self._epoch.fill_(epoch)
 
-    def __getitems__(self, indices: list[int]) -> LoadedLayers | InputError:
-        """The batch of these indices; index −1, and a sample that is skipped, give a row of weight 0.
+    def __getitems__(self, indices: list[int]) -> LoadedLayers:
+        """Return the batch of these indices; index −1 and skipped samples become rows of weight 0.
 
         Raises:
-            InputError: A sample cannot be read, and errors are not skipped; see
-                :func:`datamodules.loading.readable_error`.
+            InputError: A sample cannot be read, and errors are not skipped.
         """
-        return readable_error(lambda: self._batch(indices))
-
-    def _batch(self, indices: list[int]) -> LoadedLayers:
         rows, side = len(indices), self.image_size
         images = _empty((rows, 3, side, side), torch.uint8)
         orders = _empty((rows, side, side), torch.int32)

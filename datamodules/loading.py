@@ -1,44 +1,43 @@
-"""Orders of reading that depend on seeds alone: not on workers, processes, or where a run was interrupted."""
+"""Data loaders whose order depends on seeds alone: not on workers, processes, or where a run was interrupted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
 
-from formats.errors import InputError
+from batches.trainer import process_of
 
 logger = logging.getLogger(__name__)
 Request = TypeVar("Request")
 Batch = TypeVar("Batch")
-Made = TypeVar("Made")
 OnError = Literal["raise", "skip"]
 
 
-class EpochSampler(DistributedSampler):
-    """This process's share of an epoch, in an order drawn from the seed and the epoch.
+class EpochSampler(DistributedSampler[int]):
+    """Samples this process's share of an epoch in an order drawn from the seed and the epoch.
 
     The global order is cut into global batches before processes take their shares, so that the set of samples
-    in a step does not depend on the number of processes. Samples beyond the last whole global batch are left
+    in a step does not depend on the number of processes. Samples beyond the last full global batch are left
     out of the epoch; a data set smaller than one batch is repeated to fill it.
     """
 
     def __init__(self, size: int, batch_size: int, rank: int, world_size: int, shuffle: bool, seed: int) -> None:
-        super().__init__(range(size), world_size, rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
+        super().__init__(_numbers(size), world_size, rank, shuffle=shuffle, seed=seed)
         self.size, self.batch_size = size, batch_size
         self.batches = max(1, size // (batch_size * world_size))
         self.first_batch = 0
 
     def __len__(self) -> int:
-        """Samples of this process in a whole epoch, also where the epoch was entered midway."""
+        """Number of samples of this process in a full epoch, even if the epoch is resumed midway."""
         return self.batches * self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order; another epoch than the resumed one starts at its beginning."""
+        """Set the epoch; any epoch but the resumed one starts with its first batch."""
         if epoch != self.epoch:
             self.first_batch = 0
         self.epoch = epoch
@@ -51,102 +50,102 @@ class EpochSampler(DistributedSampler):
         yield from order[self.first_batch :, self.rank].flatten().tolist()
 
 
-class ResumableLoader(DataLoader):
-    """A training loader that goes on with the next batch of an interrupted epoch; see :class:`ResumableDataModule`.
+class ResumableLoader(DataLoader[Any]):
+    """Training loader that continues with the next batch of an interrupted epoch; see :class:`ResumableDataModule`.
 
     Args:
-        dataset: With ``__getitems__(indices) -> batch``, so that a batch is cut out at once.
+        dataset: Has ``__getitems__(indices) -> batch``, so that a batch is loaded at once, and a length.
         batch_size: Samples per process and step.
-        rank: Number of this process.
+        rank: Rank of this process.
         world_size: Number of processes.
-        seed: Of the order.
-        num_workers: Worker processes; 0 is fastest where a batch is a memory copy.
+        seed: Seed of the order.
+        num_workers: Number of worker processes; 0 is fastest where a batch is a copy in memory.
     """
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, rank: int, world_size: int, seed: int, num_workers: int = 0
+        self, dataset: Dataset[Any], batch_size: int, rank: int, world_size: int, seed: int, num_workers: int = 0
     ) -> None:
-        size = len(dataset)  # type: ignore[arg-type]
-        sampler = EpochSampler(size, batch_size, rank, world_size, shuffle=True, seed=seed)
+        sampler = EpochSampler(_size(dataset), batch_size, rank, world_size, shuffle=True, seed=seed)
         super().__init__(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             num_workers=num_workers,
-            collate_fn=_keep,
+            collate_fn=_identity,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
         )
-        self.given = 0
+        self.epoch_sampler = sampler
+        self.batches_yielded = 0  # in the current epoch, including those before a resumed run
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        # A generator, so that nothing is drawn before Lightning has set the epoch.
-        self.given = self.sampler.first_batch  # type: ignore[attr-defined]
+    def __iter__(self) -> Any:
+        """Yield the batches of the epoch, as a generator so that nothing is drawn before Lightning sets the epoch."""
+        self.batches_yielded = self.epoch_sampler.first_batch
         for batch in super().__iter__():
-            self.given += 1
+            self.batches_yielded += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Where the next batch stands."""
-        epoch = self.sampler.epoch  # type: ignore[attr-defined]
-        if self.given == len(self):
+        """Return the position of the next batch."""
+        epoch = self.epoch_sampler.epoch
+        if self.batches_yielded == len(self):
             return {"epoch": epoch + 1, "batch": 0}
-        return {"epoch": epoch, "batch": self.given}
+        return {"epoch": epoch, "batch": self.batches_yielded}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on at a stored place."""
-        self.sampler.set_epoch(state["epoch"])  # type: ignore[attr-defined]
-        self.sampler.first_batch = state["batch"]  # type: ignore[attr-defined]
+        """Continue at a stored position."""
+        self.epoch_sampler.set_epoch(state["epoch"])
+        self.epoch_sampler.first_batch = state["batch"]
 
 
 class ResumableDataModule(LightningDataModule):
-    """A datamodule that keeps the place of its training loader in checkpoints.
+    """Datamodule that stores the position of its training loader in checkpoints.
 
-    Lightning restores a loader's own state only where nothing asked for the loader before, and schedules that
-    need the number of steps do; a datamodule's state it restores always.
+    Lightning restores a loader's own state only if nothing asked for the loader before, which schedules that
+    need the number of steps do. A datamodule's state is always restored.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._place: dict[str, int] = {}
+        self._position: dict[str, int] = {}
         self._loader: ResumableLoader | None = None
 
     def process(self) -> tuple[int, int]:
-        """Number of this process, and of all processes."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        """Return the rank of this process and the number of processes."""
+        return process_of(self.trainer)
 
     def resumable_loader(
         self,
-        dataset: Dataset,
+        dataset: Dataset[Any],
         batch_size: int,
         seed: int,
         num_workers: int = 0,
         kind: type[ResumableLoader] = ResumableLoader,
     ) -> ResumableLoader:
-        """The training loader, at the place where a resumed run left it."""
+        """Return the training loader, at the position where a resumed run was interrupted."""
         self._loader = kind(dataset, batch_size, *self.process(), seed, num_workers)
-        if self._place:
-            self._loader.load_state_dict(self._place)
+        if self._position:
+            self._loader.load_state_dict(self._position)
         return self._loader
 
     def state_dict(self) -> dict[str, int]:
-        """Where the next training batch stands."""
+        """Return the position of the next training batch."""
         return self._loader.state_dict() if self._loader is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take the place from a checkpoint, before the loader is made."""
-        self._place = state_dict
+        """Take the position from a checkpoint, before the loader is made."""
+        self._position = state_dict
 
 
-class EvaluationSampler(DistributedSampler):
-    """Every sample once over all processes, in equal shares; what is missing to equal shares is index −1.
+class EvaluationSampler(DistributedSampler[int]):
+    """Samples everything once over all processes in equal shares, padded with the index −1.
 
-    Data sets answer index −1 with a sample of weight 0, so that metrics stay exact where collectives need
+    Data sets return a sample of weight 0 for index −1, so that metrics stay exact although collectives need
     equal numbers of steps.
     """
 
     def __init__(self, size: int, rank: int, world_size: int) -> None:
-        super().__init__(range(size), world_size, rank, shuffle=False)  # type: ignore[arg-type]
+        super().__init__(_numbers(size), world_size, rank, shuffle=False)
         self.size = size
 
     def __iter__(self) -> Iterator[int]:
@@ -155,30 +154,29 @@ class EvaluationSampler(DistributedSampler):
 
 
 def evaluation_loader(
-    dataset: Dataset,
+    dataset: Dataset[Any],
     batch_size: int,
     rank: int,
     world_size: int,
     num_workers: int = 0,
-    kind: type[DataLoader] = DataLoader,
-) -> DataLoader:
-    """A loader over :class:`EvaluationSampler` for a data set with ``__getitems__``."""
-    size = len(dataset)  # type: ignore[arg-type]
+    kind: type[DataLoader[Any]] = DataLoader,
+) -> DataLoader[Any]:
+    """Return a loader with an :class:`EvaluationSampler` for a data set that has ``__getitems__``."""
     return kind(
         dataset,
         batch_size=batch_size,
-        sampler=EvaluationSampler(size, rank, world_size),
+        sampler=EvaluationSampler(_size(dataset), rank, world_size),
         num_workers=num_workers,
-        collate_fn=_keep,
+        collate_fn=_identity,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-class WholeBatches(IterableDataset, Generic[Request, Batch]):
-    """This process's batches for prediction, each loaded whole and in order, whatever the number of workers.
+class PrebatchedDataset(IterableDataset[Batch], Generic[Request, Batch]):
+    """Loads whole batches of this process for prediction, one per request, in order with any number of workers.
 
-    Batches are cut before processes share them, so that a batch has the same content, and gives the same
-    bytes, under any number of processes.
+    Batches are formed before processes share them, so that the content of a batch does not depend on the number of
+    processes. Use it with ``DataLoader(…, batch_size=None)``.
 
     Args:
         requests: One per batch of this process.
@@ -197,37 +195,33 @@ class WholeBatches(IterableDataset, Generic[Request, Batch]):
         return map(self.load, self.requests[first::step])
 
 
-def readable_error(load: Callable[[], Made]) -> Made | InputError:
-    """Load a batch for a :class:`ReportingLoader`, in a worker process returning an InputError instead of raising it.
+class EpochDataset(Protocol):
+    """Data set whose random augmentation depends on the epoch."""
 
-    PyTorch would turn it into a RuntimeError with a traceback; the loader raises it as it is.
-    """
-    try:
-        return load()
-    except InputError as fault:
-        if get_worker_info() is None:
-            raise
-        return fault
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the random augmentation."""
 
 
 class ReportingTrainLoader(ResumableLoader):
-    """A :class:`ResumableLoader` that tells its data set the epoch, and lists what was skipped in it."""
+    """A :class:`ResumableLoader` that passes the epoch to its data set, and lists the samples skipped in it."""
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        epoch, first = self.sampler.epoch, self.sampler.first_batch  # type: ignore[attr-defined]
-        self.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
-        yield from _reported(super().__iter__(), len(self) - first, self.dataset, f"epoch {epoch}")
-
-
-class ReportingLoader(DataLoader):
-    """A loader of evaluation or prediction that lists what was skipped."""
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        yield from _reported(super().__iter__(), len(self), self.dataset, "evaluation")
+    def __iter__(self) -> Any:
+        """Yield the batches of the epoch."""
+        epoch, first = self.epoch_sampler.epoch, self.epoch_sampler.first_batch
+        cast(EpochDataset, self.dataset).set_epoch(epoch)
+        yield from _report_skipped(super().__iter__(), len(self) - first, self.dataset, f"epoch {epoch}")
 
 
-def _reported(loaded: Iterator[Any], batches: int, dataset: Any, when: str) -> Iterator[Any]:
-    """Batches without their faults, which are listed when the last batch is given, or reading stops before."""
+class ReportingLoader(DataLoader[Any]):
+    """Loader for evaluation or prediction that lists the samples skipped."""
+
+    def __iter__(self) -> Any:
+        """Yield all batches."""
+        yield from _report_skipped(super().__iter__(), len(self), self.dataset, "evaluation")
+
+
+def _report_skipped(loaded: Iterator[Any], num_batches: int, dataset: Any, when: str) -> Iterator[Any]:
+    """Yield batches without their faults, which are logged with the last batch, or earlier if reading stops."""
     faults: list[str] = list(getattr(dataset, "left_out", ()))
 
     def report() -> None:
@@ -237,17 +231,23 @@ def _reported(loaded: Iterator[Any], batches: int, dataset: Any, when: str) -> I
 
     try:
         for number, batch in enumerate(loaded, start=1):
-            if isinstance(batch, InputError):
-                # A new one: with this one, its traceback would hold the worker processes, and be held by them.
-                raise InputError(*batch.args)
             faults += batch.pop("faults", ())
-            if number >= batches:  # Lightning does not ask for more, so that the end would not be reached
+            if number >= num_batches:  # Lightning does not ask for more, so that the end would not be reached
                 report()
             yield batch
     finally:
         report()
 
 
-def _keep(batch: Any) -> Any:
-    """Collate function for batches that come whole."""
+def _size(dataset: Dataset[Any]) -> int:
+    return len(cast(Sized, dataset))
+
+
+def _numbers(size: int) -> Dataset[int]:
+    """Return 0 … size − 1; DistributedSampler uses nothing of a data set but its length."""
+    return cast("Dataset[int]", range(size))
+
+
+def _identity(batch: Any) -> Any:
+    """Collate function for data sets that return batches."""
     return batch

@@ -1,4 +1,4 @@
-"""Plain images of a scene, for prediction where there is neither depth nor camera."""
+"""Datamodule of images of a scene without depth or cameras, for prediction."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from batches.pair import ImageViewsBatch
-from datamodules.loading import ReportingLoader, WholeBatches, readable_error
-from datamodules.pair_transforms import PATCH, Window, centred_window, output_size
-from formats.errors import InputError
+from batches.trainer import process_of
+from datamodules.loading import PrebatchedDataset
+from datamodules.transforms import PATCH_SIZE, centred_window, crop, output_size
+from formats.errors import check_settings
 from formats.images import distinct_names, find_images, read_rgb, resize_rgb
 
 
 class PairFolderDataModule(LightningDataModule):
-    """A pair of images, or a folder of them, as :class:`batches.pair.ImageViewsBatch` of one scene each.
+    """Loads a pair of images, or a folder of them, as :class:`batches.pair.ImageViewsBatch` of one scene each.
 
-    Images are cut about their middle, which is taken for the principal point, to one aspect, and resized so that
-    the longer side is ``image_size`` and both are multiples of 14.
+    Images are cropped about their centre, which is taken for the principal point, to one aspect and resized so that
+    the longer side is ``image_size`` and both sides are multiples of 14.
 
     Args:
-        images: Files in the order of the views, or a folder, of which all images are taken by name.
+        images: Files in the order of the views, or a folder, whose images are taken in the order of their names.
         image_size: Longer side in pixels, a multiple of 14.
-        aspect: Height over width; None suits it to the images of a scene.
-        views: Images per scene, one after the other; the last scene has what is left. None puts all in one.
-        num_workers: Processes that read files.
-        output_dir: Folder for what is predicted.
+        aspect: Height over width; None chooses it for the images of a scene.
+        views: Images per scene, taken consecutively; the last scene has the remainder. None puts all in one scene.
+        num_workers: Number of processes that read files.
+        output_dir: Folder for predictions.
     """
 
     def __init__(
@@ -42,10 +43,15 @@ class PairFolderDataModule(LightningDataModule):
         output_dir: str = "runs/pair_aerialmd/predictions",
     ) -> None:
         super().__init__()
-        if image_size < PATCH or image_size % PATCH:
-            raise InputError("--data.image_size", f"{image_size} is no positive multiple of 14", "Try 518.")
-        if (views is not None and views < 1) or (aspect is not None and aspect <= 0):
-            raise InputError("--data", "views must be 1 or more, and aspect over 0", "Choose other values, or null.")
+        requirements = {
+            "--data.image_size": (
+                "a positive multiple of 14",
+                image_size >= PATCH_SIZE and image_size % PATCH_SIZE == 0,
+            ),
+            "--data.views": ("null or at least 1", views is None or views >= 1),
+            "--data.aspect": ("null or above 0", aspect is None or aspect > 0),
+        }
+        check_settings(requirements)
         self.images, self.image_size, self.aspect = images, image_size, aspect
         self.views, self.num_workers, self.output_dir = views, num_workers, output_dir
         self.scenes: list[list[Path]] = []
@@ -60,14 +66,11 @@ class PairFolderDataModule(LightningDataModule):
         count = self.views or len(paths)
         self.scenes = [paths[start : start + count] for start in range(0, len(paths), count)]
 
-    def predict_dataloader(self) -> DataLoader:
-        """This process's scenes, one to a batch."""
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+    def predict_dataloader(self) -> DataLoader[ImageViewsBatch]:
+        """Return this process's scenes, one per batch."""
+        rank, world_size = process_of(self.trainer)
         numbers = range(rank, len(self.scenes), world_size)
-        return ReportingLoader(WholeBatches(numbers, self._load), batch_size=None, num_workers=self.num_workers)
-
-    def _load(self, number: int) -> ImageViewsBatch | InputError:
-        return readable_error(lambda: self._read(number))
+        return DataLoader(PrebatchedDataset(numbers, self._read), batch_size=None, num_workers=self.num_workers)
 
     def _read(self, number: int) -> ImageViewsBatch:
         paths = self.scenes[number]
@@ -76,18 +79,14 @@ class PairFolderDataModule(LightningDataModule):
         logs = [log(height / width) for height, width in sizes]
         height, width = output_size(self.aspect or exp((min(logs) + max(logs)) / 2), self.image_size)
         windows = [centred_window(size, ((size[1] - 1) / 2, (size[0] - 1) / 2), height / width) for size in sizes]
-        shown = [
-            resize_rgb(np.ascontiguousarray(_cut(image, window)), height, width)
+        resized = [
+            resize_rgb(np.ascontiguousarray(crop(image, window)), height, width)
             for image, window in zip(images, windows, strict=True)
         ]
         return {
-            "images": torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).float()[None] / 255,
+            "images": torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float()[None] / 255,
             "names": [distinct_names(paths)],
             "original_sizes": torch.tensor([sizes]),
             "windows": torch.tensor([[[w.top, w.left, w.height, w.width] for w in windows]]),
             "seq_name": [f"{number:04d}_{paths[0].stem}"],
         }
-
-
-def _cut(image: np.ndarray, window: Window) -> np.ndarray:
-    return image[window.top : window.top + window.height, window.left : window.left + window.width]

@@ -1,4 +1,4 @@
-"""Spectrogram images in one folder per user, and their way into latents."""
+"""Spectrogram images in one folder per user, and their extraction to latents."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from batches.trainer import process_of
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from batches.microdoppler import ExtractionBatch, SpectrogramBatch
-from datamodules.loading import WholeBatches
+from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.images import SUFFIXES, read_rgb, resize_rgb
 from formats.latent_shards import shard_names
@@ -25,7 +26,7 @@ USER_FOLDER = re.compile(r"ID[_-]?0*(\d+)$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class SpectrogramFile:
-    """An image and the user in it."""
+    """An image file and its user."""
 
     path: Path
     user_id: int
@@ -59,17 +60,17 @@ def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]
     ]
     if not files:
         layout = f"Expected {split}/ID_<n>/*.png or ID_<n>/{split}/*.png."
-        raise InputError(root, f"no images of split '{split}' in folders ID_<n>", layout)
+        raise InputError(root, f"no images of split '{split}' were found in folders ID_<n>", layout)
     return files
 
 
 class SpectrogramDataset(Dataset):
-    """Spectrograms read from files, whole batches at a time.
+    """Spectrograms read from files, one batch at a time.
 
     Args:
         files: The images.
         image_size: Side in pixels.
-        resize: Resize other sizes; otherwise they are refused.
+        resize: Resize images of another size, which are refused otherwise.
     """
 
     def __init__(self, files: list[SpectrogramFile], image_size: int = 256, resize: bool = False) -> None:
@@ -79,7 +80,7 @@ class SpectrogramDataset(Dataset):
         return len(self.files)
 
     def read(self, index: int) -> Tensor:
-        """Image ``index`` as (3, H, W) uint8.
+        """Read image ``index`` as (3, H, W) uint8.
 
         Raises:
             InputError: The file cannot be read, or has another size and ``resize`` is off.
@@ -94,7 +95,7 @@ class SpectrogramDataset(Dataset):
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
     def __getitems__(self, indices: list[int]) -> SpectrogramBatch:
-        """The batch of these indices; index −1 gives a row of weight 0."""
+        """Return the batch of these indices; index −1 gives a padding row of weight 0."""
         return {
             "images": torch.stack([self.read(max(index, 0)) for index in indices]),
             "user_ids": torch.tensor([self.files[max(index, 0)].user_id for index in indices]),
@@ -104,7 +105,7 @@ class SpectrogramDataset(Dataset):
 
 @dataclass(frozen=True)
 class _ShardPart:
-    """One batch's place: its shard, and its images in the split."""
+    """Position of one batch: its shard, and its images in the split."""
 
     split: str
     shard: str
@@ -114,19 +115,19 @@ class _ShardPart:
 
 
 class SpectrogramDataModule(LightningDataModule):
-    """Spectrograms to be turned into latents, in the shards that they will stand in.
+    """Spectrograms to be turned into latents, batch by batch of the shards that will hold them.
 
     Args:
         data_dir: Folder with ``train/ID_<n>/*.png`` and ``val/ID_<n>/*.png`` (or ``ID_<n>/train/``).
-        output_dir: Folder for the latents. Shards that are already there are not made again.
+        output_dir: Folder for the latents. Shards that exist are not made again.
         splits: Names of the splits.
-        batch_size: Images per step. Part of what decides the last bits of a latent, like the machine.
+        batch_size: Images per step. The last bits of a latent depend on it, and on the machine.
         shard_size: Images per shard, and the most whose latents are held in memory.
         image_size: Side of the images in pixels.
-        resize: Resize images of another size; otherwise they are refused.
+        resize: Resize images of another size, which are refused otherwise.
         num_workers: Processes that read images.
-        imagenet_statistics: ImageNet's latent statistics for the same tokenizer, to compare with and to keep
-            beside the latents.
+        imagenet_statistics: ImageNet's latent statistics for the same tokenizer, to compare with and to copy
+            next to the latents.
     """
 
     def __init__(
@@ -162,15 +163,15 @@ class SpectrogramDataModule(LightningDataModule):
                 self.datasets[split] = SpectrogramDataset(files, self.image_size, self.resize)
 
     def shards(self, split: str) -> list[str]:
-        """File names of the shards of ``split``."""
+        """Return the file names of the shards of ``split``."""
         return shard_names(split, -(-len(self.datasets[split]) // self.shard_size))
 
     def names(self, split: str) -> list[str]:
-        """The split's images in order, as paths relative to the data folder."""
+        """Return the split's images in order, as paths relative to the data folder."""
         return [file.path.relative_to(self.data_dir).as_posix() for file in self.datasets[split].files]
 
     def digest(self) -> str:
-        """Hash of all names and file sizes; a repeated extraction must find the same."""
+        """Return a hash of all names and file sizes; a repeated extraction must find the same."""
         listing = hashlib.sha256()
         for split, dataset in self.datasets.items():
             for name, file in zip(self.names(split), dataset.files, strict=True):
@@ -178,16 +179,15 @@ class SpectrogramDataModule(LightningDataModule):
         return listing.hexdigest()
 
     def training_images(self, limit: int = 4096) -> Iterator[Tensor]:
-        """Batches (B, 3, H, W) uint8 of at most ``limit`` training images, evenly spread over the users."""
+        """Yield batches (B, 3, H, W) uint8 of at most ``limit`` training images, evenly spread over the users."""
         dataset = self.datasets[self.splits[0]]
         chosen = torch.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().long().tolist()
         for start in range(0, len(chosen), self.batch_size):
             yield torch.stack([dataset.read(index) for index in chosen[start : start + self.batch_size]])
 
     def predict_dataloader(self) -> DataLoader:
-        """This process's share: every so-manieth shard, less those already written."""
-        trainer = self.trainer
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        """Return a loader of this process's share: every n-th shard of n processes, without those already written."""
+        rank, world_size = process_of(self.trainer)
         plan = [(split, number, shard) for split in self.splits for number, shard in enumerate(self.shards(split))]
         parts = []
         for split, number, shard in plan[rank::world_size]:
@@ -198,7 +198,7 @@ class SpectrogramDataModule(LightningDataModule):
                     _ShardPart(split, shard, last - first, start, min(start + self.batch_size, last))
                     for start in range(first, last, self.batch_size)
                 ]
-        return DataLoader(WholeBatches(parts, self._load), batch_size=None, num_workers=self.num_workers)
+        return DataLoader(PrebatchedDataset(parts, self._load), batch_size=None, num_workers=self.num_workers)
 
     def _load(self, part: _ShardPart) -> ExtractionBatch:
         dataset, indices = self.datasets[part.split], list(range(part.start, part.stop))

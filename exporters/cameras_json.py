@@ -1,4 +1,4 @@
-"""Cameras as one JSON file that says what its numbers mean."""
+"""Writer of cameras as a JSON file that documents its conventions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from geometry.arrays import float_array
 
 
 class NamedCamera(NamedTuple):
-    """A camera with the image it took.
+    """Camera of an image.
 
     Attributes:
-        name: Of the image.
-        width: Of the image, in pixels.
-        height: Of the image, in pixels.
+        name: Name of the image.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
         extrinsics: (3, 4), world → camera.
         intrinsics: (3, 3), pixels.
     """
@@ -39,7 +39,7 @@ def named_cameras(
     width: int | Sequence[int],
     height: int | Sequence[int],
 ) -> list[NamedCamera]:
-    """Put what belongs to a camera together; arguments as those of `write_cameras_json`.
+    """Combine names, sizes and parameters of cameras; arguments as in `write_cameras_json`.
 
     Raises:
         ValueError: Names, cameras and sizes differ in number, or a camera is not finite.
@@ -69,16 +69,16 @@ def write_cameras_json(
     height: int | Sequence[int],
     unit: str = "of the scene, not metric",
 ) -> None:
-    """Write cameras, and the conventions they follow, as JSON.
+    """Write cameras and their conventions as JSON.
 
     Args:
-        path: The file; a folder that is missing is made.
-        names: Of the V images.
+        path: The file; missing folders are created.
+        names: Names of the V images.
         extrinsics: (V, 3, 4), world → camera.
         intrinsics: (V, 3, 3), pixels; the centre of the first pixel is (0, 0).
-        width: Of the images in pixels: one for all, or V.
-        height: Of the images in pixels: one for all, or V.
-        unit: Of translations, said to the reader of the file.
+        width: Width of the images in pixels: one for all, or V.
+        height: Height of the images in pixels: one for all, or V.
+        unit: Unit of translations, recorded in the file.
 
     Raises:
         ValueError: Names, cameras and sizes differ in number, or a camera is not finite.

@@ -1,4 +1,4 @@
-"""Cameras and points as a COLMAP model in text, which COLMAP, splatting and photogrammetry programs open.
+"""Writer of COLMAP text models, which COLMAP, Gaussian splatting and photogrammetry programs open.
 
 Format: https://colmap.github.io/format.html#text-format
 """
@@ -21,7 +21,7 @@ from geometry.rotations import matrix_to_quaternion
 # COLMAP puts the centre of the upper-left pixel at (0.5, 0.5); here it is (0, 0).
 PIXEL_SHIFT = 0.5
 
-_OTHER_MODEL = ("cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin", "rigs.txt", "frames.txt")
+_OTHER_MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin", "rigs.txt", "frames.txt")
 
 
 def write_colmap_text(
@@ -37,31 +37,31 @@ def write_colmap_text(
 ) -> None:
     """Write cameras.txt, images.txt and points3D.txt: one PINHOLE camera per image, points without tracks.
 
-    A program that filters points by the length of their tracks shows none of these.
+    Programs that filter points by track length show none of them.
 
     Args:
-        folder: Made where it is missing.
-        names: Of the V images, relative to the folder COLMAP is given for them; without spaces.
+        folder: The folder, created if missing.
+        names: Names of the V images relative to COLMAP's image folder, without spaces.
         extrinsics: (V, 3, 4), world → camera, OpenCV axes, which are COLMAP's too.
         intrinsics: (V, 3, 3), pixels, without skew; the centre of the first pixel is (0, 0).
-        width: Of the images in pixels: one for all, or V.
-        height: Of the images in pixels: one for all, or V.
+        width: Width of the images in pixels: one for all, or V.
+        height: Height of the images in pixels: one for all, or V.
         points: (N, 3), in the world.
         colours: (N, 3).
-        max_points: Above this number, a random choice of so many is written, always the same one.
+        max_points: Maximum number of points; more are subsampled at random with a fixed seed.
 
     Raises:
-        InputError: The folder holds another COLMAP model, which would be read instead or along with this one.
+        InputError: The folder holds files of another COLMAP model, which would be read instead of or with this one.
         ValueError: Names, cameras, sizes, points or colours differ in number; a camera has skew or is not finite;
-            a name has a space or comes twice.
+            or a name has a space or is not unique.
     """
     cameras = named_cameras(names, extrinsics, intrinsics, width, height)
     _check(cameras)
     if points.shape != colours.shape or points.ndim != 2:
-        raise ValueError(f"points {points.shape} and colours {colours.shape} are not both (N, 3)")
+        raise ValueError(f"points {points.shape} and colours {colours.shape} must both be (N, 3)")
     folder = Path(folder)
-    if found := [name for name in _OTHER_MODEL if (folder / name).exists()]:
-        raise InputError(folder, f"holds {found[0]} of another COLMAP model", "Write to a folder of its own.")
+    if found := [name for name in _OTHER_MODEL_FILES if (folder / name).exists()]:
+        raise InputError(folder, f"holds {found[0]} of another COLMAP model", "Write to another folder.")
     if len(points) > max_points:
         chosen = np.sort(np.random.default_rng(0).choice(len(points), max_points, replace=False))
         points, colours = points[chosen], colours[chosen]
@@ -76,9 +76,9 @@ def _check(cameras: list[NamedCamera]) -> None:
         raise ValueError("two images have the same name")
     for camera in cameras:
         if any(character.isspace() for character in camera.name) or not camera.name:
-            raise ValueError(f"COLMAP's text files cannot hold the image name {camera.name!r}: rename it")
+            raise ValueError(f"image names in COLMAP's text files must not have spaces or be empty: {camera.name!r}")
         if camera.intrinsics[0, 1] != 0:
-            raise ValueError(f"the camera of {camera.name} has skew, which COLMAP's PINHOLE cannot say")
+            raise ValueError(f"the camera of {camera.name} has skew, which COLMAP's PINHOLE model lacks")
 
 
 def _cameras_text(cameras: list[NamedCamera]) -> str:
@@ -91,7 +91,7 @@ def _cameras_text(cameras: list[NamedCamera]) -> str:
 
 
 def _images_text(cameras: list[NamedCamera]) -> str:
-    lines = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, world to camera; then its points, of which it has none"]
+    lines = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, world to camera; the line of 2-D points is empty"]
     for number, camera in enumerate(cameras, start=1):
         x, y, z, w = matrix_to_quaternion(torch.from_numpy(camera.extrinsics[:, :3])).tolist()
         pose = _numbers([w, x, y, z, *camera.extrinsics[:, 3]])
@@ -100,7 +100,7 @@ def _images_text(cameras: list[NamedCamera]) -> str:
 
 
 def _points_text(points: NDArray[np.float32], colours: NDArray[np.uint8]) -> str:
-    lines = ["# POINT3D_ID X Y Z R G B ERROR TRACK[]; an error of -1 is an unknown one, and tracks are empty"]
+    lines = ["# POINT3D_ID X Y Z R G B ERROR TRACK[]; an error of -1 means unknown; tracks are empty"]
     for number, (point, colour) in enumerate(zip(points.tolist(), colours.tolist(), strict=True), start=1):
         lines.append(f"{number} {_numbers(point)} {colour[0]} {colour[1]} {colour[2]} -1")
     return "\n".join(lines) + "\n"

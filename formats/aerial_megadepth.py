@@ -1,4 +1,4 @@
-"""AerialMegaDepth's files: split, camera and segmentation, and where an image's files lie.
+"""Files of AerialMegaDepth data sets: splits, cameras, segmentations, and the paths of an image's files.
 
     <root>/train.npz, val.npz
     <root>/<scene>/<image>.jpg   <image>.exr   <image>.npz       <image> with its own extension: "x.jpg.jpg"
@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.images import open_image
 from formats.restricted_pickle import read_npz
 
 SKY = 2  # ADE20k's label
 PAIR_FIELDS = ("scene_id", "im1_id", "im2_id", "score")
 ROTATION_TOLERANCE = 1e-3  # cameras come from single precision
 
-SPLIT_REMEDY = "Make the split file again, or get it anew."
+SPLIT_REMEDY = "Create or download the split file again."
 CAMERA_REMEDY = "Save 'intrinsics' (3, 3) in pixels and 'cam2world' (4, 4) with OpenCV axes."
 
 
@@ -36,11 +36,11 @@ class Split:
 
     Attributes:
         path: The file.
-        scenes: Names of the scenes; None is a hole.
-        images: Names of the images with their own extension, by image ID; None is a hole.
-        images_scene_name: The folder in which each image lies, by image ID; None is a hole.
-        pairs: (k, 2) int64, image IDs; neither is a hole.
-        scene_ids: (k,) int64, place in ``scenes``.
+        scenes: Names of the scenes; None for unused IDs.
+        images: Names of the images with their own extension, by image ID; None for unused IDs.
+        images_scene_name: Folder of each image, by image ID; None for unused IDs.
+        pairs: (k, 2) int64, image IDs, none of them unused.
+        scene_ids: (k,) int64, indices of ``scenes``.
         scores: (k,) float64, overlap.
     """
 
@@ -56,19 +56,19 @@ class Split:
         return len(self.pairs)
 
     def image(self, image_id: int) -> tuple[str, str]:
-        """Scene and name of an image that is no hole.
+        """Return scene and name of an image.
 
-        The scene is the image's own: that of a pair may be another one.
+        The scene is that of the image, which may differ from that of a pair.
         """
         scene, name = self.images_scene_name[image_id], self.images[image_id]
-        assert isinstance(scene, str), "read_split lets no pair refer to a hole"
-        assert isinstance(name, str), "read_split lets no pair refer to a hole"
+        assert isinstance(scene, str), "read_split ensures that pairs refer to used IDs only"
+        assert isinstance(name, str), "read_split ensures that pairs refer to used IDs only"
         return scene, name
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files of one image; ``mask`` is None where no segmentation is used."""
+    """Files of one image; ``mask`` is None if no segmentation is used."""
 
     image: Path
     depth: Path
@@ -76,23 +76,23 @@ class ImageFiles:
     mask: Path | None
 
     def all(self) -> list[Path]:
-        """Every file there should be."""
+        """Return all files that should exist."""
         return [self.image, self.depth, self.camera, *([self.mask] if self.mask else [])]
 
 
 def image_files(root: str | Path, segmentation_root: str | Path | None, scene: str, image: str) -> ImageFiles:
-    """Where the files of ``image`` lie; they need not exist."""
+    """Return the paths of the files of ``image``, which need not exist."""
     folder = Path(root) / scene
     mask = None if segmentation_root is None else Path(segmentation_root) / scene / f"{image}.png"
     return ImageFiles(folder / f"{image}.jpg", folder / f"{image}.exr", folder / f"{image}.npz", mask)
 
 
 def read_split(path: str | Path) -> Split:
-    """Read a split file in any of its variants: structured, float or object pairs; names with None holes.
+    """Read a split file in any of its variants: structured, float or object pairs; names that are None.
 
     Raises:
-        InputError: The file is missing, corrupt, lacks an array or pickles something else than data; an ID is
-            no whole number or out of range; a pair refers to a hole; or a name leads out of its folder.
+        InputError: The file is missing, corrupt, lacks an array or pickles anything but data; an ID is not an
+            integer or out of range; a pair refers to an unused ID; or a name leads out of its folder.
     """
     path = Path(path)
     arrays = read_npz(path, ["scenes", "images", "pairs", "images_scene_name"])
@@ -105,14 +105,12 @@ def read_split(path: str | Path) -> Split:
     for column, (kind, count) in enumerate([("scene", len(scenes)), ("image", len(images)), ("image", len(images))]):
         wrong = np.flatnonzero((ids[:, column] < 0) | (ids[:, column] >= count))
         if wrong.size:
-            fault = (
-                f"pair {wrong[0]} names {kind} {ids[wrong[0], column]}, but there are {count} ({kind} 0 is the first)"
-            )
+            fault = f"pair {wrong[0]} names {kind} {ids[wrong[0], column]}, but there are {count}, counted from 0"
             raise InputError(path, fault, SPLIT_REMEDY)
-    holes = np.array([image is None or owner is None for image, owner in zip(images, owners, strict=True)], dtype=bool)
-    wrong = np.flatnonzero(holes[ids[:, 1:]].any(axis=1)) if len(ids) else ids[:0, 0]
+    unused = np.array([image is None or owner is None for image, owner in zip(images, owners, strict=True)], dtype=bool)
+    wrong = np.flatnonzero(unused[ids[:, 1:]].any(axis=1)) if len(ids) else ids[:0, 0]
     if wrong.size:
-        image_id = next(int(i) for i in ids[wrong[0], 1:] if holes[i])
+        image_id = next(int(i) for i in ids[wrong[0], 1:] if unused[i])
         fault = f"pair {wrong[0]} names image {image_id}, which has no name or no scene"
         raise InputError(path, fault, SPLIT_REMEDY)
     return Split(path, scenes, images, owners, ids[:, 1:], ids[:, 0], table[:, 3])
@@ -127,16 +125,20 @@ def _names(path: Path, key: str, array: NDArray[Any]) -> list[str | None]:
         if name is not None:
             if not isinstance(name, str):
                 raise InputError(path, f"entry {place} of {key!r} is {name!r}, not a name", SPLIT_REMEDY)
-            # A name becomes part of a path, and of one that is written to when a pair is taken out.
+            # Names become parts of paths, also of paths that are written to when a pair is extracted.
             parts = PurePosixPath(name)
             if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name:
-                raise InputError(path, f"entry {place} of {key!r} is {name!r}, no name of a file here", SPLIT_REMEDY)
+                raise InputError(
+                    path,
+                    f"entry {place} of {key!r} is {name!r}, which is not a file name within the folder",
+                    SPLIT_REMEDY,
+                )
         names.append(name)
     return names
 
 
 def _pair_table(path: Path, pairs: NDArray[Any]) -> NDArray[np.float64]:
-    """Scene ID, image ID, image ID and score as (k, 4); float64 holds every ID below 2⁵³ exactly."""
+    """Return scene ID, two image IDs and score as (k, 4); float64 is exact for IDs below 2⁵³."""
     try:
         if pairs.dtype.names is not None:
             return np.stack([pairs[name].astype(np.float64) for name in PAIR_FIELDS], axis=1)
@@ -144,7 +146,7 @@ def _pair_table(path: Path, pairs: NDArray[Any]) -> NDArray[np.float64]:
             pairs = np.array([np.asarray(tuple(pair), dtype=np.float64) for pair in pairs]).reshape(-1, 4)
         table = pairs.astype(np.float64)
     except (TypeError, ValueError, KeyError) as error:
-        raise InputError(path, f"'pairs' cannot be understood: {error}", SPLIT_REMEDY) from error
+        raise InputError(path, f"'pairs' cannot be read: {error}", SPLIT_REMEDY) from error
     if table.ndim != 2 or table.shape[1] != 4:
         fault = f"'pairs' has shape {pairs.shape}, not (k, 4): scene, image, image, score"
         raise InputError(path, fault, SPLIT_REMEDY)
@@ -168,19 +170,19 @@ def write_split(
     pairs: NDArray[np.int64],
     scores: NDArray[np.float64],
 ) -> None:
-    """Write a split file without pickles; the same content gives the same bytes.
+    """Write a split file without pickles; equal content gives equal bytes.
 
     Args:
         path: The file, ending in ``.npz``.
         scenes: Names of the scenes.
         images: Names of the images with their own extension.
         images_scene_name: The scene of each image, one of ``scenes``.
-        pairs: (k, 2), places in ``images``. A pair is counted to the scene of its first image.
+        pairs: (k, 2), indices of ``images``. A pair belongs to the scene of its first image.
         scores: (k,), overlap in 0…1.
     """
     table = np.zeros(len(pairs), dtype=[(name, "<f8" if name == "score" else "<i8") for name in PAIR_FIELDS])
-    places = {scene: place for place, scene in enumerate(scenes)}
-    table["scene_id"] = [places[images_scene_name[first]] for first, _ in pairs]
+    indices = {scene: index for index, scene in enumerate(scenes)}
+    table["scene_id"] = [indices[images_scene_name[first]] for first, _ in pairs]
     table["im1_id"], table["im2_id"] = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
     table["score"] = scores
     names, image_names, owners = (np.array(list(n), dtype=str) for n in (scenes, images, images_scene_name))
@@ -192,8 +194,8 @@ def read_camera(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float
     """Read a camera: ``intrinsics`` (3, 3) in pixels and ``cam2world`` (4, 4), both float64, OpenCV axes.
 
     Raises:
-        InputError: The file is missing or corrupt, or one of the two is missing, has another shape, is not finite
-            or is no camera matrix: focal lengths over 0, a rotation without scale or mirroring.
+        InputError: The file is missing or corrupt; or one of the two is missing, has another shape, is not finite or is
+            not a camera matrix, with positive focal lengths and a proper rotation.
     """
     arrays = read_npz(path, ["intrinsics", "cam2world"])
     for key, shape in (("intrinsics", (3, 3)), ("cam2world", (4, 4))):
@@ -204,7 +206,7 @@ def read_camera(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float
             raise InputError(path, f"{key!r} is not finite", CAMERA_REMEDY)
     intrinsics, cam2world = arrays["intrinsics"].astype(np.float64), arrays["cam2world"].astype(np.float64)
     if min(intrinsics[0, 0], intrinsics[1, 1]) <= 0 or intrinsics[1, 0] != 0 or (intrinsics[2] != [0, 0, 1]).any():
-        fault = f"'intrinsics' is no camera matrix: {intrinsics.tolist()}"
+        fault = f"'intrinsics' is not a camera matrix: {intrinsics.tolist()}"
         raise InputError(path, fault, CAMERA_REMEDY)
     rotation = cam2world[:3, :3]
     error = np.abs(rotation @ rotation.T - np.eye(3)).max()
@@ -216,26 +218,22 @@ def read_camera(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float
 def write_camera(path: str | Path, intrinsics: NDArray[np.floating], cam2world: NDArray[np.floating]) -> None:
     """Write ``intrinsics`` (3, 3) in pixels and ``cam2world`` (4, 4), OpenCV axes; ``path`` ends in ``.npz``."""
     if intrinsics.shape != (3, 3) or cam2world.shape != (4, 4):
-        raise ValueError(f"intrinsics {intrinsics.shape} and cam2world {cam2world.shape}, not (3, 3) and (4, 4)")
+        raise ValueError(
+            f"intrinsics and cam2world must be (3, 3) and (4, 4), not {intrinsics.shape} and {cam2world.shape}"
+        )
     with atomic_path(path) as temporary:
         np.savez(temporary, intrinsics=intrinsics, cam2world=cam2world)
 
 
 def read_labels(path: str | Path) -> NDArray[np.integer]:
-    """Read a segmentation (H, W): a label per pixel.
+    """Read a segmentation (H, W) with a label per pixel.
 
     Raises:
-        InputError: The file is missing, truncated, no picture, or in colour.
+        InputError: The file is missing, truncated, not an image, or in colour.
     """
     remedy = "Save one ADE20k label per pixel as a grey or palette PNG."
-    try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
-    except FileNotFoundError:
-        raise InputError(path, "there is no such file", "Check --data.segmentation_dir.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as fault:
-        detail = "it is no picture" if isinstance(fault, UnidentifiedImageError) else str(fault)
-        raise InputError(path, f"cannot be read: {detail}", remedy) from fault
+    with open_image(path, remedy=remedy) as image:
+        labels = np.asarray(image)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
         raise InputError(path, f"holds {labels.dtype} of shape {labels.shape}, not labels (H, W)", remedy)
     return labels

@@ -1,4 +1,4 @@
-"""Depth maps in OpenEXR files: read whole or refused by name, written whole or not at all."""
+"""Read and write depth maps in OpenEXR files; a file that cannot be read raises an error that names it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from formats.errors import InputError
 DEPTH_CHANNELS = ("Y", "Z", "R", "V")
 COLOUR_CHANNELS = frozenset({"G", "B", "RY", "BY"})
 
-REMEDY = "Replace the file by a depth map in one channel, or take it out of the data."
+REMEDY = "Replace the file by a depth map with one channel, or remove it from the data."
 
 
 def read_depth(path: str | Path) -> NDArray[np.float32]:
-    """Read a depth map as (H, W) float32, in the file's unit and with its values as they are.
+    """Read a depth map as (H, W) float32 with the unit and values of the file.
 
-    The channel is the only one, whatever its name, or the only one called Y, Z, R or V where none of colour
-    stands beside it. Half and float, and every compression, are read.
+    The depth channel is the only channel, whatever its name, or the only one called Y, Z, R or V if there is no
+    colour channel. Half and float, and all compressions, are supported.
 
     Raises:
-        InputError: The file is missing, truncated, corrupt or no EXR; it holds several parts, colour, integers
-            or a subsampled channel; or its pixels cover only a part of its image.
+        InputError: The file is missing, truncated, corrupt or not an EXR file; it has several parts, colour, integers
+            or a subsampled channel; or its pixels cover only part of the image.
     """
     if not Path(path).is_file():
         raise InputError(path, "there is no such file", "Check the path, and that the data set is complete.")
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
-            # A part whose pixels cannot be decoded is left out of the list, with a warning to the terminal.
+            # Parts whose pixels cannot be decoded are omitted from the list, with a warning on the terminal.
             if len(file.parts) != 1:
                 fault = "is truncated or corrupt" if not file.parts else f"has {len(file.parts)} parts, not one"
                 raise InputError(path, fault, REMEDY)
@@ -47,19 +47,23 @@ def _depth(path: str | Path, channels: dict[str, Any], header: dict[str, Any]) -
     names = sorted(channels)
     named = names if len(names) == 1 else [name for name in names if name in DEPTH_CHANNELS]
     if len(named) != 1 or (len(names) > 1 and COLOUR_CHANNELS.intersection(names)):
-        fault = f"has the channels {', '.join(names)}, of which none is clearly depth"
-        raise InputError(path, fault, "Write depth as one channel called Y, Z, R or V.")
+        fault = f"has the channels {', '.join(names)}, and it is not clear which is depth"
+        raise InputError(path, fault, "Write depth as a single channel called Y, Z, R or V.")
     channel = channels[named[0]]
     pixels = np.asarray(channel.pixels)
     if pixels.ndim != 2 or not np.issubdtype(pixels.dtype, np.floating):
-        raise InputError(path, f"holds {pixels.dtype} of shape {pixels.shape}, not half or float (H, W)", REMEDY)
+        raise InputError(
+            path, f"must hold half or float of shape (H, W), not {pixels.dtype} of shape {pixels.shape}", REMEDY
+        )
     low, high = header["dataWindow"]
     if (channel.xSampling, channel.ySampling) != (1, 1):
         raise InputError(path, "has a subsampled channel", "Write one value per pixel.")
     if pixels.shape != (high[1] - low[1] + 1, high[0] - low[0] + 1):
-        raise InputError(path, "holds another number of pixels than it declares", REMEDY)
+        raise InputError(path, "has another number of pixels than its header declares", REMEDY)
     if not all(np.array_equal(a, b) for a, b in zip(header["dataWindow"], header["displayWindow"], strict=True)):
-        raise InputError(path, "covers only a part of its image", "Write depth for the whole image, with 0 for none.")
+        raise InputError(
+            path, "covers only part of its image", "Write depth for the whole image, with 0 where it is unknown."
+        )
     return np.ascontiguousarray(pixels, dtype=np.float32)
 
 
@@ -67,12 +71,12 @@ def write_depth(path: str | Path, depth: NDArray[np.float32], channel: str = "Y"
     """Write depth (H, W) as 32-bit floats in one channel, ZIP compressed.
 
     Args:
-        path: The file; a folder that is missing is made.
-        depth: (H, W); 0 = none.
+        path: The file; missing folders are created.
+        depth: (H, W); 0 is invalid.
         channel: Name of the channel.
     """
     if depth.ndim != 2:
-        raise ValueError(f"depth has shape {depth.shape}, not (H, W)")
+        raise ValueError(f"depth must have shape (H, W), not {depth.shape}")
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     pixels = np.ascontiguousarray(depth, dtype=np.float32)
     with atomic_path(path) as temporary, OpenEXR.File(header, {channel: pixels}) as file:

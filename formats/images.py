@@ -1,9 +1,10 @@
-"""Pictures: read whole or refused by name, written whole or not at all."""
+"""Read and write images; a file that cannot be read raises an error that names it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,88 +20,100 @@ COMPRESSION = 4  # of 9; speckle gains 2 % from the usual 6, which takes twice t
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Open a picture; what is wrong with it is raised as InputError, while it is decoded too."""
-    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "a truncated picture must raise"
-    remedy = "Replace the file or take it out of the folder."
+def open_image(
+    source: str | Path | bytes,
+    where: str | Path | None = None,
+    remedy: str = "Replace the file or take it out of the folder.",
+) -> Iterator[Image.Image]:
+    """Open an image with Pillow; errors are raised as InputError, also those of decoding inside the ``with`` block.
+
+    Args:
+        source: Path of a file, or the content of one.
+        where: What errors name, by default the path.
+        remedy: What errors suggest.
+
+    Raises:
+        InputError: The file is missing, truncated, not an image, or so large that it may be a decompression bomb.
+    """
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "a truncated image must raise"
+    where = where or (source if isinstance(source, (str, Path)) else "image")
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             yield image
+    except InputError:
+        raise
     except FileNotFoundError:
-        raise InputError(path, "there is no such file", "Check the path.") from None
-    except Image.DecompressionBombError as fault:
-        raise InputError(path, f"cannot be read: {fault}", remedy) from fault
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as fault:
-        if isinstance(fault, InputError):
-            raise
-        detail = "it is no picture" if isinstance(fault, UnidentifiedImageError) else str(fault)
-        raise InputError(path, f"cannot be read: {detail}", remedy) from fault
+        raise InputError(where, "there is no such file", "Check the path.") from None
+    except UnidentifiedImageError as error:
+        raise InputError(where, "cannot be read: it is not an image", remedy) from error
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise InputError(where, f"cannot be read: {error}", remedy) from error
 
 
 def read_rgb(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture as RGB (H, W, 3) of 8 bits; greys and palettes are converted, alpha is dropped.
+    """Read an image as 8-bit RGB (H, W, 3); greys and palettes are converted, alpha is dropped.
 
     Raises:
-        InputError: The file is missing, truncated or no picture.
+        InputError: The file is missing, truncated or not an image.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         return np.asarray(_eight_bits(image, path).convert("RGB"))
 
 
 def read_rgba(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture upright as RGBA (H, W, 4) of 8 bits, not premultiplied; without alpha it is opaque.
+    """Read an image upright as 8-bit RGBA (H, W, 4), not premultiplied; without alpha it is opaque.
 
-    Upright is as cameras note it (EXIF orientation), and as viewers show it.
+    Upright follows the EXIF orientation, as viewers do.
 
     Raises:
-        InputError: The file is missing, truncated or no picture.
+        InputError: The file is missing, truncated or not an image.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         return np.asarray(ImageOps.exif_transpose(_eight_bits(image, path)).convert("RGBA"))
 
 
 def _eight_bits(image: Image.Image, path: str | Path) -> Image.Image:
-    """Reduce 16-bit greys to 8 bits; Pillow would cut them off at 255."""
+    """Reduce 16-bit greys to 8 bits; Pillow would clip them at 255."""
     if image.mode == "F":
-        raise InputError(path, "holds floating-point numbers, whose range nobody knows", "Save it with 8 or 16 bits.")
+        raise InputError(path, "holds floating-point values of unknown range", "Save it with 8 or 16 bits.")
     if not image.mode.startswith("I"):
         return image
-    numbers = np.asarray(image).astype(np.int64)
-    if numbers.min(initial=0) < 0 or numbers.max(initial=0) > 65535:
-        raise InputError(path, "holds numbers outside 0 … 65535", "Save it with 8 or 16 bits.")
-    return Image.fromarray(((numbers + 128) // 257).astype(np.uint8))
+    values = np.asarray(image).astype(np.int64)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise InputError(path, "holds values outside 0 … 65535", "Save it with 8 or 16 bits.")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 def read_grey(path: str | Path) -> NDArray[np.uint16]:
-    """Read the numbers of a grey picture of 8 or 16 bits, (H, W), as they stand in the file.
+    """Read the values of a greyscale image of 8 or 16 bits, (H, W), without scaling.
 
     Raises:
-        InputError: The file is missing, truncated, no picture, or not grey.
+        InputError: The file is missing, truncated, not an image, or not greyscale.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         if image.mode not in ("1", "L", "I;16", "I;16B", "I"):
-            fault = f"has colours of mode {image.mode} where grey numbers are expected"
-            raise InputError(path, fault, "Give a grey picture of 8 or 16 bits.")
-        numbers = np.asarray(image)
-    if numbers.min(initial=0) < 0 or numbers.max(initial=0) > 65535:
-        raise InputError(path, "holds numbers outside 0 … 65535", "Give a grey picture of 8 or 16 bits.")
-    return numbers.astype(np.uint16)
+            fault = f"has colours of mode {image.mode} where grey values are expected"
+            raise InputError(path, fault, "Give a greyscale image of 8 or 16 bits.")
+        values = np.asarray(image)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise InputError(path, "holds values outside 0 … 65535", "Give a greyscale image of 8 or 16 bits.")
+    return values.astype(np.uint16)
 
 
-def find_images(given: str | list[str], option: str) -> list[Path]:
-    """The image files that a setting names: files in their order, or all images of one folder by name.
+def find_images(images: str | list[str], option: str) -> list[Path]:
+    """List the image files that a setting names: files in the order given, or all images of one folder by name.
 
     Args:
-        given: A folder, a file, or files.
-        option: What errors call the setting, such as ``--data.images``.
+        images: A folder, a file, or several files.
+        option: Name of the setting in errors, such as ``--data.images``.
 
     Raises:
         InputError: A file or the folder is missing, or there are no images.
     """
-    paths = [Path(image) for image in ([given] if isinstance(given, str) else given)]
+    paths = [Path(image) for image in ([images] if isinstance(images, str) else images)]
     if len(paths) == 1 and paths[0].is_dir():
         listed = (path for path in paths[0].iterdir() if path.suffix.lower() in SUFFIXES)
-        found = sorted(path for path in listed if not path.name.startswith("."))  # what systems put beside files
+        found = sorted(path for path in listed if not path.name.startswith("."))  # macOS leaves ._* files
         if not found:
             raise InputError(paths[0], "no images in this folder", f"Expected {', '.join(sorted(SUFFIXES))}.")
         return found
@@ -114,7 +127,7 @@ def find_images(given: str | list[str], option: str) -> list[Path]:
 
 
 def distinct_names(paths: list[Path]) -> list[str]:
-    """File names; with that of the folder, or else a number, before them where two files have the same."""
+    """Return file names, made distinct where two are equal by a prefix: the folder's name, or else a number."""
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
         names = [f"{path.parent.name}_{path.name}" for path in paths]
@@ -124,7 +137,7 @@ def distinct_names(paths: list[Path]) -> list[str]:
 
 
 def on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay RGBA (H, W, 4), not premultiplied, on white: RGB (H, W, 3)."""
+    """Paste RGBA (H, W, 4), not premultiplied, on white → RGB (H, W, 3)."""
     alpha = image[..., 3:].astype(np.uint32)
     return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
@@ -135,6 +148,6 @@ def resize_rgb(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 
 
 def write_png(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write (H, W, 3), (H, W, 4) or (H, W) of 8 bits, or (H, W) of 16 bits, as PNG."""
+    """Write (H, W, 3), (H, W, 4) or (H, W) of 8 bits, or (H, W) of 16 bits, as a PNG file."""
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG", compress_level=COMPRESSION)

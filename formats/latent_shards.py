@@ -1,6 +1,6 @@
-"""Latents on disk: safetensors shards in two key layouts, their statistics, and what they were made of.
+"""Latents on disk: safetensors shards in two key layouts, their statistics, and a record of their extraction.
 
-A folder of latents holds, per split, ``train.safetensors`` or ``train-00001-of-00004.safetensors`` … and beside
+A folder of latents holds, per split, ``train.safetensors`` or ``train-00001-of-00004.safetensors`` …, and next to
 them ``latents_stats.pt`` and ``extraction.json``. Published folders hold their shards in a folder per split.
 """
 
@@ -22,6 +22,7 @@ STATISTICS = "latents_stats.pt"
 IMAGENET_STATISTICS = "latents_stats_imagenet.pt"
 RECOMMENDATION = "stats_recommendation.txt"
 EXTRACTION = "extraction.json"
+TOKENIZER = "tokenizer.safetensors"
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class LatentShard:
 
     Attributes:
         path: The file.
-        latents: (N, C, H, W), paged in from the file as it is touched.
-        latents_flip: The same of the images flipped left to right, or None.
+        latents: (N, C, H, W), read from the file on access.
+        latents_flip: Latents of the images flipped left to right, or None.
         labels: User IDs as in the folder names, or published class indices, (N,) int64.
     """
 
@@ -42,14 +43,14 @@ class LatentShard:
 
 
 def shard_names(split: str, count: int) -> list[str]:
-    """File names of a split's ``count`` shards, relative to the folder of latents."""
+    """Return the file names of a split's ``count`` shards, relative to the folder of latents."""
     if count == 1:
         return [f"{split}.safetensors"]
     return [f"{split}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
 
 
 def write_shard(path: str | Path, latents: Tensor, user_ids: Tensor, latents_flip: Tensor | None = None) -> None:
-    """Write latents (N, C, H, W), user IDs (N,) and perhaps flipped latents under this task's keys."""
+    """Write latents (N, C, H, W), user IDs (N,) and optionally flipped latents under this task's keys."""
     n, channels, height, width = latents.shape
     tensors = {
         "latents": latents.contiguous(),
@@ -70,7 +71,7 @@ def open_shard(path: str | Path) -> LatentShard:
     """Open a shard in this task's layout (``user_ids``) or the published one (``labels``), without reading it.
 
     Raises:
-        InputError: The file is missing, truncated, no safetensors file, or lacks a key; or sizes disagree.
+        InputError: The file is missing, truncated, not a safetensors file, or lacks a key; or sizes disagree.
     """
     path = Path(path)
     remedy = "Make the latents again: python cli.py predict --config configs/microdoppler_extract_latents.yaml"
@@ -95,10 +96,10 @@ def open_shard(path: str | Path) -> LatentShard:
 
 
 def find_shards(folder: str | Path, split: str) -> list[Path]:
-    """A split's shards in order: ``<split>.safetensors``, numbered ones, or all files of a folder ``<split>``.
+    """List a split's shards in order: ``<split>.safetensors``, numbered ones, or all files of a folder ``<split>``.
 
     Raises:
-        InputError: There are none, or numbered ones are missing.
+        InputError: None is found, or numbered ones are missing.
     """
     folder = Path(folder)
     single, numbered = folder / f"{split}.safetensors", sorted(folder.glob(f"{split}-*-of-*.safetensors"))
@@ -111,15 +112,15 @@ def find_shards(folder: str | Path, split: str) -> list[Path]:
         expected = shard_names(split, int(numbered[0].stem.rsplit("-", 1)[1]))
         missing = sorted(set(expected) - {path.name for path in numbered})
         if missing or len(numbered) != len(expected):
-            fault = f"is incomplete: {len(numbered)} of {len(expected)} {split} shards, without {missing[:3]}"
-            raise InputError(folder, fault, "Repeat the extraction; it goes on where it stopped.")
+            fault = f"is incomplete: {len(numbered)} of {len(expected)} {split} shards, {missing[:3]} missing"
+            raise InputError(folder, fault, "Repeat the extraction; it continues where it stopped.")
         return numbered
     in_folder = sorted((folder / split).glob("*.safetensors"))
     if in_folder:
         return in_folder
     raise InputError(
         folder,
-        f"no latents of split '{split}' in it",
+        f"no latents of split '{split}' were found",
         "For sample data run `python cli.py prepare microdoppler-sample --out data/microdoppler`; then turn that "
         "folder, or your own spectrograms, into latents with `python cli.py predict --config "
         f"configs/microdoppler_extract_latents.yaml --data.data_dir data/microdoppler --data.output_dir {folder}`.",
@@ -138,17 +139,17 @@ class LatentStatistics:
         """Read ``{"mean", "std"}``, each (1, C, 1, 1), without running code.
 
         Raises:
-            InputError: The file is missing or of another form, a deviation is not positive, or the channels
+            InputError: The file is missing or malformed, a standard deviation is not positive, or the channels
                 are not ``channels``.
         """
         remedy = "Make it again with configs/microdoppler_extract_latents.yaml, or choose another --data.statistics."
         if not Path(path).is_file():
-            raise InputError(path, "there are no such latent statistics", remedy)
+            raise InputError(path, "no latent statistics were found", remedy)
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             mean, std = (content[key].float().flatten() for key in ("mean", "std"))
         except Exception as fault:
-            raise InputError(path, f"is no file of latent statistics: {fault}", remedy) from fault
+            raise InputError(path, f"is not a file of latent statistics: {fault}", remedy) from fault
         if mean.shape != std.shape or not bool((std > 0).all()) or not bool(mean.isfinite().all()):
             raise InputError(path, "mean and std disagree in length, or a std is not positive", remedy)
         if channels is not None and len(mean) != channels:
@@ -162,10 +163,10 @@ class LatentStatistics:
 
     @classmethod
     def measure(cls, shards: list[LatentShard]) -> LatentStatistics:
-        """Mean and deviation over (N, H, W) of all shards, in float64, one shard after another."""
+        """Measure mean and standard deviation over (N, H, W) of all shards, in float64, one shard after another."""
         count = 0
         total = square = torch.zeros((), dtype=torch.float64)
-        shift = shards[0].latents[:1].double().mean(dim=(0, 2, 3), keepdim=True)  # keeps the difference exact
+        shift = shards[0].latents[:1].double().mean(dim=(0, 2, 3), keepdim=True)  # avoids cancellation
         for shard in shards:
             for part in shard.latents.split(1024):
                 centred = part.double() - shift
@@ -180,8 +181,8 @@ class LatentStatistics:
 def recommend_statistics(own: LatentStatistics, imagenet: LatentStatistics | None) -> tuple[str, str]:
     """Choose between the data set's own statistics and ImageNet's.
 
-    A global difference (mean over channels) of mean or std over 0.5 counts as large and speaks for the data
-    set's own; else ImageNet's serve.
+    The data set's own are recommended where mean or std differ by more than 0.5, averaged over channels;
+    otherwise ImageNet's.
 
     Returns:
         ``"dataset"`` or ``"imagenet"``, and a text with the differences.
@@ -195,22 +196,22 @@ def recommend_statistics(own: LatentStatistics, imagenet: LatentStatistics | Non
         f"recommended: {choice}",
         f"difference of mean, averaged over channels: {mean_difference:.4f}",
         f"difference of std, averaged over channels: {std_difference:.4f}",
-        "A difference over 0.5 counts as large and speaks for the data set's own statistics.",
+        "The data set's own statistics are recommended where a difference is over 0.5.",
     ]
     return choice, "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
-class Extraction:
-    """How a folder of latents was made, written beside them.
+class ExtractionRecord:
+    """Record of how a folder of latents was made, written next to them.
 
     Attributes:
         images_dir: The folder of spectrograms.
-        tokenizer: Path of the tokenizer, relative to the folder of latents where it lies in it.
-        tokenizer_fingerprint: What its weights hash to; decoding checks it.
+        tokenizer: Path of the tokenizer, relative to the folder of latents if it is in it.
+        tokenizer_fingerprint: Hash of its weights, checked before decoding.
         posterior: ``mean`` or ``sample``.
-        seed: Of the posterior's samples.
-        flip: Whether ``latents_flip`` is there too.
+        seed: Seed of the posterior's samples.
+        flip: Whether the shards hold ``latents_flip``.
         shard_size: Images per shard.
         image_size: Side of the images in pixels.
         splits: Images per split.
@@ -229,8 +230,8 @@ class Extraction:
     files_digest: str
 
     @classmethod
-    def read(cls, folder: str | Path) -> Extraction | None:
-        """Read the record of a folder of latents; None where there is none (published folders).
+    def read(cls, folder: str | Path) -> ExtractionRecord | None:
+        """Read the record of a folder of latents; None if there is none (published folders).
 
         Raises:
             InputError: The record is broken.

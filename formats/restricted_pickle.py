@@ -1,7 +1,7 @@
-"""Reading ``.npz`` files whose object arrays are pickles, without running what a pickle may contain.
+"""Read ``.npz`` files with pickled object arrays without running code from the pickles.
 
-NumPy's own constructors are kept out too: they accept a forged type description, and with it any address in
-memory for an object. Small stand-ins collect what the pickle says, and arrays are then made from plain values.
+NumPy's own constructors are not admitted either: they accept a forged type description, and with it any memory
+address for an object. Small substitutes collect the content of the pickle, and arrays are built from plain values.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
     Object arrays may hold arrays, strings, bytes, numbers, booleans, None, lists and tuples.
 
     Raises:
-        InputError: The file is missing, corrupt or no ``.npz``; a key is missing; or a pickle holds anything else,
-            of which nothing has been run.
+        InputError: The file is missing, corrupt or not a ``.npz`` file; a key is missing; or a pickle holds anything
+            else, none of which is run.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,7 +51,7 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
 def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> NDArray[Any]:
     name = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
     with archive.open(name) as stream:
-        # Version 3 differs from 2 in the encoding of field names, which makes no difference to this look ahead.
+        # Version 3 differs from 2 only in the encoding of field names, which does not matter here.
         version = npy.read_magic(stream)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read_header(stream)
@@ -68,8 +68,8 @@ def unpickle(stream: IO[bytes], path: str | Path) -> Any:
     """Read one pickle of arrays, strings, bytes, numbers, booleans, None, lists and tuples.
 
     Args:
-        stream: At the start of the pickle.
-        path: File to name in errors.
+        stream: Stream at the start of the pickle.
+        path: File named in errors.
 
     Raises:
         InputError: The pickle is corrupt, or names or holds anything else.
@@ -77,7 +77,7 @@ def unpickle(stream: IO[bytes], path: str | Path) -> Any:
     try:
         return _plain(_Unpickler(stream).load())
     except _RefusedError as refused:
-        raise InputError(path, f"its pickle holds {refused}, which is refused", REMEDY) from None
+        raise InputError(path, f"its pickle holds {refused}, which is not allowed", REMEDY) from None
     except Exception as fault:  # a corrupt pickle can raise nearly anything
         raise InputError(
             path, f"its pickle is corrupt: {type(fault).__name__}: {fault}", "Replace the file."
@@ -89,7 +89,7 @@ class _RefusedError(Exception):
 
 
 class _Dtype:
-    """What a pickled ``numpy.dtype`` says: its code such as ``f8``, then byte order and fields."""
+    """Content of a pickled ``numpy.dtype``: its code such as ``f8``, byte order and fields."""
 
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "|"
@@ -106,7 +106,7 @@ class _Dtype:
         if self.names is not None:
             formats = [self.fields[name][0].numpy() for name in self.names]
             offsets = [self.fields[name][1] for name in self.names]
-            # NumPy checks that fields lie within the item, and that no object shares its bytes with another field.
+            # NumPy checks that fields are within the item, and that no object overlaps another field.
             return np.dtype({"names": list(self.names), "formats": formats, "offsets": offsets, "itemsize": self.size})
         if self.code[:1] not in tuple("biufcSUO"):
             raise _RefusedError(f"the type {self.code!r}")
@@ -115,7 +115,7 @@ class _Dtype:
 
 
 class _Array:
-    """What a pickled ``numpy.ndarray`` says."""
+    """Content of a pickled ``numpy.ndarray``."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.shape, self.dtype, self.fortran, self.data = state[-4:]
@@ -124,7 +124,7 @@ class _Array:
         dtype = self.dtype.numpy()
         if not dtype.hasobject:
             return np.ndarray(self.shape, dtype, self.data, order="F" if self.fortran else "C").copy()
-        array = np.empty(len(self.data), dtype)  # objects are listed in C order, whatever the order in memory
+        array = np.empty(len(self.data), dtype)  # objects are listed in C order, regardless of the order in memory
         for place, item in enumerate(self.data):
             array[place] = _plain(item)
         return array.reshape(self.shape)
@@ -178,7 +178,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _plain(value: Any) -> Any:
-    """Turn stand-ins into arrays, and refuse what is neither array, string, number, None, list nor tuple."""
+    """Convert substitutes to arrays, and refuse what is not an array, string, number, None, list or tuple."""
     if isinstance(value, _Array):
         return value.numpy()
     if type(value) in (list, tuple):

@@ -1,4 +1,4 @@
-"""Maps known up to scale and shift only: medians under masks, and normalising by them."""
+"""Normalisation of maps that are defined up to scale and shift: masked medians and mean absolute deviations."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from torch import Tensor
 
 
 def normalise_by_median(values: Tensor, mask: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """Return each image as (d − median) / (mean |d − median| + eps), and its mean |d − median|.
+    """Normalise each image to (d − median) / (mean |d − median| + eps), and return its mean |d − median| too.
 
-    Both the median and the mean are over the image's masked pixels. Adding eps rather than bounding the divisor
-    keeps the result smooth, and its mean of absolute values below 1; an image of a single value becomes 0.
-    Gradients run through the median and the mean.
+    Median and mean are over the masked pixels of the image. Adding eps, rather than clamping the divisor, keeps the
+    result smooth and its mean absolute value below 1; a constant image becomes 0. Gradients flow through the median
+    and the mean.
 
     Args:
-        values: (B, …) float; may be anything outside the mask, and no gradient arrives there.
-        mask: The same shape, bool.
+        values: (B, …) float; arbitrary outside the mask, where gradients are 0.
+        mask: Bool of the same shape.
         eps: Added to the divisor, in the unit of the values.
 
     Returns:
-        Normalised values, shaped as given and 0 outside the mask; mean absolute deviations (B,), exactly 0 where
-        all masked values are the same or there are none.
+        Normalised values of the same shape, 0 outside the mask; mean absolute deviations (B,), exactly 0 if all masked
+        values are equal or there are none.
     """
-    # replaced before anything is computed from them: afterwards, gradients would be 0 · NaN
+    # Replaced before anything is computed from them, as gradients would be 0 · NaN otherwise.
     flat, inside = torch.where(mask, values, 0).flatten(1), mask.flatten(1)
     centred = torch.where(inside, flat - masked_median(flat, inside)[:, None], 0)
     spread = centred.abs().sum(1) / inside.sum(1).clamp(min=1)
@@ -30,29 +30,29 @@ def normalise_by_median(values: Tensor, mask: Tensor, eps: float = 1e-6) -> tupl
 
 
 def masked_median(values: Tensor, mask: Tensor) -> Tensor:
-    """Median of each row's masked values; of an even count the mean of the two middle ones, as numpy's.
+    """Return the median of each row's masked values; of an even count the mean of the two middle ones, as in numpy.
 
-    A middle value takes its share of the gradient; of several equal ones, a single one does.
+    Gradients go to the middle values; of several equal ones, to a single one.
 
     Args:
         values: (B, N) float.
-        mask: (B, N) bool. A row without any is given one of its values.
+        mask: (B, N) bool. For a row without any, one of its values is returned.
 
     Returns:
-        (B,), of the values' type.
+        (B,), of the type of ``values``.
     """
     with torch.no_grad():
-        # Selecting takes a quarter of the time of sorting on a CPU. On a GPU sorting is the parallel one, and
-        # the one that gives the same index each time.
+        # On a CPU selecting takes a quarter of the time of sorting. On a GPU sorting is faster, and returns the same
+        # index every time.
         middle = _middle_by_selection(values, mask) if values.is_cpu else _middle_by_sorting(values, mask)
     return values.gather(1, middle).mean(1)
 
 
 def _middle_by_selection(values: Tensor, mask: Tensor) -> Tensor:
-    """Where the two middle values stand in each row, (B, 2); one place twice where the count is odd."""
-    known = torch.where(mask, values, torch.nan)
-    lower = known.nanmedian(dim=1)
-    above = known > lower.values[:, None]
+    """Return the indices of the two middle values in each row, (B, 2); equal if the count is odd."""
+    masked = torch.where(mask, values, torch.nan)
+    lower = masked.nanmedian(dim=1)
+    above = masked > lower.values[:, None]
     next_larger = torch.where(above, values, torch.inf).min(dim=1).indices
     count = mask.sum(1)
     reaches_past_middle = count - above.sum(1) > count // 2
@@ -60,7 +60,7 @@ def _middle_by_selection(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _middle_by_sorting(values: Tensor, mask: Tensor) -> Tensor:
-    """The same."""
+    """Return the same as `_middle_by_selection`."""
     ascending = torch.where(mask, values, torch.inf).sort(dim=1, stable=True).indices
     count = mask.sum(1)
     return ascending.gather(1, torch.stack([(count - 1).clamp(min=0) // 2, count // 2], dim=1))

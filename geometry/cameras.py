@@ -1,10 +1,10 @@
-"""Pinhole cameras: between pixels, a camera's own points, and the world.
+"""Pinhole cameras: conversion between pixels, camera coordinates and world coordinates.
 
 OpenCV axes: x right, y down, z forward. Extrinsics (…, 3, 4) are [R | t] from world to camera, R a rotation;
 intrinsics (…, 3, 3) are in pixels. The centre of the first pixel is (0, 0): column u is x, row v is y.
 Every function takes any leading dimensions, keeps the dtype, and is differentiable. Products are written out
-rather than given to a matrix routine, which would round to bfloat16 under autocast and to TF32 on some GPUs:
-a metre at a kilometre.
+rather than calling matrix routines, which would round to bfloat16 under autocast and to TF32 on some GPUs: an error
+of a metre at a kilometre.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def invert_extrinsics(extrinsics: Tensor) -> Tensor:
 
 
 def relative_pose(extrinsics_a: Tensor, extrinsics_b: Tensor) -> Tensor:
-    """Motion (…, 3, 4) from camera a to camera b: what b's extrinsics are where a's frame is the world.
+    """Return the motion (…, 3, 4) from camera a to camera b, which is b's extrinsics in a's frame.
 
     Args:
         extrinsics_a: (…, 3, 4), world → camera.
@@ -35,27 +35,27 @@ def relative_pose(extrinsics_a: Tensor, extrinsics_b: Tensor) -> Tensor:
 
 
 def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:
-    """Points (…, H, W, 3) in the camera of every pixel, in the unit of the depth.
+    """Unproject every pixel to a point (…, H, W, 3) in camera coordinates, in the unit of the depth.
 
     Args:
         depth: (…, H, W), along the optical axis.
-        intrinsics: (…, 3, 3) in pixels; with skew where the matrix has it.
+        intrinsics: (…, 3, 3) in pixels, possibly with skew.
     """
     height, width = depth.shape[-2:]
     v = torch.arange(height, dtype=depth.dtype, device=depth.device)[:, None]
     u = torch.arange(width, dtype=depth.dtype, device=depth.device)
-    k = intrinsics[..., None, None]  # entries spread over the image
+    k = intrinsics[..., None, None]  # entries broadcast over the image
     y = (v - k[..., 1, 2, :, :]) / k[..., 1, 1, :, :]
     x = (u - k[..., 0, 2, :, :] - k[..., 0, 1, :, :] * y) / k[..., 0, 0, :, :]
     return torch.stack([x * depth, y * depth, depth], dim=-1)
 
 
 def project(points: Tensor, intrinsics: Tensor) -> Tensor:
-    """Pixels (…, 2), column then row, of points in the camera; meaningful where z > 0 only.
+    """Project points in camera coordinates to pixels (…, 2), column then row; meaningful only where z > 0.
 
     Args:
         points: (…, 3) with the leading dimensions of ``intrinsics``, then any number of further ones,
-            such as (B, H, W, 3) or (B, N, 3) beside (B, 3, 3).
+            such as (B, H, W, 3) or (B, N, 3) for (B, 3, 3).
         intrinsics: (…, 3, 3) in pixels.
     """
     pixels = _apply(intrinsics, points)
@@ -63,27 +63,27 @@ def project(points: Tensor, intrinsics: Tensor) -> Tensor:
 
 
 def world_to_camera(points: Tensor, extrinsics: Tensor) -> Tensor:
-    """Move points from the world to the camera.
+    """Transform points from world to camera coordinates.
 
     Args:
         points: (…, N, 3) or (…, H, W, 3), with the leading dimensions of ``extrinsics``.
         extrinsics: (…, 3, 4), world → camera.
     """
-    return _apply(extrinsics[..., :3], points) + _spread(extrinsics[..., 3], points)
+    return _apply(extrinsics[..., :3], points) + _broadcast(extrinsics[..., 3], points)
 
 
 def camera_to_world(points: Tensor, extrinsics: Tensor) -> Tensor:
-    """Move points from the camera to the world; the inverse of `world_to_camera`, shapes as there."""
+    """Transform points from camera to world coordinates; the inverse of `world_to_camera`, with the same shapes."""
     return world_to_camera(points, invert_extrinsics(extrinsics))
 
 
 def _apply(matrices: Tensor, points: Tensor) -> Tensor:
-    moved = points[..., :1] * _spread(matrices[..., 0], points)
+    moved = points[..., :1] * _broadcast(matrices[..., 0], points)
     for axis in (1, 2):
-        moved = torch.addcmul(moved, points[..., axis : axis + 1], _spread(matrices[..., axis], points))
+        moved = torch.addcmul(moved, points[..., axis : axis + 1], _broadcast(matrices[..., axis], points))
     return moved
 
 
-def _spread(vectors: Tensor, points: Tensor) -> Tensor:
-    inner = points.ndim - vectors.ndim  # dimensions that points have and cameras do not
+def _broadcast(vectors: Tensor, points: Tensor) -> Tensor:
+    inner = points.ndim - vectors.ndim  # dimensions of points that cameras do not have
     return vectors[(..., *[None] * inner, slice(None))]

@@ -1,6 +1,6 @@
 """Rotations: matrices (…, 3, 3), unit quaternions (…, 4) as x, y, z, w, and the angle between two of them.
 
-Differentiable everywhere, also where the textbook formulas divide by zero: half turns, equal rotations.
+Differentiable everywhere, even where textbook formulas divide by zero: half turns, equal rotations.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import math
 import torch
 from torch import Tensor
 
-# Below this norm a quaternion has no direction in float32; its matrix goes over to the identity.
-_SMALLEST_QUATERNION = 1e-6
+# Below this norm the direction of a quaternion is lost in float32; its matrix approaches the identity.
+_MIN_QUATERNION_NORM = 1e-6
 
 
 def matrix_product(a: Tensor, b: Tensor) -> Tensor:
-    """Product (…, N, K) of small matrices (…, N, M) and (…, M, K) in the inputs' own precision, always.
+    """Return the product (…, N, K) of small matrices (…, N, M) and (…, M, K), always in the precision of the inputs.
 
-    Unlike ``@`` it takes no part in autocast or TF32.
+    Unlike ``@`` it is not affected by autocast or TF32.
     """
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
 
 
 def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
-    """Rotation matrices (…, 3, 3) of quaternions (…, 4), x y z w, of any length; the zero quaternion is no turn."""
+    """Convert quaternions (…, 4), x y z w, of any length to rotation matrices (…, 3, 3); zero gives the identity."""
     norm = torch.linalg.vector_norm(quaternion, dim=-1, keepdim=True)
-    x, y, z, w = (quaternion / norm.clamp(min=_SMALLEST_QUATERNION)).unbind(-1)
+    x, y, z, w = (quaternion / norm.clamp(min=_MIN_QUATERNION_NORM)).unbind(-1)
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
         (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
@@ -35,11 +35,11 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """Unit quaternions (…, 4), x y z w with w ≥ 0, of rotation matrices (…, 3, 3).
+    """Convert rotation matrices (…, 3, 3) to unit quaternions (…, 4), x y z w with w ≥ 0.
 
-    A rotation's entries give 4·q·qᵀ without a root or a division (Shepperd 1978). Its row at the largest
-    diagonal entry is at least 2 long, so that dividing by its length is safe for every rotation. At half
-    turns, w = 0, either sign is right and which one comes out is not defined.
+    The entries of a rotation give 4·q·qᵀ without a root or a division (Shepperd 1978). The row of its largest
+    diagonal entry has a length of at least 2, so that dividing by it is safe for every rotation. At half turns,
+    w = 0, both signs are correct, and which one is returned is undefined.
     """
     m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
     xy, xz, yz = m[0][1] + m[1][0], m[0][2] + m[2][0], m[1][2] + m[2][1]
@@ -64,11 +64,11 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
 
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
-    """Angle (…,) in degrees, 0…180, between rotation matrices (…, 3, 3).
+    """Return the angle (…,) in degrees, 0…180, between rotation matrices (…, 3, 3).
 
-    From both sine and cosine, since the arc cosine alone cannot tell angles below 0.03° apart in float32;
-    the sine from the difference b − a, so that equal matrices are at exactly 0. At 0° and 180° the gradient
-    is 0, as that of a norm at zero.
+    It is computed from sine and cosine, since the arc cosine alone cannot resolve angles below 0.03° in float32; the
+    sine is computed from the difference b − a, so that equal matrices give exactly 0. At 0° and 180° the gradient is
+    0, like that of a norm at zero.
     """
     skew = matrix_product(a.mT, b - a)
     skew = skew - skew.mT  # = aᵀb − bᵀa = 2 sin(θ) [axis]×

@@ -1,10 +1,9 @@
-"""Spectrograms to latents with a frozen tokenizer."""
+"""Encoding of spectrograms to latents with a frozen tokenizer."""
 
 from __future__ import annotations
 
 import zlib
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning import LightningModule
@@ -12,22 +11,19 @@ from torch import Tensor
 
 from batches.microdoppler import ExtractionBatch
 from formats.errors import InputError
-from networks.tokenizers import PatchPCA, Posterior, Tokenizer, load_tokenizer, to_unit
+from networks.tokenizers import Posterior, Tokenizer, load_tokenizer, to_unit
 
 
 class LatentExtractionModule(LightningModule):
     """Encode images; ``predict`` only.
 
     Args:
-        tokenizer_path: A VA-VAE file, a folder of a diffusers KL autoencoder, or a PatchPCA file. None fits
-            PatchPCA, a linear code, on the training images and keeps it beside the latents.
+        tokenizer_path: A VA-VAE file, a folder of a diffusers KL autoencoder, or a PatchPCA file. None leaves it to
+            ``LatentShardWriter``, which fits PatchPCA, a linear code, to the training images.
         posterior: ``mean``, or ``sample`` with one seeded draw per image.
-        seed: Of the draws; a draw depends on it and the image's name alone.
-        flip: Encode the images flipped left to right as well. On a spectrogram that reverses time.
-        latent_channels: Of PatchPCA where it is fitted here.
+        seed: Seed of the draws; a draw depends on it and the image's name only.
+        flip: Also encode the images flipped left to right. On a spectrogram that reverses time.
     """
-
-    ARCHITECTURE = ()  # it has no weights of its own
 
     def __init__(
         self,
@@ -35,37 +31,27 @@ class LatentExtractionModule(LightningModule):
         posterior: Literal["mean", "sample"] = "mean",
         seed: int = 0,
         flip: bool = False,
-        latent_channels: int = 32,
     ) -> None:
         super().__init__()
-        self.tokenizer_path, self.posterior, self.seed = tokenizer_path, posterior, seed
-        self.flip, self.latent_channels = flip, latent_channels
+        self.tokenizer_path, self.posterior, self.seed, self.flip = tokenizer_path, posterior, seed, flip
         self.tokenizer: Tokenizer | None = None
 
-    def load_tokenizer(self, datamodule: Any) -> None:
-        """Load the tokenizer, or fit one on the first process and load it on all.
+    def setup(self, stage: str) -> None:
+        """Load the tokenizer."""
+        self.load_tokenizer()
 
-        Args:
-            datamodule: A ``SpectrogramDataModule`` that is set up.
+    def load_tokenizer(self) -> Tokenizer:
+        """Return the tokenizer, loaded on the first call.
 
         Raises:
-            InputError: The file cannot be used, or the images' sides are no multiples of its patch.
+            InputError: None is named, or the file cannot be used.
         """
-        if self.tokenizer is not None:
-            return
-        path = self.tokenizer_path
-        if path is None:
-            path = str(datamodule.output_dir / "tokenizer.safetensors")
-            if self.trainer.is_global_zero and not Path(path).is_file():
-                PatchPCA.fit(datamodule.training_images(), latent_channels=self.latent_channels).save(path)
-            self.trainer.strategy.barrier("tokenizer")
-        self.tokenizer_path = path
-        self.tokenizer = load_tokenizer(path)
-        self.tokenizer.latent_shape(datamodule.image_size, datamodule.image_size)
-
-    def setup(self, stage: str) -> None:
-        """Load the tokenizer where no callback has asked for it yet."""
-        self.load_tokenizer(self.trainer.datamodule)  # type: ignore[attr-defined]
+        if self.tokenizer is None:
+            if self.tokenizer_path is None:
+                remedy = "Name a tokenizer's file, or add the callback LatentShardWriter, which fits one."
+                raise InputError("--model.tokenizer_path", "is not set", remedy)
+            self.tokenizer = load_tokenizer(self.tokenizer_path)
+        return self.tokenizer
 
     def _draw(self, posterior: Posterior, names: list[str]) -> Tensor:
         if self.posterior == "mean":
@@ -76,14 +62,17 @@ class LatentExtractionModule(LightningModule):
         return posterior.sample(noise=noise.to(posterior.mean)).float()
 
     def predict_step(self, batch: ExtractionBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Latents (B, C, h, w) float32 of the batch; ``latents_flip`` of the flipped images where asked for."""
-        assert self.tokenizer is not None
-        images = to_unit(batch["images"])
-        latents = {"latents": self._draw(self.tokenizer.encode(images), batch["names"])}
+        """Return latents (B, C, h, w) float32, and ``latents_flip`` of the flipped images where ``flip`` is set.
+
+        Raises:
+            InputError: Latents are not finite.
+        """
+        tokenizer, images = self.load_tokenizer(), to_unit(batch["images"])
+        latents = {"latents": self._draw(tokenizer.encode(images), batch["names"])}
         if self.flip:
-            flipped = self.tokenizer.encode(images.flip(-1))
+            flipped = tokenizer.encode(images.flip(-1))
             latents["latents_flip"] = self._draw(flipped, [f"{name} flipped" for name in batch["names"]])
         if not all(bool(part.isfinite().all()) for part in latents.values()):
-            bad = next(iter(batch["names"]))
-            raise InputError(bad, "gives latents that are not finite, it or one after it", "Use 32-true precision.")
+            fault = "it or an image after it in its batch gives latents that are not finite"
+            raise InputError(batch["names"][0], fault, "Use --trainer.precision 32-true.")
         return latents

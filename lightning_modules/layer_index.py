@@ -12,7 +12,7 @@ from torch.optim import AdamW
 from batches.layers import IllustrationBatch, LayerBatch
 from formats.errors import InputError
 from lightning_modules.evaluation_steps import EvaluationSteps
-from lightning_modules.pretrained import PublishedStart
+from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
 from losses.scale_invariant import ScaleInvariantLoss
 from metrics.layer_order import LayerOrder
@@ -20,7 +20,7 @@ from networks.checkpoints import LoadReport
 from networks.depth_pro import LayerIndexNet, layer_index_net
 
 
-class LayerIndexModule(PublishedStart, EvaluationSteps):
+class LayerIndexModule(PretrainedMixin, EvaluationSteps):
     """Fine-tune Depth Pro on layered art, and predict the layer index of illustrations.
 
     The index is 0 for the background and 1 for the foremost layer; training and metrics ask for its order and

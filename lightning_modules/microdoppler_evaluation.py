@@ -1,4 +1,4 @@
-"""Generated micro-Doppler spectrograms against real ones: who is recognised, how near, how varied, how new.
+"""Comparison of generated micro-Doppler spectrograms with real ones: identity, distance, diversity, novelty.
 
 Example::
 
@@ -7,19 +7,16 @@ Example::
     evaluation.add_real(val_images, val_users, "val")
     evaluation.add_generated(images, users)
     results = evaluation.compute()                               # on every process
-    rich.print(evaluation_table(results))
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.distributed as dist
-from rich.table import Table
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
@@ -30,30 +27,30 @@ from networks.spectrogram_classifier import shrink
 
 
 class MicroDopplerEvaluation:
-    """Collects real and generated images over a test, in any number of processes, and compares them last.
+    """Collect real and generated images over a test, in any number of processes, and compare them at the end.
 
-    Images are kept at 64×64 (12 kB each). It is no ``nn.Module``, so that Inception's weights never enter a
+    Images are kept at 64×64 (12 kB each). This is not an ``nn.Module``, so that Inception's weights never enter a
     checkpoint of the module that uses it.
 
     Args:
         num_users: Number of users (classes), at least 2.
         inception_weights: torch-fidelity's Inception file. By default it is looked for where torch.hub keeps
-            downloads; where it is missing the Inception measures are left out, and nothing is downloaded.
-        seed: Of the classifiers that are trained for the comparison.
+            downloads; if it is missing the Inception measures are left out, and nothing is downloaded.
+        seed: Seed of the classifiers that are trained for the comparison.
 
     Raises:
-        InputError: ``inception_weights`` is given and not there, or there are too few users.
+        InputError: ``inception_weights`` is given and does not exist, or there are too few users.
     """
 
     def __init__(self, num_users: int, inception_weights: str | None = None, seed: int = 0) -> None:
         if num_users < 2:
-            raise InputError("num_users", f"{num_users} users cannot be told apart", "Give at least 2.")
+            raise InputError("num_users", f"{num_users} users cannot be classified", "Give at least 2.")
         self.num_users, self.seed = num_users, seed
         self._inception_file = find_inception(inception_weights)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all images."""
+        """Remove all images."""
         self._added: dict[str, list[Samples]] = {"train": [], "val": [], "generated": []}
         self._inception: InceptionStatistics | None = None
         self._device: torch.device | None = None
@@ -67,7 +64,7 @@ class MicroDopplerEvaluation:
             images: (N, 3, H, W) uint8 RGB, rows Doppler, columns time.
             users: (N,) class indices 0 … ``num_users`` − 1.
             split: Which of the two.
-            weights: (N,), 0 for rows that only fill up a batch and are ignored.
+            weights: (N,), 0 for padding rows, which are ignored.
 
         Raises:
             InputError: Images are not uint8 RGB, or users do not fit.
@@ -83,20 +80,20 @@ class MicroDopplerEvaluation:
     def compute(self) -> Results:
         """Train the classifiers and compare; every process must call it, and each gets the same result.
 
-        ``real`` at the end of a name is the same measure of real validation images, to read the other by.
+        A name that ends in ``real`` is the same measure of real validation images, for comparison.
         Names with ``classifier`` are measured with the classifier trained on real training images: features
-        (64,) in a unit of their own. Real images of users that were never generated train that classifier and
+        (64,) in arbitrary units. Real images of users that were never generated train that classifier and
         are left out of every comparison but Inception's.
 
         - ``accuracy_real_to_real``, ``accuracy_real_to_generated`` (and ``…_user_<class index>``),
           ``accuracy_generated_to_real``: share of users recognised, by training images → tested images.
         - ``frechet_distance_classifier`` (generated to val); ``…_real``: as many training images of each
-          user as were generated, to val. It rises with few images and where users are mixed otherwise than in val.
+          user as were generated, to val. It rises with few images and with another mixture of users than in val.
         - ``inception_score_classifier``, ``…_real``: 1 … ``num_users``.
         - ``within_user_diversity_classifier``, ``…_real``, ``…_ratio``; ``users_without_pairs`` are left out.
         - ``nearest_train_distance_classifier``: median distance to the nearest training image; ``…_real``;
           ``…_ratio``, near 0 for copies. ``closer_than_real_share``: share of generated images nearer to a
-          training image than any validation image is; it shows copies where they are few.
+          training image than any validation image is; it shows copies where there are few.
         - ``frechet_distance_inception``, ``inception_score``, ``inception_score_real``, where there are
           weights; ``inception`` says which, or what is missing.
         - ``num_users``, ``num_users_generated``, ``num_train``, ``num_val``, ``num_generated``.
@@ -121,7 +118,7 @@ class MicroDopplerEvaluation:
             return _from_first_process(lambda: self._compare(train, val, generated) | counts | inception)
 
     def _compare(self, train: Samples, val: Samples, generated: Samples) -> Results:
-        device = self._device or _communication_device()  # this process may have been given no image
+        device = self._device or _communication_device()  # this process may have received no image
         return compare(train, val, generated, self.num_users, self.seed, device)
 
     def _add(self, kind: str, images: Tensor, users: Tensor, weights: Tensor | None) -> Tensor:
@@ -143,7 +140,7 @@ class MicroDopplerEvaluation:
     def _update_inception(self, images: Tensor, real: bool) -> None:
         if self._inception_file is None:
             return
-        # sums made in the inference mode of one test could not be added to outside of it
+        # tensors created in the inference mode of a test could not be changed outside of it
         with torch.inference_mode(False), torch.no_grad():
             if self._inception is None:
                 self._inception = InceptionStatistics(self._inception_file)
@@ -151,11 +148,11 @@ class MicroDopplerEvaluation:
 
     def _inception_results(self) -> Results:
         found = _gather(torch.tensor([self._inception_file is not None]))
-        if not found.all():  # on every machine or on none, or some would wait for others
+        if not found.all():  # on every machine or on none, since some would wait for others
             where = " or ".join(str(path) for path in inception_places())
             return {"inception": f"weights not found at {where}; classifier features used"}
         assert self._inception_file is not None
-        if self._inception is None:  # this process was given no image
+        if self._inception is None:  # this process received no image
             self._inception = InceptionStatistics(self._inception_file)
         values = self._inception.to(_communication_device() if _distributed() else self._device).compute()
         return {**values, "inception": f"weights from {self._inception_file}"}
@@ -163,7 +160,7 @@ class MicroDopplerEvaluation:
     def _gathered(self, kind: str) -> Samples:
         nothing = Samples(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), torch.zeros(0, dtype=torch.long))
         images, users = map(_gather, map(torch.cat, zip(nothing, *self._added[kind], strict=True)))
-        # an order that is the same however the images were spread over processes and batches
+        # an order that does not depend on how the images were spread over processes and batches
         keys = [hashlib.sha256(image.tobytes()).digest() for image in images.numpy()]
         order = sorted(range(len(keys)), key=lambda row: (int(users[row]), keys[row]))
         return Samples(images[order], users[order])
@@ -185,7 +182,7 @@ def _from_first_process(make: Callable[[], Results]) -> Results:
     if dist.get_rank() == 0:
         try:
             box = [make()]
-        except Exception as error:  # told to the others, who would wait for ever
+        except Exception as error:  # sent to the other processes, which would wait for ever
             box = [error]
     dist.broadcast_object_list(box, src=0, device=_communication_device())
     if isinstance(box[0], Exception):
@@ -195,59 +192,7 @@ def _from_first_process(make: Callable[[], Results]) -> Results:
 
 
 def _gather(tensor: Tensor) -> Tensor:
+    # By torchmetrics, as processes hold different numbers of images and Lightning gathers equal shapes only.
     if not _distributed():
         return tensor
     return torch.cat([part.cpu() for part in gather_all_tensors(tensor.to(_communication_device()))])
-
-
-_ROWS = (  # what, key, which way is better
-    ("Generated images recognised as their user's", "accuracy_real_to_generated", "↑"),
-    ("Real images recognised after training on generated ones", "accuracy_generated_to_real", "↑"),
-    ("Fréchet distance to real images *", "frechet_distance_classifier", "↓"),
-    ("Classifier score (clear and of all users)", "inception_score_classifier", "↑"),
-    ("Difference between images of one user *", "within_user_diversity_classifier", "↑ up to real"),
-    ("Distance to the nearest training image *", "nearest_train_distance_classifier", "≈ real"),
-    ("… divided by the real one (0: copies)", "nearest_train_distance_classifier_ratio", "≈ 1"),
-    ("Share nearer to training than any real image *", "closer_than_real_share", "↓"),
-    ("Fréchet inception distance", "frechet_distance_inception", "↓"),
-    ("Inception score", "inception_score", "↑"),
-)
-_REAL: dict[str, str | float] = {  # where the value of real images is not the same key with _real
-    "accuracy_real_to_generated": "accuracy_real_to_real",
-    "accuracy_generated_to_real": "accuracy_real_to_real",
-    "nearest_train_distance_classifier_ratio": 1.0,
-    "closer_than_real_share": 0.0,
-}
-
-
-def evaluation_table(results: Mapping[str, float | int | str]) -> Table:
-    """Lay out what `MicroDopplerEvaluation.compute` returned, each measure beside its value on real data."""
-    table = Table(title="Generated micro-Doppler spectrograms", caption=_caption(results))
-    table.caption_justify = "left"
-    table.add_column("measure")
-    for column in ("generated", "real", "better"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for what, key, better in _ROWS:
-        if key in results:
-            real = _REAL.get(key, f"{key}_real")
-            real_value = results.get(real) if isinstance(real, str) else real
-            table.add_row(what, _number(results[key]), _number(real_value), better)
-    return table
-
-
-def _caption(results: Mapping[str, float | int | str]) -> str:
-    stem = "accuracy_real_to_generated_user_"
-    users = {key.removeprefix(stem): float(results[key]) for key in results if key.startswith(stem)}
-    worst = min(users, key=lambda user: users[user])
-    return (
-        f"{results['num_generated']} generated images of {results['num_users_generated']} users, beside "
-        f"{results['num_val']} real ones ({results['num_train']} in training) of {results['num_users']}. "
-        f"Least recognised: user class {worst}, {_number(users[worst])}. "
-        f"* In the features of the classifier trained on real images. Inception: {results['inception']}."
-    )
-
-
-def _number(value: float | int | str | None) -> str:
-    if value is None or math.isnan(float(value)):
-        return "–"
-    return f"{value:.3f}" if float(value) < 100 else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""What is measured between real and generated spectrograms once all of them are in one place."""
+"""Measures between real and generated spectrograms, once all of them are gathered."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from lightning_modules.spectrogram_classifier import fit_classifier
 from metrics.generation import (
     ClassifierScore,
     FrechetDistance,
     nearest_neighbour_distances,
     within_user_diversity,
 )
-from networks.spectrogram_classifier import SpectrogramClassifier, fit_classifier
+from networks.spectrogram_classifier import SpectrogramClassifier
 
 Results = dict[str, float | int | str]
 
@@ -29,7 +30,7 @@ class Samples(NamedTuple):
     users: Tensor
 
     def of(self, users: Tensor) -> Samples:
-        """Keep the samples of some users."""
+        """Return the samples of some users."""
         rows = torch.isin(self.users, users)
         return Samples(self.images[rows], self.users[rows])
 
@@ -39,22 +40,22 @@ def compare(
 ) -> Results:
     """Train one classifier on real and one on generated images, on the device, and measure with both.
 
-    `MicroDopplerEvaluation.compute` explains every measure by its name. No other process is waited for.
+    `MicroDopplerEvaluation.compute` explains every measure by its name. No other process takes part.
 
     Raises:
-        InputError: There are fewer than 2 samples of the users generated on some side.
+        InputError: There are fewer than 2 samples of the generated users on one side.
     """
     on_real = fit_classifier(*train, num_users, seed, device=device)
     on_generated = fit_classifier(*generated, num_users, seed, device=device)
-    shown = generated.users.unique()
-    train, val = train.of(shown), val.of(shown)
+    users = generated.users.unique()
+    train, val = train.of(users), val.of(users)
     train_features, _ = _embed(on_real, train.images, device)
     val_features, val_logits = _embed(on_real, val.images, device)
     features, logits = _embed(on_real, generated.images, device)
     _, other_logits = _embed(on_generated, val.images, device)
 
-    as_many = train_features[_as_many_of_each(generated.users, train.users, seed)]
-    # the first process is alone in computing these: metrics must not wait for the others
+    matched = train_features[_matched_rows(generated.users, train.users, seed)]
+    # only the first process computes these: metrics must not wait for the others
     accuracy = partial(MulticlassAccuracy, num_users, average="micro", sync_on_compute=False)
     frechet = partial(FrechetDistance, on_real.num_features, sync_on_compute=False)
     score = partial(ClassifierScore, num_users, sync_on_compute=False)
@@ -63,21 +64,21 @@ def compare(
         "accuracy_real_to_generated": _value(accuracy(), (logits, generated.users)),
         "accuracy_generated_to_real": _value(accuracy(), (other_logits, val.users)),
         "frechet_distance_classifier": _value(frechet(), (val_features, True), (features, False)),
-        "frechet_distance_classifier_real": _value(frechet(), (val_features, True), (as_many, False)),
+        "frechet_distance_classifier_real": _value(frechet(), (val_features, True), (matched, False)),
         "inception_score_classifier": _value(score(), (logits,)),
         "inception_score_classifier_real": _value(score(), (val_logits,)),
     }
-    for user in shown.tolist():
+    for user in users.tolist():
         own = generated.users == user
         share = _value(accuracy(), (logits[own], generated.users[own]))
         results[f"accuracy_real_to_generated_user_{user}"] = share
-    made = within_user_diversity(features, generated.users)
+    diversity = within_user_diversity(features, generated.users)
     real = within_user_diversity(val_features, val.users)
     results |= {
-        "within_user_diversity_classifier": made.distance,
+        "within_user_diversity_classifier": diversity.distance,
         "within_user_diversity_classifier_real": real.distance,
-        "within_user_diversity_classifier_ratio": _ratio(made.distance, real.distance),
-        "users_without_pairs": made.users_left_out,
+        "within_user_diversity_classifier_ratio": _ratio(diversity.distance, real.distance),
+        "users_without_pairs": diversity.users_left_out,
     }
     to_train = nearest_neighbour_distances(features, train_features).distances
     real_to_train = nearest_neighbour_distances(val_features, train_features).distances
@@ -90,15 +91,15 @@ def compare(
     }
 
 
-def _as_many_of_each(counted: Tensor, users: Tensor, seed: int) -> Tensor:
-    """Draw rows of ``users`` with each user as often as in ``counted``.
+def _matched_rows(reference: Tensor, users: Tensor, seed: int) -> Tensor:
+    """Draw rows of ``users`` with each user as often as in ``reference``.
 
-    Fewer samples or another mixture of users raise a Fréchet distance: its value for real images must share both.
+    Fewer samples or another mixture of users raise a Fréchet distance: its value for real images needs the same.
     """
     generator, rows = torch.Generator().manual_seed(seed), []
-    for user in counted.unique():
+    for user in reference.unique():
         own = (users == user).nonzero().squeeze(1)
-        rows.append(own[torch.randperm(len(own), generator=generator)[: int((counted == user).sum())]])
+        rows.append(own[torch.randperm(len(own), generator=generator)[: int((reference == user).sum())]])
     return torch.cat(rows)
 
 

@@ -1,9 +1,10 @@
-"""Depth and cameras from image pairs: VGGT, fine-tuned on views with depth and cameras."""
+"""Depth and cameras from image pairs: fine-tuning of VGGT on views with known depth and cameras."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from fnmatch import fnmatchcase
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,20 +14,22 @@ from batches.pair import ImageViewsBatch, PairBatch
 from formats.errors import InputError
 from geometry.pose_encoding import decode_pose
 from lightning_modules.evaluation_steps import EvaluationSteps
-from lightning_modules.pretrained import PublishedStart
+from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm
-from losses.pair import PairLoss, normalised_targets
+from losses.pair import DepthGradient, PairLoss, normalised_targets
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
-from networks.vggt import VGGT, vggt
+from networks.config import config_from
+from networks.shipped_weights import read_card
+from networks.vggt import VGGT, VGGTConfig
 
 PARTS = ("aggregator", "camera_head", "depth_head", "point_head")
 
 
 class ScenePrediction(TypedDict):
-    """What the network says of V views; the first view is the world, lengths are in the scene's own unit.
+    """Prediction for V views; the first view's frame is the world, lengths are in the scene's own unit.
 
     Attributes:
         depth: (B, V, H, W), along the optical axis.
@@ -41,52 +44,56 @@ class ScenePrediction(TypedDict):
     intrinsics: Tensor
 
 
-class PairDepthCameraModule(PublishedStart, EvaluationSteps):
-    """Fine-tune VGGT on views of a scene, and predict depth and cameras.
+class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
+    """Fine-tunes VGGT on views of a scene, and predicts depth and cameras.
 
-    The objective falls below zero as confidence grows, so metrics decide: depth errors (scenes scaled to unit
-    mean distance; raw, and scaled by each image's median) and relative poses.
+    The objective falls below zero as confidence grows, so models are compared by metrics: depth errors (scenes scaled
+    to unit mean distance; as predicted, and scaled by each image's median) and errors of relative poses.
 
     Example::
 
-        module = PairDepthCameraModule(size="tiny")
-        prediction = module.predict_scene(torch.rand(1, 2, 3, 112, 140))
+        >>> from networks.vggt import PRESETS
+        >>> module = PairDepthCameraModule(network=PRESETS["tiny"])
+        >>> module.predict_scene(torch.rand(1, 2, 3, 56, 70))["depth"].shape
+        torch.Size([1, 2, 56, 70])
 
     Args:
-        size: ``VGGT-1B``, as published, or ``tiny``, which trains on a CPU.
-        enable_point: Predict points too, with their three loss terms.
-        published_checkpoint: A published VGGT file to start training from, or to predict with where no training
+        network: Sizes and heads of VGGT; the released VGGT-1B by default. ``enable_point`` adds points with their
+            three loss terms; the camera and depth heads are required.
+        published_checkpoint: Published VGGT file to start training from, or to predict with where no training
             checkpoint is given.
-        frozen: Patterns of parameter names that do not train, such as ``aggregator.*``; [] trains everything.
-        learning_rate: Of AdamW, at its height.
-        weight_decay: Of AdamW.
-        betas: Of AdamW.
-        warmup_ratio: Share of all steps in which the rate rises linearly.
-        final_learning_rate_ratio: Where the cosine ends, as a share of ``learning_rate``.
-        clip_norm: Gradients of aggregator, camera head and each dense head are clipped to this norm, each by
-            itself; 0 does not clip.
-        camera_weight: Of the camera loss in the objective.
+        shipped_weights: Name of weights in the repository to predict with where neither a training checkpoint nor a
+            published file is given; ``network`` must be theirs.
+        frozen: Patterns of parameter names that are not trained, such as ``aggregator.*``; [] trains everything.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        betas: Decay rates of AdamW's averages of the gradient and its square.
+        warmup_ratio: Share of all steps in which the learning rate rises linearly.
+        final_learning_rate_ratio: Learning rate at the end of the cosine, as a share of ``learning_rate``.
+        clip_norm: Maximum gradient norm of the aggregator, the camera head and each dense head, clipped
+            separately; 0 disables clipping.
+        camera_weight: Weight of the camera loss in the objective.
         camera_loss: ``l1`` or ``l2``.
-        depth_weight: Of the depth terms in the objective.
-        depth_gradient: ``grad`` compares differences between neighbours, ``none`` does not.
-        point_weight: Of the point terms in the objective.
+        depth_weight: Weight of the depth terms in the objective.
+        depth_gradient: ``grad`` compares differences between neighbouring pixels; ``none`` disables the term.
+        point_weight: Weight of the point terms in the objective.
         point_gradient: ``normal``, ``grad`` or ``none``.
         gamma: Weight of the confidence-weighted error.
         alpha: Weight of the reward for confidence.
-        valid_range: Quantile of dense errors above which they are left out; null keeps all.
-        gradient_checkpointing: Recompute blocks in the backward pass, for memory.
-        frames_chunk_size: Frames that go through a dense head at a time, for memory.
+        valid_range: Quantile above which dense errors are left out; null keeps all.
+        gradient_checkpointing: Recompute blocks in the backward pass, to save memory.
+        frames_chunk_size: Number of frames that pass through a dense head at a time, to save memory.
     """
 
-    # Settings that weights of another shape would not fit.
-    ARCHITECTURE = ("size", "enable_point")
+    SHIPPED_WEIGHTS = "depth_simulated"
+
     network: VGGT
 
     def __init__(
         self,
-        size: Literal["VGGT-1B", "small", "tiny"] = "VGGT-1B",
-        enable_point: bool = False,
+        network: VGGTConfig = VGGTConfig(),
         published_checkpoint: str | None = None,
+        shipped_weights: str | None = None,
         frozen: list[str] | None = None,
         learning_rate: float = 5e-5,
         weight_decay: float = 0.05,
@@ -97,7 +104,7 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
         camera_weight: float = 5.0,
         camera_loss: CameraDistance = "l1",
         depth_weight: float = 1.0,
-        depth_gradient: Literal["grad", "none"] = "grad",
+        depth_gradient: DepthGradient = "grad",
         point_weight: float = 1.0,
         point_gradient: GradientTerm = "normal",
         gamma: float = 1.0,
@@ -108,11 +115,13 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.network = vggt(
-            size,
-            enable_point=enable_point,
-            gradient_checkpointing=gradient_checkpointing,
-            frames_chunk_size=frames_chunk_size,
+        self.network_config = config_from(VGGTConfig, network)
+        self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
+        if not (self.network_config.enable_camera and self.network_config.enable_depth):
+            remedy = "Set enable_camera and enable_depth to true."
+            raise InputError("--model.network", "this task needs the camera head and the depth head", remedy)
+        self.network = VGGT(
+            self.network_config, gradient_checkpointing=gradient_checkpointing, frames_chunk_size=frames_chunk_size
         )
         self.loss = PairLoss(
             camera_weight=camera_weight,
@@ -127,12 +136,26 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
         )
         self.depth_errors, self.pose_errors = DepthErrors(), PoseErrors()
 
+    @classmethod
+    def from_shipped(cls, name: str = SHIPPED_WEIGHTS) -> PairDepthCameraModule:
+        """Build the module with weights of the repository."""
+        module = cls(network=config_from(VGGTConfig, read_card(name)["network"]), shipped_weights=name)
+        module._require_weights()
+        return module.eval()
+
     # --- life cycle ---
 
     def configure_model(self) -> None:
-        """In training, start from the published file, then freeze what the patterns name."""
+        """In training, load the published file, then freeze the parameters that the patterns match.
+
+        Raises:
+            InputError: A pattern matches nothing, nothing is left to train, or ``trainer.gradient_clip_val`` is set.
+        """
         if not self.starts_training():
             return
+        if self.trainer.gradient_clip_val is not None:
+            fault = "is not used by this task, which clips each part of the network separately"
+            raise InputError("--trainer.gradient_clip_val", fault, "Set --model.clip_norm instead.")
         patterns = self.hparams["frozen"] or []
         names = [name for name, _ in self.network.named_parameters()]
         for pattern in patterns:
@@ -142,15 +165,15 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not any(fnmatchcase(name, pattern) for pattern in patterns))
         if not any(parameter.requires_grad for parameter in self.network.parameters()):
-            raise InputError("--model.frozen", "leaves nothing to train", "Take a pattern out.")
+            raise InputError("--model.frozen", "leaves nothing to train", "Remove a pattern.")
         if self.trainer.precision == "bf16-mixed":
-            self.network.aggregator.store_frozen()  # half the memory for what is frozen, and the same numbers
+            self.network.aggregator.store_frozen()  # half the memory for frozen weights, and the same results
 
     def configure_optimizers(self) -> Any:
-        """AdamW on what trains; linear warm-up and cosine, by step."""
+        """AdamW on the trained parameters; linear warm-up and cosine decay by step."""
         h: Any = self.hparams
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        fused = self.device.type == "cuda"  # without it, a step holds one more copy of all that trains
+        fused = self.device.type == "cuda"  # otherwise a step holds one more copy of the trained parameters
         optimizer = AdamW(trained, h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, round(steps * h.warmup_ratio), h.final_learning_rate_ratio)
@@ -159,7 +182,7 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
-        """Clip each part by itself, and log the norms that the parts had; the trainer's own clipping is not used."""
+        """Clip each part separately, and log the norms before clipping."""
         limit = self.hparams["clip_norm"] or float("inf")
         for part in PARTS:
             module = getattr(self.network, part)
@@ -170,7 +193,7 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
     # --- steps ---
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        """Objective of a batch; every term is logged."""
+        """Return the objective of a batch, and log every term."""
         terms = self.loss(self.network(batch["images"]), normalised_targets(batch))
         logged = {f"train/{name}": value.detach() for name, value in terms.items()}
         self.log_dict(logged, on_step=True, on_epoch=False, batch_size=len(batch["images"]))
@@ -187,12 +210,12 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
         self.pose_errors.update(*cameras, targets["extrinsics"], targets["intrinsics"], batch["weights"])
 
     def metrics(self) -> tuple[DepthErrors, PoseErrors]:
-        """Errors of depth and of relative poses."""
+        """Metrics of depth and of relative poses."""
         return self.depth_errors, self.pose_errors
 
     @torch.no_grad()
     def predict_scene(self, images: Tensor) -> ScenePrediction:
-        """Depth and cameras of views (B, V, 3, H, W) in 0…1."""
+        """Predict depth and cameras of views (B, V, 3, H, W) in 0…1."""
         output = self.network(images)
         extrinsics, intrinsics = decode_pose(output["pose_enc_list"][-1], images.shape[-2], images.shape[-1])
         return {
@@ -203,5 +226,5 @@ class PairDepthCameraModule(PublishedStart, EvaluationSteps):
         }
 
     def predict_step(self, batch: PairBatch | ImageViewsBatch, batch_idx: int) -> ScenePrediction:
-        """Depth and cameras of a batch of views."""
+        """Predict depth and cameras of a batch of views."""
         return self.predict_scene(batch["images"])

@@ -1,88 +1,113 @@
-"""Where a module's weights come from: a training checkpoint, training itself, or a published file."""
+"""Mixin for modules that start from published weights and never predict with random ones."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
 
 from lightning import LightningModule
 from torch import nn
 
+from batches.trainer import trainer_of
 from formats.errors import InputError
-from networks.checkpoints import LoadReport, load_published
+from networks.checkpoints import LoadReport, PublishedNetwork, load_published
+from networks.shipped_weights import ShippedWeights, load_shipped
 
 
-class PublishedStart(LightningModule):
-    """A module that starts training from a published file, and never predicts with random weights.
+class PretrainedMixin(LightningModule):
+    """Loads a published checkpoint before training, or before evaluation where no training checkpoint is given.
 
-    Subclasses set ``network``, and have the hyperparameter ``published_checkpoint``, a path or None.
+    Subclasses set ``network``, and have the hyperparameter ``published_checkpoint``, a path or None. Those with weights
+    in the repository name them in ``SHIPPED_WEIGHTS`` and have the hyperparameter ``shipped_weights``, a name or None.
     """
 
+    SHIPPED_WEIGHTS: ClassVar[str | None] = None
+
     network: nn.Module
+    shipped: ShippedWeights | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self._started = self._has_weights = False
+        self._training_started = self._has_weights = False
 
     def starts_training(self) -> bool:
-        """In training, at the first call: load the published file where one is named, and say yes."""
-        if self._trainer is None or self.trainer.state.fn != "fit" or self._started:
+        """Load the published file, if one is named, at the first call within ``fit``.
+
+        Returns:
+            Whether this is the first call within ``fit``.
+        """
+        trainer = trainer_of(self)
+        if trainer is None or trainer.state.fn != "fit" or self._training_started:
             return False
-        self._started = True
+        self._training_started = True
         if self.hparams["published_checkpoint"]:
             self.accept_for_training(self._load())
         return True
 
-    def _load(self) -> LoadReport:
-        report = load_published(self.network, self.hparams["published_checkpoint"])  # type: ignore[arg-type]
+    def _load(self, check: Callable[[LoadReport], None] | None = None) -> LoadReport:
+        network = cast(PublishedNetwork, self.network)
+        report = load_published(network, self.hparams["published_checkpoint"], check=check)
         self.print(report)
         return report
 
+    def _load_shipped(self, name: str) -> None:
+        weights = load_shipped(name)
+        try:
+            self.network.load_state_dict(weights.tensors)
+        except RuntimeError as error:
+            remedy = "Leave out --model.network: the card of the weights states it."
+            raise InputError("--model.network", f"does not fit the weights '{name}'", remedy) from error
+        self.print(f"using {weights.summary()}")
+        self.shipped, self._has_weights = weights, True
+
     def accept_for_training(self, report: LoadReport) -> None:
-        """Make the network ready to train after a published file was loaded; nothing by default."""
+        """Prepare the network for training after a published file was loaded; does nothing by default."""
 
     def accept_for_use(self, report: LoadReport) -> None:
-        """Refuse a published file that is of no use as it is; none by default."""
+        """Refuse, by raising, a published file that needs training first, before it is loaded; accepts by default."""
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note that there are weights worth using."""
+        """Note that the weights come from training."""
         self._has_weights = True
 
     def on_fit_start(self) -> None:
-        """Note that there will be weights worth using."""
+        """Note that the weights come from training."""
         self._has_weights = True
 
-    def _use_weights(self) -> None:
-        """Take the published file where no checkpoint was given; random weights are not to be used in earnest."""
+    def _require_weights(self) -> None:
         if self._has_weights:
+            return
+        if not self.hparams["published_checkpoint"] and self.hparams.get("shipped_weights"):
+            self._load_shipped(self.hparams["shipped_weights"])
             return
         if not self.hparams["published_checkpoint"]:
             remedy = (
                 "Name a training checkpoint with --ckpt_path, or a published file with --model.published_checkpoint."
             )
             raise InputError("model", "has random weights", remedy)
-        self.accept_for_use(self._load())
+        self._load(self.accept_for_use)
         self._has_weights = True
 
     def on_validation_start(self) -> None:
-        """See that there are weights.
+        """Load the published file where no checkpoint was given.
 
         Raises:
-            InputError: There are none.
+            InputError: There is neither.
         """
-        self._use_weights()
+        self._require_weights()
 
     def on_test_start(self) -> None:
-        """See that there are weights.
+        """Load the published file where no checkpoint was given.
 
         Raises:
-            InputError: There are none.
+            InputError: There is neither.
         """
-        self._use_weights()
+        self._require_weights()
 
     def on_predict_start(self) -> None:
-        """See that there are weights.
+        """Load the published file where no checkpoint was given.
 
         Raises:
-            InputError: There are none.
+            InputError: There is neither.
         """
-        self._use_weights()
+        self._require_weights()

@@ -1,4 +1,4 @@
-"""Learning rates over the steps of a run."""
+"""Learning rate schedules."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, final_ratio: float = 0.0) -> LambdaLR:
-    """Linear warm-up to the optimiser's rates, then a half cosine down to ``final_ratio`` of them.
+    """Linear warm-up to the optimiser's learning rates, then a half cosine down to ``final_ratio`` of them.
 
-    Beyond ``total_steps`` the rates stay at the end of the cosine.
+    After ``total_steps`` the rates stay at the end of the cosine.
     """
     final_ratio = float(final_ratio)
 

@@ -1,43 +1,43 @@
-"""A generator of micro-Doppler spectrograms of a chosen person: LightningDiT trained by flow matching."""
+"""Generator of micro-Doppler spectrograms of a chosen person: LightningDiT trained by flow matching."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningModule
-from rich.console import Console
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MeanMetric
 
 from batches.microdoppler import LatentBatch, SampleRequestBatch
-from formats.atomic import write_json
 from formats.errors import InputError
-from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation, evaluation_table
+from formats.latent_space import CHECKPOINT_KEY, LatentSpace
+from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
+from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
 from losses.flow_matching import direction_loss, velocity_loss
 from networks.checkpoints import load_published
-from networks.lightning_dit import LightningDiT
+from networks.config import config_from
+from networks.lightning_dit import LightningDiT, LightningDiTConfig
 from networks.tokenizers import Tokenizer, load_tokenizer, to_uint8
-from networks.tokenizers.latent_space import CHECKPOINT_KEY, LatentSpace
-from networks.transport import GuidedVelocity, draw_times, linear_path, sample
-from networks.transport.path import TimeDistribution
-from networks.transport.samplers import Sampler
-
-
-def seeded_noise(shape: tuple[int, ...], *key: int) -> Tensor:
-    """Standard normal noise on the CPU that depends on the key's non-negative integers alone."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+from networks.transport import (
+    GuidedVelocity,
+    Sampler,
+    TimeDistribution,
+    draw_times,
+    evaluation_times,
+    linear_path,
+    sample,
+    seeded_noise,
+)
 
 
 class UserConditionedDiTModule(LightningModule):
     """Train LightningDiT on latents with the user as class; generate spectrograms of chosen users.
 
-    The statistics of the latents and the list of users travel in the checkpoint; generation uses those and no
+    The statistics of the latents and the list of users are stored in the checkpoint; generation uses those and no
     others.
 
     Example::
@@ -46,70 +46,39 @@ class UserConditionedDiTModule(LightningModule):
         images = module.generate(user_ids=torch.tensor([1, 4]), indices=torch.tensor([0, 0]))
 
     Args:
-        input_size: Side of the latent grid.
-        patch_size: Side of a patch, in latents.
-        in_channels: Channels of a latent.
-        hidden_size: Width of a token.
-        depth: Blocks.
-        num_heads: Attention heads.
-        mlp_ratio: Hidden width of the MLP over ``hidden_size``.
-        num_classes: Number of users; None takes it from the data, and the checkpoint keeps it.
-        class_dropout_prob: Share of labels replaced by "no label" in training; guidance needs some.
-        learn_sigma: Twice the output channels, the second half discarded.
-        use_qknorm: Normalise queries and keys; steadier at high learning rates.
-        use_swiglu: Gated MLP.
-        use_rope: Rotary positions.
-        use_rmsnorm: RMSNorm in place of LayerNorm.
-        wo_shift: No shifts in the blocks' modulation.
-        published_checkpoint: A published LightningDiT file to start training from; the label table starts anew
-            where the number of classes differs.
-        tokenizer_path: What decodes latents (see ``networks.tokenizers.load_tokenizer``); None takes the one
-            that made the training latents.
-        learning_rate: Of AdamW, at its height.
-        final_learning_rate_ratio: Where the cosine ends, as a share of ``learning_rate``.
-        warmup_steps: Linear warm-up before the cosine.
-        betas: Of AdamW.
-        weight_decay: Of AdamW.
-        time_distribution: Of the training times.
-        direction_loss_weight: Weight of the cosine term beside the mean squared error; published 1, 0 = off.
+        network: Sizes and parts of the network. With ``num_classes`` None, the number of users is taken from the
+            data and stored in the checkpoint.
+        published_checkpoint: A published LightningDiT file to start training from; the label table is initialised
+            from scratch where the number of classes differs.
+        tokenizer_path: Tokenizer that decodes latents (see ``networks.tokenizers.load_tokenizer``); None uses the
+            one that made the training latents.
+        learning_rate: Peak learning rate of AdamW.
+        final_learning_rate_ratio: Learning rate at the end of the cosine, as a fraction of ``learning_rate``.
+        warmup_steps: Steps of linear warm-up before the cosine.
+        betas: Coefficients of AdamW's running averages.
+        weight_decay: Weight decay of AdamW.
+        time_distribution: Distribution of the training times.
+        direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
         sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
             depend on the others).
         num_points: Grid points of euler and heun; published 250.
         time_shift: Shift of that grid towards the noise; published 0.3, 0 = none.
-        guidance_scale: 1 = none. About 1.5…4 with all channels guided; published 6.7 or 10 with 3.
+        guidance_scale: Scale of classifier-free guidance; 1 = none. About 1.5…4 with all channels guided;
+            published 6.7 or 10 with 3.
         guidance_interval_start: Time from which guidance acts; published 0.125.
-        guided_channels: Guide the first so many channels only; None guides all, 3 is the published recipe.
+        guided_channels: Number of leading channels to guide; None guides all, 3 is the published recipe.
         sample_seed: Seed of the samples.
         compile: Compile the network with torch.compile.
         gradient_checkpointing: Recompute blocks in the backward pass: less memory, a third more time.
         inception_weights: File of torch-fidelity's Inception weights for ``test``; None looks in torch's cache.
     """
 
-    # Settings that weights of another shape would not fit.
-    ARCHITECTURE = (
-        *("input_size", "patch_size", "in_channels", "hidden_size", "depth", "num_heads", "mlp_ratio", "num_classes"),
-        *("learn_sigma", "use_qknorm", "use_swiglu", "use_rope", "use_rmsnorm", "wo_shift"),
-    )
-
     latent_space: LatentSpace | None = None
+    test_results: Results | None = None
 
     def __init__(
         self,
-        input_size: int = 16,
-        patch_size: int = 1,
-        in_channels: int = 32,
-        hidden_size: int = 1152,
-        depth: int = 28,
-        num_heads: int = 16,
-        mlp_ratio: float = 4.0,
-        num_classes: int | None = None,
-        class_dropout_prob: float = 0.1,
-        learn_sigma: bool = False,
-        use_qknorm: bool = False,
-        use_swiglu: bool = True,
-        use_rope: bool = True,
-        use_rmsnorm: bool = True,
-        wo_shift: bool = False,
+        network: LightningDiTConfig = LightningDiTConfig(),
         published_checkpoint: str | None = None,
         tokenizer_path: str | None = None,
         learning_rate: float = 1e-4,
@@ -132,80 +101,85 @@ class UserConditionedDiTModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        self.network_config = config_from(LightningDiTConfig, network)
+        self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None
         self.val_loss = MeanMetric()
-        self._started = self._has_weights = False
-        self._tokenizer: list[Tokenizer] = []  # in a list, so that it is no part of checkpoint, EMA and optimiser
-        if num_classes is not None:
-            self._build(num_classes)
+        self._configured = self._has_weights = False
+        self._tokenizer: list[Tokenizer] = []  # in a list, to keep it out of checkpoint, weight average and optimiser
+        if self.network_config.num_classes is not None:
+            self._build(self.network_config.num_classes)
 
     # --- life cycle -------------------------------------------------------------------------------------------
 
     def _build(self, num_classes: int) -> None:
-        h: Any = self.hparams
+        self.network_config = replace(self.network_config, num_classes=num_classes)
+        self.hparams["network"] = asdict(self.network_config)
         try:
-            self.network = LightningDiT(
-                input_size=h.input_size,
-                patch_size=h.patch_size,
-                in_channels=h.in_channels,
-                hidden_size=h.hidden_size,
-                depth=h.depth,
-                num_heads=h.num_heads,
-                mlp_ratio=h.mlp_ratio,
-                num_classes=num_classes,
-                class_dropout_prob=h.class_dropout_prob,
-                learn_sigma=h.learn_sigma,
-                use_qknorm=h.use_qknorm,
-                use_swiglu=h.use_swiglu,
-                use_rope=h.use_rope,
-                use_rmsnorm=h.use_rmsnorm,
-                wo_shift=h.wo_shift,
-                gradient_checkpointing=h.gradient_checkpointing,
-            )
-        except ValueError as fault:
-            raise InputError("--model", str(fault), "Choose sizes that fit together.") from fault
-        self.hparams["num_classes"] = num_classes
+            self.network = LightningDiT(self.network_config, self.hparams["gradient_checkpointing"])
+        except ValueError as error:
+            raise InputError("--model.network", str(error), "Choose sizes that fit together.") from error
 
     def configure_model(self) -> None:
-        """Settle users and statistics from the data, and build the network for them.
+        """Take users and statistics from the data, and build the network for them.
 
         Raises:
             InputError: The data has other users or another latent shape than the model.
         """
-        if self._trainer is None:  # load_from_checkpoint; on_load_checkpoint builds the network
+        try:
+            trainer = self.trainer
+        except RuntimeError:  # there is none in load_from_checkpoint; on_load_checkpoint builds the network
             return
-        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        datamodule: Any = getattr(trainer, "datamodule", None)
         if self.latent_space is None and hasattr(datamodule, "latent_space"):
             self.latent_space = datamodule.latent_space
-            self._check_against(self.latent_space, datamodule.latent_shape)
+            self._check_against(datamodule.latent_space, datamodule.latent_shape)
         if self.network is None:
             if self.latent_space is None:
-                fault = "does not say how many users there are"
-                raise InputError("--model.num_classes", fault, "Name a training checkpoint with --ckpt_path.")
+                fault = "is not set, and the data does not say how many users there are"
+                raise InputError("--model.network.num_classes", fault, "Name a training checkpoint with --ckpt_path.")
             self._build(len(self.latent_space.user_ids))
-        assert self.network is not None
-        if self.hparams["published_checkpoint"] and self.trainer.state.fn == "fit" and not self._started:
+        if self._configured:  # Lightning calls this twice where weights are averaged
+            return
+        self._configured = True
+        network = self._built()
+        if self.hparams["published_checkpoint"] and trainer.state.fn == "fit":
             # Here rather than when training starts, so that the weight average starts from it too.
-            self.print(load_published(self.network, self.hparams["published_checkpoint"]))
-        self._started = True
-        if self.hparams["compile"] and self.network._compiled_call_impl is None:
-            self.network.compile()
+            self.print(load_published(network, self.hparams["published_checkpoint"]))
+        if self.hparams["compile"]:
+            network.compile()
 
     def _check_against(self, space: LatentSpace, shape: tuple[int, ...]) -> None:
-        h: Any = self.hparams
-        expected = (h.in_channels, h.input_size, h.input_size)
+        config = self.network_config
+        expected = (config.in_channels, config.input_size, config.input_size)
         if shape != expected:
-            remedy = "Set --model.in_channels and --model.input_size to the latents' shape."
+            remedy = "Set --model.network.in_channels and --model.network.input_size to the latents' shape."
             raise InputError("latents", f"have shape {shape} where the model expects {expected}", remedy)
-        if h.num_classes is not None and h.num_classes != len(space.user_ids):
-            fault = f"is {h.num_classes} where the data holds {len(space.user_ids)} users"
-            raise InputError("--model.num_classes", fault, "Leave it out to take it from the data.")
+        if config.num_classes is not None and config.num_classes != len(space.user_ids):
+            fault = f"is {config.num_classes} where the data holds {len(space.user_ids)} users"
+            raise InputError("--model.network.num_classes", fault, "Leave it out to take it from the data.")
+
+    def _built(self) -> LightningDiT:
+        if self.network is None:
+            fault = "has no network yet, since the number of users is not known"
+            raise InputError("model", fault, "Train it, or load a training checkpoint with --ckpt_path.")
+        return self.network
+
+    def require_latent_space(self) -> LatentSpace:
+        """Return statistics and users of the training.
+
+        Raises:
+            InputError: Neither data nor a checkpoint has provided them.
+        """
+        if self.latent_space is None:
+            fault = "has no users and latent statistics yet"
+            raise InputError("model", fault, "Train it, or load a training checkpoint with --ckpt_path.")
+        return self.latent_space
 
     def on_fit_start(self) -> None:
-        """Bring the statistics to the device."""
+        """Move the statistics to the device."""
         self._has_weights = True
-        assert self.latent_space is not None
-        self.latent_space = self.latent_space.to(self.device)
+        self.latent_space = self.require_latent_space().to(self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put users, statistics and the tokenizer's name into the checkpoint."""
@@ -216,7 +190,7 @@ class UserConditionedDiTModule(LightningModule):
         """Take users and statistics from the checkpoint.
 
         Raises:
-            InputError: It holds none, or training goes on with other ones.
+            InputError: It holds none, or training continues with other ones.
         """
         if CHECKPOINT_KEY not in checkpoint:
             remedy = "Use a checkpoint that `fit` of UserConditionedDiTModule wrote."
@@ -225,16 +199,17 @@ class UserConditionedDiTModule(LightningModule):
         differences = [] if self.latent_space is None else stored.differences(self.latent_space)
         if differences:
             fault = f"was trained with other data: {', '.join(differences)} differ"
-            raise InputError("checkpoint", fault, "Go on with the latents it was trained on, or start anew.")
+            remedy = "Continue with the latents it was trained on, or train from scratch."
+            raise InputError("checkpoint", fault, remedy)
         self.latent_space, self._has_weights = stored, True
         if self.network is None:
             self._build(len(stored.user_ids))
 
     def configure_optimizers(self) -> Any:
-        """AdamW, linear warm-up and cosine, by step."""
+        """AdamW with linear warm-up and cosine decay per step."""
         h: Any = self.hparams
-        assert self.network is not None
-        optimizer = AdamW(self.network.parameters(), h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay)
+        parameters = self._built().parameters()
+        optimizer = AdamW(parameters, h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, h.warmup_steps, h.final_learning_rate_ratio)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -242,18 +217,16 @@ class UserConditionedDiTModule(LightningModule):
     # --- training and validation ------------------------------------------------------------------------------
 
     def _losses(self, latents: Tensor, noise: Tensor, t: Tensor, classes: Tensor) -> Tensor:
-        """Loss of each sample, (B,), in float32."""
-        assert self.network is not None
-        assert self.latent_space is not None
-        point, target = linear_path(self.latent_space.normalise(latents), noise, t)
-        velocity = self.network(point, t, classes).float()
+        """Compute the loss of each sample, (B,), in float32."""
+        point, target = linear_path(self.require_latent_space().normalise(latents), noise, t)
+        velocity = self._built()(point, t, classes).float()
         loss = velocity_loss(velocity, target)
         if self.hparams["direction_loss_weight"]:
             loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
         return loss
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
-        """Mean loss at random times under random noise."""
+        """Return the mean loss at random times under random noise."""
         latents = batch["latents"]
         if "latents_flip" in batch:
             flipped = torch.rand(len(latents), 1, 1, 1, device=self.device) < 0.5
@@ -264,12 +237,10 @@ class UserConditionedDiTModule(LightningModule):
         return loss
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        """Loss under noise and at times fixed by each latent's place in the split."""
-        latents, places = batch["latents"], batch["indices"].tolist()
-        noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, place) for place in places])
-        # Evenly spread over the split rather than drawn: the same for every run, with less variance.
-        uniform = torch.tensor([(0.5 + place * 0.6180339887498949) % 1.0 for place in places])
-        t = uniform if self.hparams["time_distribution"] == "uniform" else torch.special.ndtri(uniform).sigmoid()
+        """Log the loss under noise and at times that depend only on each latent's index in the split."""
+        latents, indices = batch["latents"], batch["indices"]
+        noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, index) for index in indices.tolist()])
+        t = evaluation_times(indices.cpu(), self.hparams["time_distribution"])
         losses = self._losses(latents, noise.to(latents), t.to(latents), batch["classes"])
         self.val_loss.update(losses, batch["weights"])
         self.log("val/loss", self.val_loss, prog_bar=True, on_step=False, on_epoch=True)
@@ -287,22 +258,21 @@ class UserConditionedDiTModule(LightningModule):
             space = self.latent_space
             path = self.hparams["tokenizer_path"] or (space.tokenizer if space else "")
             if not path:
-                fault = "is not set, and the latents do not say what made them"
+                fault = "is not set, and the latents do not say which tokenizer made them"
                 raise InputError("--model.tokenizer_path", fault, "Name the tokenizer's file.")
             tokenizer = load_tokenizer(path)
             made_by = space.tokenizer_fingerprint if space else ""
             if made_by and tokenizer.fingerprint() != made_by:
-                fault = "is another tokenizer than the one that made the training latents"
+                fault = "is not the tokenizer that made the training latents"
                 raise InputError(path, fault, "Name that one with --model.tokenizer_path.")
             self._tokenizer.append(tokenizer)
         return self._tokenizer[0].to(self.device)
 
-    @torch.no_grad()
     def generate(self, user_ids: Tensor, indices: Tensor) -> Tensor:
-        """Draw spectrograms; each depends on ``sample_seed``, its user and its index alone.
+        """Draw spectrograms; each depends on ``sample_seed``, its user and its index.
 
-        The noise does so exactly; the network's arithmetic to rounding, since matrix products of other batch
-        sizes round differently in the last digits.
+        The noise does so exactly, the result up to rounding: matrix products of other batch sizes or thread counts
+        round differently in the last digits.
 
         Args:
             user_ids: (B,) as in the folder names.
@@ -312,27 +282,25 @@ class UserConditionedDiTModule(LightningModule):
             (B, 3, H, W) uint8 on the module's device.
 
         Raises:
-            InputError: Training did not see a user, or the tokenizer is missing.
+            InputError: A user was not in the training data, or the tokenizer is missing.
         """
         latents = self.generate_latents(user_ids, indices)
-        return to_uint8(self.tokenizer.decode(latents))
+        with torch.no_grad():
+            return to_uint8(self.tokenizer.decode(latents))
 
     @torch.no_grad()
     def generate_latents(self, user_ids: Tensor, indices: Tensor) -> Tensor:
-        """Draw latents (B, C, H, W) as the tokenizer decodes them; see :meth:`generate`."""
-        if self.latent_space is None or self.network is None:
-            fault = "has no users and latent statistics yet"
-            raise InputError("model", fault, "Train it, or load a training checkpoint with --ckpt_path.")
+        """Draw latents (B, C, H, W) for the tokenizer to decode; see :meth:`generate`."""
         h: Any = self.hparams
-        network, was_training = self.network, self.network.training
-        classes = self.latent_space.classes(user_ids.cpu()).to(self.device)
-        shape = (h.in_channels, h.input_size, h.input_size)
+        space, network, config = self.require_latent_space(), self._built(), self.network_config
+        classes = space.classes(user_ids.cpu()).to(self.device)
+        shape = (config.in_channels, config.input_size, config.input_size)
         pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
         noise = torch.stack([seeded_noise(shape, h.sample_seed, user, index) for user, index in pairs])
         noise = noise.to(self.device)
         # An adaptive step follows the hardest sample of its batch, so dopri5 takes them one at a time.
         size = 1 if h.sampler == "dopri5" else len(noise)
-        parts = []
+        was_training, parts = network.training, []
         network.eval()
         for start in range(0, len(noise), size):
             field = GuidedVelocity(
@@ -345,36 +313,35 @@ class UserConditionedDiTModule(LightningModule):
             )
             parts.append(sample(field, noise[start : start + size], h.sampler, h.num_points, h.time_shift))
         network.train(was_training)
-        return self.latent_space.denormalise(torch.cat(parts).float())
+        return space.denormalise(torch.cat(parts).float())
 
     def predict_step(self, batch: SampleRequestBatch, batch_idx: int) -> Tensor:
-        """Spectrograms (B, 3, H, W) uint8 of the requested users."""
+        """Return spectrograms (B, 3, H, W) uint8 of the requested users."""
         return self.generate(batch["user_ids"], batch["indices"])
 
     # --- test -------------------------------------------------------------------------------------------------
 
     def on_test_start(self) -> None:
-        """Start counting.
+        """Start an evaluation.
 
         Raises:
-            InputError: No checkpoint was given; random weights are not worth a test.
+            InputError: No checkpoint was given; a test of random weights says nothing.
         """
-        assert self.latent_space is not None
         if not self._has_weights:
             raise InputError("model", "has random weights", "Name a training checkpoint with --ckpt_path.")
-        num_users = len(self.latent_space.user_ids)
-        self.evaluation = MicroDopplerEvaluation(num_users, self.hparams["inception_weights"])
+        self.evaluation = MicroDopplerEvaluation(
+            len(self.require_latent_space().user_ids), self.hparams["inception_weights"]
+        )
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
-        """Collect real training images, real validation images, then generate as many as are asked for.
+        """Collect real training images, real validation images, then the requested generated ones.
 
         Args:
             batch: :class:`SpectrogramBatch` from the first two loaders, :class:`SampleRequestBatch` from the third.
             batch_idx: Unused.
-            dataloader_idx: Which loader.
+            dataloader_idx: Index of the loader.
         """
-        assert self.latent_space is not None
-        classes = self.latent_space.classes(batch["user_ids"])
+        classes = self.require_latent_space().classes(batch["user_ids"])
         if dataloader_idx == 0:
             self.evaluation.add_real(batch["images"], classes, "train", batch["weights"])
         elif dataloader_idx == 1:
@@ -383,13 +350,8 @@ class UserConditionedDiTModule(LightningModule):
             self.evaluation.add_generated(self.generate(batch["user_ids"], batch["indices"]), classes)
 
     def on_test_epoch_end(self) -> None:
-        """Compare on every process, print and log, and write ``evaluation.json`` beside the logs."""
-        results = self.evaluation.compute()
-        numbers = {f"test/{name}": float(value) for name, value in results.items() if not isinstance(value, str)}
+        """Compare on every process and log; ``test_results`` holds the comparison for callbacks."""
+        self.test_results = self.evaluation.compute()
+        numbers = {f"test/{name}": float(value) for name, value in self.test_results.items() if name != "inception"}
         for logger in self.loggers:  # not self.log_dict, which would print them a second time
             logger.log_metrics(numbers, step=self.global_step)
-        if self.trainer.is_global_zero:
-            Console().print(evaluation_table(results))
-            path = Path(self.trainer.log_dir or self.trainer.default_root_dir) / "evaluation.json"
-            write_json(path, results)
-            self.print(f"written to {path}")

@@ -1,4 +1,4 @@
-"""VGGT's camera loss over the iterations of its camera head (Wang et al., CVPR 2025)."""
+"""Camera loss of VGGT over the iterations of its camera head (Wang et al., CVPR 2025)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LARGEST_TRANSLATION_ERROR = 100.0
 
 
 class CameraTerms(NamedTuple):
-    """Scalars: errors of translation, quaternion and field of view, and how many values were NaN or infinite."""
+    """Scalars: errors of translation, quaternion and field of view, and the number of non-finite values."""
 
     translation: Tensor
     rotation: Tensor
@@ -24,17 +24,17 @@ class CameraTerms(NamedTuple):
 def camera_loss(
     encodings: Tensor, targets: Tensor, counted: Tensor, distance: CameraDistance = "l1", decay: float = 0.6
 ) -> CameraTerms:
-    """Mean error of every iteration, weighted by decay^(K − 1 − k) and averaged over the K iterations.
+    """Return the error of every iteration, weighted by decay^(K − 1 − k) and averaged over the K iterations.
 
-    Each iteration's error is a mean over the samples that count; with none of them it is 0, and so is its
-    gradient. Translation errors are cut off at 100. Errors that are NaN or infinite become 0.
+    The error of an iteration is a mean over the counted samples; without any it is 0, and so is its gradient.
+    Translation errors are clamped to 100. Errors that are NaN or infinite become 0.
 
     Args:
-        encodings: (K, B, V, 9), what each iteration predicts; see `geometry.pose_encoding`.
+        encodings: (K, B, V, 9), prediction of each iteration; see `geometry.pose_encoding`.
         targets: (B, V, 9).
-        counted: (B,) bool, the samples that count.
+        counted: (B,) bool, samples to include.
         distance: "l1", absolute differences, or "l2", the lengths of the three parts' differences.
-        decay: Of the weights of earlier iterations.
+        decay: Factor between the weights of successive iterations.
     """
     parts = (encodings - targets).split((3, 4, 2), dim=-1)
     stages = torch.arange(len(encodings) - 1, -1, -1, dtype=encodings.dtype, device=encodings.device)
@@ -55,7 +55,7 @@ def _distances(difference: Tensor, counted: Tensor, distance: CameraDistance) ->
     finite = difference.isfinite()
     if distance == "l2":
         finite = finite.all(-1, keepdim=True)
-    # replaced before the distance is taken: afterwards, its gradient would be 0 · NaN
+    # Replaced before the distance is computed, as its gradient would be 0 · NaN otherwise.
     difference = torch.where(counted & finite, difference, 0)
     values = difference.abs() if distance == "l1" else torch.linalg.vector_norm(difference, dim=-1)
     return values, (counted & ~finite).sum()

@@ -1,6 +1,6 @@
-"""VGGT's losses on what is predicted for every pixel: depth, points (Wang et al., CVPR 2025).
+"""Losses of VGGT on dense predictions, depth or points (Wang et al., CVPR 2025).
 
-Masks, counts and quantiles stay on the device: nothing here waits for the GPU.
+Masks, counts and quantiles stay on the device, so that nothing here synchronises with the GPU.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from torch import Tensor
 
 GradientTerm = Literal["grad", "normal", "none"]
 
-_FEWEST_PIXELS = 100  # under which a batch teaches nothing
-_FEWEST_AFTER_TRIMMING = 1000
-_LARGEST_VALUE = 100.0
-_FEWEST_NORMALS = 10
-_SHORTEST_NORMAL = 1e-8
+_MIN_PIXELS = 100  # below which the loss of a batch is 0
+_MIN_AFTER_TRIMMING = 1000
+_MAX_VALUE = 100.0
+_MIN_NORMALS = 10
+_MIN_NORMAL_LENGTH = 1e-8
 
 
 class DenseTerms(NamedTuple):
-    """Scalars: confidence-weighted error, plain error, error of differences or normals, and a count.
+    """Scalars: confidence-weighted error, plain error, error of differences or normals, number of non-finite pixels.
 
-    The count is of valid pixels whose prediction, confidence or truth was NaN or infinite.
+    A valid pixel is non-finite if its prediction, confidence or target is NaN or infinite.
     """
 
     conf: Tensor
@@ -42,33 +42,33 @@ def dense_loss(
     valid_range: float | None = 0.98,
     gradient: GradientTerm = "grad",
 ) -> DenseTerms:
-    """Compare C values per pixel where the mask is set, with r = ‖target − prediction‖ and confidence c.
+    """Compare C values per pixel within the mask, with r = ‖target − prediction‖ and confidence c.
 
     reg is the mean of r, conf the mean of γ·r·c − α·log c, both as `trimmed_mean`; a value that is NaN or
-    infinite counts as 0. With fewer than 100 pixels in the mask every term is 0, and so are all gradients.
+    infinite counts as 0. With fewer than 100 pixels in the mask all terms and gradients are 0.
 
     Args:
         prediction: (B, V, H, W, C); C is 1 for depth, 3 for points.
         confidence: (B, V, H, W), above 0.
-        target: (B, V, H, W, C); may be anything outside the mask.
+        target: (B, V, H, W, C); arbitrary outside the mask.
         mask: (B, V, H, W) bool.
-        gamma: Weight of the confident error; γ in the paper.
-        alpha: Weight of the reward for confidence; α in the paper. With it the loss can go below 0.
-        valid_range: Quantile above which errors are left out; None keeps all of them.
-        gradient: "grad", `difference_loss`; "normal", `normal_loss`, for points; "none".
+        gamma: Weight of the confidence-weighted error; γ in the paper.
+        alpha: Weight of the reward for confidence; α in the paper. It can make the loss negative.
+        valid_range: Quantile above which errors are left out; None keeps all.
+        gradient: "grad" for `difference_loss`, "normal" for `normal_loss` on points, or "none".
     """
     with torch.no_grad():
         usable = mask & torch.linalg.vector_norm(target - prediction, dim=-1).isfinite()
         confident = usable & confidence.isfinite() & (confidence > 0)
-    # replaced before anything is computed from them: afterwards, gradients would be 0 · NaN
+    # Replaced before anything is computed from them, as gradients would be 0 · NaN otherwise.
     prediction = torch.where(usable[..., None], prediction, 0)
     target = torch.where(usable[..., None], target, 0)
     confidence = torch.where(confident, confidence, 1)
     error = target - prediction
     residual = torch.linalg.vector_norm(error, dim=-1)
     weighted = torch.where(confident, gamma * residual * confidence - alpha * confidence.log(), 0)
-    fits = weighted.isfinite()
-    weighted = torch.where(fits, weighted, 0)
+    finite = weighted.isfinite()
+    weighted = torch.where(finite, weighted, 0)
     count = mask.sum()
     terms = [trimmed_mean(weighted, mask, valid_range), trimmed_mean(residual, mask, valid_range)]
     if gradient == "grad":
@@ -77,45 +77,45 @@ def dense_loss(
         terms.append(normal_loss(prediction.flatten(0, 1), target.flatten(0, 1), usable.flatten(0, 1)))
     else:
         terms.append(residual.new_zeros(()))
-    conf, reg, grad = (torch.where(count >= _FEWEST_PIXELS, term, 0) for term in terms)
-    return DenseTerms(conf, reg, grad, count - (confident & fits).sum())
+    conf, reg, grad = (torch.where(count >= _MIN_PIXELS, term, 0) for term in terms)
+    return DenseTerms(conf, reg, grad, count - (confident & finite).sum())
 
 
 def trimmed_mean(values: Tensor, mask: Tensor, valid_range: float | None) -> Tensor:
-    """Mean of the masked values, large ones aside: a scalar, 0 where the mask is empty.
+    """Return the mean of the masked values without outliers, a scalar; 0 if the mask is empty.
 
-    Where the mask holds over 1000 values, they are cut off at 100 and those not below their quantile
-    (nearest rank) are left out, as long as over 1000 remain.
+    If the mask has over 1000 values, they are clamped to 100, and those not below their quantile (nearest rank) are
+    left out as long as over 1000 remain.
 
     Args:
         values: Any shape, finite, 0 outside the mask.
-        mask: Of the same shape, bool.
-        valid_range: The quantile, in 0…1; None for the plain mean.
+        mask: Bool of the same shape.
+        valid_range: Quantile in 0…1; None for the plain mean.
     """
     count = mask.sum()
-    if valid_range is None or values.numel() <= _FEWEST_AFTER_TRIMMING:
+    if valid_range is None or values.numel() <= _MIN_AFTER_TRIMMING:
         return values.sum() / count.clamp(min=1)
-    many = count > _FEWEST_AFTER_TRIMMING
-    values = torch.where(many, values.clamp(max=_LARGEST_VALUE), values)
+    many = count > _MIN_AFTER_TRIMMING
+    values = torch.where(many, values.clamp(max=_MAX_VALUE), values)
     with torch.no_grad():
         below = mask & (values < _nearest_rank(values, mask, count, valid_range))
-        kept = torch.where(many & (below.sum() > _FEWEST_AFTER_TRIMMING), below, mask)
+        kept = torch.where(many & (below.sum() > _MIN_AFTER_TRIMMING), below, mask)
     return torch.where(kept, values, 0).sum() / kept.sum().clamp(min=1)
 
 
 def _nearest_rank(values: Tensor, mask: Tensor, count: Tensor, quantile: float) -> Tensor:
-    # counted from the top, where a quantile near 1 needs only the largest few to be sorted
+    # Counted from the top, as a quantile near 1 requires sorting only the largest few.
     rank = count - 1 - (quantile * (count - 1).double()).round().long()
-    most = min(values.numel(), int((1 - quantile) * values.numel()) + 2)  # no count can ask for a later rank
+    most = min(values.numel(), int((1 - quantile) * values.numel()) + 2)  # the largest rank for any count
     largest = torch.where(mask, values, -torch.inf).flatten().topk(most).values
     return largest.gather(0, rank.clamp(0, most - 1)[None])
 
 
 def difference_loss(error: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
-    """L1 of the error's differences between neighbours where both are valid, averaged over scales.
+    """Return the L1 norm of the error's differences between valid neighbours, averaged over scales.
 
-    A scale s looks at every 2^s-th pixel: horizontal and vertical differences, each cut off at 100, are summed
-    and divided by the number of valid values there.
+    Scale s uses every 2^s-th pixel: horizontal and vertical differences, each clamped to 100, are summed and divided
+    by the number of valid values at that scale.
 
     Args:
         error: (N, H, W, C), finite, 0 outside the mask.
@@ -130,16 +130,16 @@ def difference_loss(error: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
             (e[:, :, 1:] - e[:, :, :-1], m[:, :, 1:] & m[:, :, :-1]),
             (e[:, 1:] - e[:, :-1], m[:, 1:] & m[:, :-1]),
         )
-        summed = sum((d.abs().clamp(max=_LARGEST_VALUE) * both[..., None]).sum() for d, both in differences)
+        summed = sum((d.abs().clamp(max=_MAX_VALUE) * both[..., None]).sum() for d, both in differences)
         total = total + summed / (m.sum() * error.shape[-1]).clamp(min=1)
     return total / scales
 
 
 def normal_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 3) -> Tensor:
-    """One minus the cosine between surface normals, 0…2, averaged over scales of every 2^s-th pixel.
+    """Return one minus the cosine between surface normals, 0…2, averaged over scales of every 2^s-th pixel.
 
-    A pixel has up to four normals, each the cross product of the ways to one vertical and one horizontal
-    neighbour, where all three pixels are valid. A scale with fewer than 10 of them adds 0.
+    A pixel has up to four normals, each the cross product of the differences to one vertical and one horizontal
+    neighbour, where all three pixels are valid. A scale with fewer than 10 normals adds 0.
 
     Args:
         prediction: (N, H, W, 3), finite.
@@ -155,18 +155,18 @@ def normal_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 
 
 
 def _normal_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    ways = [(x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]) for x in (prediction, target)]
+    steps = [(x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]) for x in (prediction, target)]
     vertical_mask, horizontal_mask = mask[:, 1:] & mask[:, :-1], mask[:, :, 1:] & mask[:, :, :-1]
     summed, count = prediction.new_zeros(()), mask.new_zeros((), dtype=torch.long)
     first, last = slice(None, -1), slice(1, None)
-    for column in (first, last):  # which end of its horizontal way the pixel stands at
+    for column in (first, last):  # which end of its horizontal difference the pixel is
         for row in (first, last):
             predicted, true = (
-                torch.linalg.cross(vertical[:, :, column], horizontal[:, row], dim=-1) for vertical, horizontal in ways
+                torch.linalg.cross(vertical[:, :, column], horizontal[:, row], dim=-1) for vertical, horizontal in steps
             )
-            cosine = F.cosine_similarity(predicted, true, dim=-1, eps=_SHORTEST_NORMAL)
-            cosine = cosine.clamp(_SHORTEST_NORMAL - 1, 1 - _SHORTEST_NORMAL)
+            cosine = F.cosine_similarity(predicted, true, dim=-1, eps=_MIN_NORMAL_LENGTH)
+            cosine = cosine.clamp(_MIN_NORMAL_LENGTH - 1, 1 - _MIN_NORMAL_LENGTH)
             valid = vertical_mask[:, :, column] & horizontal_mask[:, row]
             summed = summed + torch.where(valid, 1 - cosine, 0).sum()
             count = count + valid.sum()
-    return torch.where(count >= _FEWEST_NORMALS, summed / count.clamp(min=1), 0)
+    return torch.where(count >= _MIN_NORMALS, summed / count.clamp(min=1), 0)

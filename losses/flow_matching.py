@@ -7,12 +7,19 @@ from torch import Tensor
 
 
 def velocity_loss(velocity: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error per sample, (B,), of velocities (B, C, H, W)."""
+    """Compute the mean squared error per sample, (B,), of velocities (B, C, H, W).
+
+    Example::
+
+        >>> import torch
+        >>> velocity_loss(torch.ones(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+        tensor([1., 1.])
+    """
     return (velocity - target).square().flatten(1).mean(dim=1)
 
 
 def direction_loss(velocity: Tensor, target: Tensor) -> Tensor:
-    """One minus the cosine similarity over channels, averaged over the grid: (B,) in 0…2.
+    """Compute one minus the cosine similarity over channels, averaged over the grid: (B,) in 0…2.
 
     The optional second term of LightningDiT (Yao et al., CVPR 2025).
     """

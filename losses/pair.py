@@ -1,7 +1,7 @@
-"""VGGT's training objective on views of a scene: cameras, depth and, where predicted, points.
+"""Training objective of VGGT on views of a scene: cameras, depth and, if predicted, points.
 
-Wang et al., "VGGT: Visual Geometry Grounded Transformer", CVPR 2025. The objective can go below zero, because
-the reward for confidence has no bound: watch metrics beside it.
+Wang et al., "VGGT: Visual Geometry Grounded Transformer", CVPR 2025. The objective can become negative, since the
+reward for confidence is unbounded; monitor metrics as well.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from losses.dense import DenseTerms, GradientTerm, dense_loss
 
 DepthGradient = Literal["grad", "none"]  # depth alone has no normals
 
-_FEWEST_FIRST_PIXELS = 100  # a sample's cameras count with more valid pixels than these in its first view
+_MIN_FIRST_PIXELS = 100  # cameras of a sample count if its first view has more valid pixels
 _FIELD_WEIGHT = 0.5
 
 
 class PairPredictions(TypedDict, total=False):
-    """What a network says about V views of H × W pixels, in the first camera's frame and the scene's own scale.
+    """Predictions for V views of H × W pixels, in the first camera's frame and the scene's own scale.
 
-    Points and their confidence may be absent; cameras and depth are needed.
+    Points and their confidence may be absent; cameras and depth are required.
 
     Attributes:
         pose_enc_list: One (B, V, 9) per iteration of the camera head; see `geometry.pose_encoding`.
@@ -44,7 +44,7 @@ class PairPredictions(TypedDict, total=False):
 
 
 def normalised_targets(batch: PairBatch) -> PairBatch:
-    """Return the batch with its scenes as `geometry.scene.normalise_scene` makes them; the given one is kept."""
+    """Return a copy of the batch with scenes normalised by `geometry.scene.normalise_scene`."""
     scene = normalise_scene(
         batch["extrinsics"], batch["cam_points"], batch["world_points"], batch["depths"], batch["point_masks"]
     )
@@ -55,22 +55,22 @@ def normalised_targets(batch: PairBatch) -> PairBatch:
 
 
 class PairLoss(nn.Module):
-    """5 · camera + (conf + reg + grad) of depth + (conf + reg + grad) of points, where points are predicted.
+    """Computes 5 · camera + (conf + reg + grad) of depth + (conf + reg + grad) of points, if points are predicted.
 
     Args:
-        camera_weight: Of ``loss_camera`` in the objective.
-        camera_loss: "l1" takes absolute differences of pose encodings, "l2" the lengths of their three parts.
-        camera_decay: Weight of an iteration of the camera head relative to the one after it.
-        depth_weight: Of the three depth terms in the objective.
+        camera_weight: Weight of ``loss_camera`` in the objective.
+        camera_loss: "l1" uses absolute differences of pose encodings, "l2" the norms of their three parts.
+        camera_decay: Weight of an iteration of the camera head relative to the next one.
+        depth_weight: Weight of the three depth terms in the objective.
         depth_gradient: "grad", differences between neighbouring pixels at 4 scales, or "none".
-        point_weight: Of the three point terms in the objective; counts only where points are predicted.
+        point_weight: Weight of the three point terms in the objective; used only if points are predicted.
         point_gradient: "normal", surface normals at 3 scales, "grad" or "none".
         gamma: Weight of the confidence-weighted error, γ in the paper.
         alpha: Weight of the reward for confidence, α in the paper.
         valid_range: Quantile above which dense errors are left out; None keeps all.
 
     Raises:
-        ValueError: A setting has no meaning.
+        ValueError: A setting is invalid.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class PairLoss(nn.Module):
         )
         for name, value, known in settings:
             if value not in get_args(known):
-                raise ValueError(f"{name} is one of {', '.join(get_args(known))}, not {value!r}")
+                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, not {value!r}")
         if valid_range is not None and not 0 < valid_range <= 1:
-            raise ValueError(f"valid_range is a quantile above 0 and up to 1, or None, not {valid_range}")
+            raise ValueError(f"valid_range must be None or a quantile above 0 and at most 1, not {valid_range}")
         self.camera_weight, self.depth_weight, self.point_weight = camera_weight, depth_weight, point_weight
         self.camera_loss: CameraDistance = camera_loss
         self.camera_decay = camera_decay
@@ -105,16 +105,16 @@ class PairLoss(nn.Module):
         self.gamma, self.alpha, self.valid_range = gamma, alpha, valid_range
 
     def forward(self, predictions: PairPredictions, batch: PairBatch) -> dict[str, Tensor]:
-        """Return every term, and their sum as ``loss_objective``; scalars in float32 at least, on the graph.
+        """Return all terms, and their weighted sum as ``loss_objective``; differentiable scalars, float32 or wider.
 
         Terms: ``loss_camera`` = ``loss_T`` + ``loss_R`` + 0.5 ``loss_FL``; ``loss_conf_depth``,
-        ``loss_reg_depth``, ``loss_grad_depth``; the same with ``_point`` where points are predicted.
-        ``nonfinite`` counts values that were NaN or infinite, and stood in for by 0. Rows of weight 0 count
-        for nothing. The host is not made to wait for the device.
+        ``loss_reg_depth``, ``loss_grad_depth``; the same with ``_point`` if points are predicted.
+        ``nonfinite`` counts values that were NaN or infinite and replaced by 0. Rows of weight 0 are ignored. Nothing
+        here synchronises with the device.
 
         Args:
-            predictions: In the frame and scale of the normalised scene.
-            batch: ALREADY normalised; see `normalised_targets`.
+            predictions: Predictions in the frame and scale of the normalised scene.
+            batch: Batch that is already normalised, see `normalised_targets`.
         """
         mask = batch["point_masks"] & (batch["weights"] > 0)[:, None, None, None]
         terms, nonfinite = self._camera(predictions["pose_enc_list"], batch, mask)
@@ -131,9 +131,11 @@ class PairLoss(nn.Module):
 
     def _camera(self, encodings: list[Tensor], batch: PairBatch, mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         height, width = mask.shape[-2:]
-        targets = encode_pose(_precise(batch["extrinsics"]), _precise(batch["intrinsics"]), height, width)
-        counted = mask[:, 0].sum((1, 2)) > _FEWEST_FIRST_PIXELS
-        stacked = _precise(torch.stack(list(encodings)))
+        targets = encode_pose(
+            _at_least_float32(batch["extrinsics"]), _at_least_float32(batch["intrinsics"]), height, width
+        )
+        counted = mask[:, 0].sum((1, 2)) > _MIN_FIRST_PIXELS
+        stacked = _at_least_float32(torch.stack(list(encodings)))
         t, r, fl, nonfinite = camera_loss(stacked, targets, counted, self.camera_loss, self.camera_decay)
         terms = {"loss_camera": t + r + _FIELD_WEIGHT * fl, "loss_T": t, "loss_R": r, "loss_FL": fl}
         return terms, nonfinite
@@ -149,10 +151,10 @@ class PairLoss(nn.Module):
     def _dense(
         self, prediction: Tensor, confidence: Tensor, target: Tensor, mask: Tensor, gradient: GradientTerm
     ) -> DenseTerms:
-        values = (_precise(prediction), _precise(confidence), _precise(target))
+        values = (_at_least_float32(prediction), _at_least_float32(confidence), _at_least_float32(target))
         return dense_loss(*values, mask, self.gamma, self.alpha, self.valid_range, gradient)
 
 
-def _precise(values: Tensor) -> Tensor:
-    # bfloat16 would round losses to two digits; nothing from here on is an operation that autocast lowers
+def _at_least_float32(values: Tensor) -> Tensor:
+    # bfloat16 would round losses to two digits; autocast lowers none of the operations that follow.
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""How far predicted depth is from the truth."""
+"""Error metrics of depth."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _NAMES = ("abs_rel", "rmse", "delta_1.25", "abs_rel_scaled", "rmse_scaled", "del
 
 
 class DepthErrors(Metric):
-    """The usual errors of depth (Eigen et al. 2014), as predicted and after scaling each image to the truth.
+    """Common depth errors (Eigen et al. 2014), of the prediction and of the prediction scaled to the truth per image.
 
-    Every error is a mean over an image's valid pixels, then over images, so that an image with little valid
-    depth weighs as much as any other. ``compute`` returns float64 scalars, NaN where no image was measured:
+    Every error is averaged over the valid pixels of an image and then over images, so that an image with few valid
+    pixels has the same weight as any other. ``compute`` returns float64 scalars, NaN if no image was measured:
 
     - ``abs_rel``: |p − t| / t; 0 … ∞, lower is better.
-    - ``rmse``: √ mean (p − t)² of the image, in the unit of the depths; 0 … ∞, lower is better.
+    - ``rmse``: √ mean (p − t)² per image, in the unit of the depths; 0 … ∞, lower is better.
     - ``delta_1.25``: share of pixels with max(p/t, t/p) < 1.25; 0 … 1, higher is better. A depth at or below 0
-      is wrong.
-    - ``…_scaled``: the same after the image's predictions are multiplied by median(t) / median(p), where the
-      median of an even count lies between the two middle values, as numpy's. They leave out global scale.
-    - ``images``: how many were measured; ``images_without_depth``: how many had no valid pixel to measure.
+      counts as wrong.
+    - ``…_scaled``: the same after multiplying the predictions of an image by median(t) / median(p), which removes the
+      global scale. The median of an even count is the mean of the two middle values, as in numpy.
+    - ``images``: number of images measured; ``images_without_depth``: number of images without a valid pixel.
 
-    A prediction that is NaN is not left out: it makes its errors NaN, and the shares count it as wrong.
+    NaN predictions are not ignored: they make the errors NaN, and the shares count them as wrong.
 
     Args:
-        sync_on_compute: Whether ``compute`` is called by all processes and adds up their images.
+        sync_on_compute: Whether ``compute`` combines the images of all processes, which then must all call it.
     """
 
     is_differentiable = False
@@ -43,20 +43,20 @@ class DepthErrors(Metric):
         self.add_state("skipped", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor, mask: Tensor, weights: Tensor) -> None:
-        """Add a batch, without waiting for the device.
+        """Add a batch without synchronising with the device.
 
         Args:
             prediction: (B, V, H, W), depth in the unit of ``target``.
             target: (B, V, H, W).
-            mask: (B, V, H, W) bool; pixels whose true depth is 0, below, NaN or infinite are left out too.
-            weights: (B,); a row of weight 0 only fills up the batch and is not counted anywhere.
+            mask: (B, V, H, W) bool; pixels whose true depth is not positive and finite are ignored as well.
+            weights: (B,); rows of weight 0 only pad the batch and are ignored.
 
         Raises:
-            ValueError: The shapes do not agree.
+            ValueError: The shapes differ.
         """
         if not prediction.shape == target.shape == mask.shape or prediction.ndim != 4:
             shapes = ", ".join(str(tuple(x.shape)) for x in (prediction, target, mask))
-            raise ValueError(f"prediction, target and mask are (B, V, H, W), not {shapes}")
+            raise ValueError(f"prediction, target and mask must all be (B, V, H, W), not {shapes}")
         real = (weights > 0)[:, None].expand(prediction.shape[:2]).flatten()
         predicted, true = (x.detach().float().flatten(0, 1).flatten(1) for x in (prediction, target))
         valid = mask.flatten(0, 1).flatten(1) & (true > 0) & true.isfinite()
@@ -76,7 +76,7 @@ class DepthErrors(Metric):
 
 
 def _errors(predicted: Tensor, true: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Per image, (N,) float64: absolute relative error, root mean square error, share within 1.25."""
+    """Return absolute relative error, root mean square error and share within 1.25 per image, each (N,) float64."""
     count = valid.sum(1).clamp(min=1)
 
     def mean(values: Tensor) -> Tensor:

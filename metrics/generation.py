@@ -1,8 +1,8 @@
-"""How close generated samples come to real ones, measured on feature vectors of any network.
+"""Metrics of generated samples against real ones, on feature vectors of any network.
 
 The classes are `torchmetrics.Metric`, whose sums are exact however samples are spread over processes; the
-functions take gathered features. Features are float tensors (N, F); distances are Euclidean and in the
-features' own unit, so they mean something only beside the same distance between real samples.
+functions take gathered features. Features are float tensors (N, F); distances are Euclidean in the features'
+own unit, so that they can only be interpreted next to the same distance between real samples.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from torchmetrics.utilities import dim_zero_cat
 
 from formats.errors import InputError
 
-# one file, as torch-fidelity and as pytorch-fid call it
+# the same weights under the names of torch-fidelity and of pytorch-fid
 INCEPTION_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 
-_CHUNK = 512  # rows of a distance table held at once
+_CHUNK = 512  # rows of a distance matrix in memory at once
 
 
 class FrechetDistance(Metric):
     """Fréchet distance between Gaussians fitted to real and to generated features; 0 … ∞, lower is better.
 
     d² = |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁^½ C₂ C₁^½)^½), Dowson and Landau 1982; Heusel et al. 2017 (FID).
-    The trace of the root is summed from eigenvalues of a symmetric matrix, with rounding below zero cut off:
-    a general matrix root of C₁ C₂ can turn to NaN where there are fewer samples than features. Estimates are
-    biased upwards for few samples, so compare distances at equal counts.
+    The trace of the root is the sum of the roots of a symmetric matrix's eigenvalues, clamped at zero against
+    rounding: a general matrix root of C₁ C₂ can be NaN for fewer samples than features. Estimates are biased upwards
+    for few samples, so compare distances at equal counts.
 
     Args:
         num_features: Length F of a feature vector.
-        sync_on_compute: Whether ``compute`` is called by all processes and adds up their samples.
+        sync_on_compute: Whether all processes call ``compute``, which then adds up their samples.
     """
 
     higher_is_better = False
@@ -81,7 +81,7 @@ class FrechetDistance(Metric):
         mean = getattr(self, f"{side}_sum") / count
         covariance = (getattr(self, f"{side}_products") - count * torch.outer(mean, mean)) / (count - 1)
         if not covariance.isfinite().all():
-            raise InputError("FrechetDistance", f"{side} features hold NaN or infinity", "Look at the network.")
+            raise InputError("FrechetDistance", f"{side} features hold NaN or infinity", "Check the network.")
         return mean, covariance
 
 
@@ -98,13 +98,13 @@ def frechet_distance(mean_1: Tensor, covariance_1: Tensor, mean_2: Tensor, covar
 class ClassifierScore(Metric):
     """exp E[KL(p(y|x) ‖ p(y))] of a classifier's logits: 1 … ``num_classes``, higher is better.
 
-    The inception score (Salimans et al. 2016) with any classifier in the place of Inception, over all samples
-    at once rather than in splits. It is high where every sample is clearly of one class and all classes
-    appear; it does not see whether a class's samples are all alike.
+    The inception score (Salimans et al. 2016) with any classifier instead of Inception, over all samples at once
+    rather than in splits. It is high if every sample is clearly of one class and all classes appear; it does not
+    measure diversity within a class.
 
     Args:
         num_classes: Number of logits.
-        sync_on_compute: Whether ``compute`` is called by all processes and adds up their samples.
+        sync_on_compute: Whether all processes call ``compute``, which then adds up their samples.
     """
 
     higher_is_better = True
@@ -143,7 +143,7 @@ class ClassifierScore(Metric):
 
 
 class Diversity(NamedTuple):
-    """Mean pairwise distance within a user, averaged over the users that count; NaN where none does."""
+    """Mean pairwise distance within a user, averaged over the users counted; NaN if there are none."""
 
     distance: float
     users_counted: int
@@ -151,7 +151,7 @@ class Diversity(NamedTuple):
 
 
 def within_user_diversity(features: Tensor, users: Tensor) -> Diversity:
-    """Measure how much samples of one user differ from each other; 0 where a generator repeats itself.
+    """Measure how much samples of one user differ from each other; 0 if a generator repeats itself.
 
     Args:
         features: (N, F).
@@ -164,12 +164,12 @@ def within_user_diversity(features: Tensor, users: Tensor) -> Diversity:
             left_out += 1
             continue
         total = sum(_distances(rows, own).sum() for rows in own.split(_CHUNK))
-        means.append(float(total) / (len(own) * (len(own) - 1)))  # each pair twice, and zeros with oneself
+        means.append(float(total) / (len(own) * (len(own) - 1)))  # each pair counts twice, and the diagonal is 0
     return Diversity(sum(means) / len(means) if means else float("nan"), len(means), left_out)
 
 
 class Neighbours(NamedTuple):
-    """Per query the distance to its nearest reference, (N,) float64, and that reference's row, (N,)."""
+    """Distance of each query to its nearest reference, (N,) float64, and the index of that reference, (N,)."""
 
     distances: Tensor
     indices: Tensor
@@ -188,12 +188,12 @@ def nearest_neighbour_distances(queries: Tensor, references: Tensor) -> Neighbou
 
 
 def _distances(rows: Tensor, columns: Tensor) -> Tensor:
-    # the faster way through a matrix product loses what matters here: small distances between large vectors
+    # the faster way by a matrix product loses precision for small distances between large vectors
     return torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 class InceptionStatistics(nn.Module):
-    """Fréchet inception distance and inception score by torchmetrics, streaming, from one pass of Inception.
+    """Compute Fréchet inception distance and inception score by torchmetrics from one pass of Inception.
 
     Args:
         weights: The Inception file of torch-fidelity or of pytorch-fid; see `INCEPTION_FILES`.
@@ -207,11 +207,11 @@ class InceptionStatistics(nn.Module):
     def __init__(self, weights: Path) -> None:
         super().__init__()
         self.network = _inception(weights)
-        self.frechet = FrechetInceptionDistance(feature=_AsGiven(self._FEATURES))
+        self.frechet = FrechetInceptionDistance(feature=_Precomputed(self._FEATURES))
         # one split: ten splits of 80 samples would each hold 8 and score too low
-        self.generated_score = InceptionScore(feature=_AsGiven(self._LOGITS), splits=1)
-        self.real_score = InceptionScore(feature=_AsGiven(self._LOGITS), splits=1)
-        for real in (True, False):  # a process that gets no image still takes part in the gathering
+        self.generated_score = InceptionScore(feature=_Precomputed(self._LOGITS), splits=1)
+        self.real_score = InceptionScore(feature=_Precomputed(self._LOGITS), splits=1)
+        for real in (True, False):  # a process without images still takes part in the gathering
             self._add(torch.zeros(0, self._FEATURES), torch.zeros(0, self._LOGITS), real)
 
     @torch.no_grad()
@@ -226,10 +226,10 @@ class InceptionStatistics(nn.Module):
         """Return ``frechet_distance_inception``, ``inception_score`` and ``inception_score_real``."""
         result = {"frechet_distance_inception": float(self.frechet.compute())}
         scores = {"inception_score": self.generated_score, "inception_score_real": self.real_score}
-        # torchmetrics draws an order, of no effect with one split, and a deviation over splits, not used
+        # torchmetrics draws an order, without effect with one split, and a deviation over splits, unused
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings(action="ignore"):
             for key, score in scores.items():
-                # as one tensor: torchmetrics waits for ever where processes hold lists of different lengths
+                # as one tensor: torchmetrics hangs if processes hold lists of different lengths
                 score.features = [dim_zero_cat(score.features)]
                 result[key] = float(score.compute()[0])
         return result
@@ -239,8 +239,8 @@ class InceptionStatistics(nn.Module):
         (self.real_score if real else self.generated_score).update(logits)
 
 
-class _AsGiven(nn.Identity):
-    """In place of a metric's network, where features are at hand."""
+class _Precomputed(nn.Identity):
+    """Stands in for a metric's network where the features are computed already."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -248,42 +248,42 @@ class _AsGiven(nn.Identity):
 
 
 def inception_places() -> list[Path]:
-    """Where torch.hub would keep Inception's weights, under either of the file's names."""
+    """Return the paths under which torch.hub would keep Inception's weights, by either of the file's names."""
     return [Path(torch.hub.get_dir()) / "checkpoints" / name for name in INCEPTION_FILES]
 
 
-def find_inception(given: str | None) -> Path | None:
-    """Return the given weights file, or the one torch.hub keeps, or None; nothing is downloaded.
+def find_inception(weights: str | None) -> Path | None:
+    """Return the named weights file, or the one torch.hub keeps, or None; nothing is downloaded.
 
     Raises:
-        InputError: A file is given that is not there.
+        InputError: A file is named that does not exist.
     """
-    if given is None:
+    if weights is None:
         return next((path for path in inception_places() if path.is_file()), None)
-    if not Path(given).expanduser().is_file():
-        raise InputError(given, "no such file", "Name Inception's weights, or leave them out.")
-    return Path(given).expanduser()
+    if not Path(weights).expanduser().is_file():
+        raise InputError(weights, "no such file", "Name Inception's weights, or leave them out.")
+    return Path(weights).expanduser()
 
 
 def _inception(weights: Path) -> nn.Module:
     try:
-        # torch-fidelity's own reading would run any code in the file: it may read what this has read
+        # torch-fidelity's own reading would run code in the file, so it may only read what this could read
         torch.load(weights, map_location="cpu", weights_only=True)
         with torch.random.fork_rng(devices=[]):
-            network = NoTrainInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], str(weights))
+            network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights))
     except Exception as error:  # unpickling and loading fail in many ways
         remedy = "Download torch-fidelity's Inception weights again, or leave it out."
         raise InputError(weights, "does not hold Inception's weights", remedy) from error
-    return _AllOutputs(network)
+    return _FeaturesAndLogits(network)
 
 
-class _AllOutputs(nn.Module):
-    """torchmetrics' own forward gives only the first of the requested features."""
+class _FeaturesAndLogits(nn.Module):
+    """Features (N, 2048) and unbiased logits (N, 1008), of which torchmetrics' forward returns the first only."""
 
     def __init__(self, network: NoTrainInceptionV3) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features, logits = self.network._torch_fidelity_forward(images)
-        return features, logits
+        features = self.network(images)
+        return features, features @ self.network.fc.weight.T

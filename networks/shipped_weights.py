@@ -75,14 +75,14 @@ def load_shipped(name: str, folder: Path = FOLDER) -> ShippedWeights:
     Raises:
         InputError: A file is missing or damaged, the card is incomplete, or the fingerprint differs.
     """
-    path, card_path = folder / f"{name}.safetensors", folder / f"{name}.yaml"
+    path = folder / f"{name}.safetensors"
     if not path.is_file():
         remedy = f"Choose from {', '.join(available(folder)) or 'none'}, or make them with make weights NAME={name}."
         raise InputError(path, "there is no such file", remedy)
-    card = _read_card(card_path)
+    card = read_card(name, folder)
     if _sha256(path) != card["sha256"]:
         remedy = f"Restore the file from the repository, or make it again with make weights NAME={name}."
-        raise InputError(path, f"does not have the SHA-256 that {card_path.name} states", remedy)
+        raise InputError(path, f"does not have the SHA-256 that {name}.yaml states", remedy)
     tensors = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
     return ShippedWeights(name, tensors, card)
 
@@ -119,7 +119,17 @@ def save_shipped(
     return path
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_card(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """Read the card of weights.
+
+    Args:
+        name: Name of the weights.
+        folder: Folder of the weights.
+
+    Raises:
+        InputError: The card is missing or incomplete.
+    """
+    path = folder / f"{name}.yaml"
     if not path.is_file():
         raise InputError(path, "there is no such file", "Restore the card from the repository.")
     try:

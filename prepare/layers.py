@@ -1,4 +1,4 @@
-"""Turn a folder of SVG files into images and their paint orders."""
+"""Convert a folder of SVG files to images and their paint orders."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from prepare.svg_workers import Conversion, Outcome, convert_files
 
 MIN_SIZE, MAX_SIZE = 16, 4096
 SECONDS_BETWEEN_REPORTS = 10.0
-LONGEST_NAME = 150  # bytes; temporary names are longer, and file systems end at 255
-NO_CATEGORY = "all"  # of files directly in the folder
+MAX_NAME_BYTES = 150  # temporary names are longer, and file systems allow 255
+NO_CATEGORY = "all"  # category of files directly in the folder
 
 
 def layers(
@@ -34,26 +34,26 @@ def layers(
     seconds_per_file: float = 10.0,
     memory_per_file_gb: float = 2.0,
 ) -> None:
-    """Turn a folder of SVG files into pairs of an image and the paint order of every pixel.
+    """Convert a folder of SVG files to pairs of an image and the paint order of every pixel.
 
     Writes ``<out>/images/<category>/<name>.png``, opaque on white, and ``<out>/orders/<category>/<name>.png``, 16 bits:
-    0 where nothing is painted, else the place of the topmost element among those that can be seen, from 1 at the
-    bottom. The category is the first folder below ``svg_dir``; the names of deeper folders become part of the name.
+    0 where nothing is painted, else the order of the topmost element among the visible ones, from 1 at the bottom.
+    The category is the first folder below ``svg_dir``; the names of deeper folders become part of the name.
 
-    ``<out>/report.csv`` has a row per SVG file: ``converted``; ``refused``, with the name of the reason; or ``skipped``
-    where it is a symbolic link to a drawing that is converted under another name. Run again with the same settings,
-    it converts what is new or newer than its pair and tries refused files again; nothing else is touched.
+    ``<out>/report.csv`` has a row per SVG file: ``converted``; ``refused``, with the reason; or ``skipped`` for a
+    symbolic link to a drawing that is converted under another name. A second run with the same settings converts only
+    files that are new or newer than their pair, and retries refused files.
 
     Args:
-        svg_dir: Folder of ``.svg`` and ``.svgz`` files, with folders in it.
-        out: Folder of the pairs: new, empty, or begun with the same settings.
-        size: Longer side of the pictures in pixels; the other follows from the drawing.
+        svg_dir: Folder of ``.svg`` and ``.svgz`` files, searched with its subfolders.
+        out: Folder of the pairs: new, empty, or from a run with the same settings.
+        size: Longer side of the images in pixels; the other follows from the drawing.
         num_workers: Processes; by default one per core.
         seconds_per_file: A file that takes longer is refused.
-        memory_per_file_gb: A file for which a process needs more (10⁹ bytes, 0.2 of them its own) is refused.
+        memory_per_file_gb: A file that needs more memory is refused, in 10⁹ bytes; the process itself takes 0.2 of it.
 
     Raises:
-        InputError: A setting is out of range, there is no SVG file, or ``out`` holds something else.
+        InputError: A setting is out of range, there is no SVG file, or ``out`` holds other data.
     """
     num_workers = num_workers or len(os.sched_getaffinity(0))
     limits: dict[str, tuple[float, float, float]] = {
@@ -70,37 +70,37 @@ def layers(
         raise InputError(svg_dir, "there is no such folder", "Name the folder of the SVG files with --svg_dir.")
     files = find_svgs(source)
     if not files:
-        raise InputError(svg_dir, "there is no .svg or .svgz file in it", "Name the folder of the SVG files.")
+        raise InputError(svg_dir, "no .svg or .svgz file was found in it", "Name the folder of the SVG files.")
     claim_folder(folder, {"svg_dir": str(source), "size": size}, "layers.json")
 
     report = _Report(folder)
     drawings = {file: Conversion(str(source / file), str(folder), *category_and_name(file), size) for file in files}
     originals = _originals(source, files)
-    wanted = {}
+    pending = {}
     for file, conversion in drawings.items():
         if originals[file] != file:
             report.rows[file] = Outcome("skipped", "symbolic link", originals[file])
-        elif not report.keeps(file, conversion):
-            wanted[file] = conversion
-    report.drop_others(files, wanted)
-    kept = len([row for row in report.rows.values() if row.status == "converted"])
-    by_source = {conversion.source: file for file, conversion in wanted.items()}
+        elif not report.is_up_to_date(file, conversion):
+            pending[file] = conversion
+    report.drop_all_but(set(files), set(files) - pending.keys())
+    up_to_date = len([row for row in report.rows.values() if row.status == "converted"])
+    by_source = {conversion.source: file for file, conversion in pending.items()}
     try:
         for conversion, outcome in convert_files(
-            wanted.values(), min(num_workers, max(1, len(wanted))), seconds_per_file, memory_per_file_gb
+            pending.values(), min(num_workers, max(1, len(pending))), seconds_per_file, memory_per_file_gb
         ):
             report.add(by_source[conversion.source], outcome)
             if outcome.status == "refused":
                 _remove_pair(conversion)
-    except OSError as fault:
-        raise InputError(folder, f"a pair cannot be written: {fault}", "Make room and run again.") from fault
+    except OSError as error:
+        raise InputError(folder, f"a pair cannot be written: {error}", "Free some space and run again.") from error
     finally:
         report.write()
-    print(report.summary(kept))
+    print(report.summary(up_to_date))
 
 
 def find_svgs(folder: Path) -> list[str]:
-    """Paths of the SVG files in a folder, relative to it, sorted, but for what is hidden or in folders behind links."""
+    """List the SVG files in a folder by relative path, sorted, without hidden files and folders behind links."""
     found: list[str] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -111,10 +111,10 @@ def find_svgs(folder: Path) -> list[str]:
 
 
 def category_and_name(file: str) -> tuple[str, str]:
-    """The category and the name of a drawing by its path in the folder; distinct paths give distinct names.
+    """Return the category and the name of a drawing by its path in the folder; distinct paths give distinct names.
 
-    Where joining folders could make two names equal, a checksum of the path is appended: a name depends on its own
-    path alone, so that it stays when files are added.
+    Where joining folders could make two names equal, a checksum of the path is appended: a name depends only on its own
+    path, so that it does not change when files are added.
     """
     *folders, last = Path(file).parts
     category, *deeper = folders or [NO_CATEGORY]
@@ -123,22 +123,22 @@ def category_and_name(file: str) -> tuple[str, str]:
     name = "--".join(parts)
     is_plain = (
         suffix == "svg"
-        and file.isprintable()  # bytes that are no UTF-8 are not
+        and file.isprintable()  # bytes that are not UTF-8 are not printable
         and (not folders or category != NO_CATEGORY)
         and not any("--" in part or part[:1] in ("-", ".") or part[-1:] == "-" for part in parts)
     )
-    if not is_plain or len(os.fsencode(name)) > LONGEST_NAME:
-        name = os.fsencode(name)[:LONGEST_NAME].decode(errors="ignore").lstrip(".")
+    if not is_plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
+        name = os.fsencode(name)[:MAX_NAME_BYTES].decode(errors="ignore").lstrip(".")
         name += f"--{zlib.crc32(os.fsencode(file)):08x}"
     return category, name
 
 
 def _originals(source: Path, files: list[str]) -> dict[str, str]:
-    """For each file the one that it shows the same drawing as: itself, or the file that a symbolic link leads to."""
+    """Map each file to the first one with the same drawing: itself, or the file that a symbolic link leads to."""
     links = {}
     for file in files:
         if (source / file).is_symlink():
-            with suppress(OSError, RuntimeError):  # a link to itself, which reading will refuse
+            with suppress(OSError, RuntimeError):  # a link to itself, which is refused when it is read
                 links[file] = (source / file).resolve()
     first = {source / file: file for file in files if file not in links}
     originals = {}
@@ -148,13 +148,13 @@ def _originals(source: Path, files: list[str]) -> dict[str, str]:
 
 
 def _remove_pair(conversion: Conversion) -> None:
-    """Remove the pair of an earlier run of a file that has since come to be refused."""
+    """Remove the pair that an earlier run made from a file that is now refused."""
     for path in layer_pair(conversion.out, conversion.category, conversion.name):
         path.unlink(missing_ok=True)
 
 
 class _Report:
-    """``report.csv``: what became of every file, written now and then so that a killed run goes on from there."""
+    """``report.csv``: the outcome of every file, written regularly so that an interrupted run can be resumed."""
 
     columns = ("path", *(field.name for field in fields(Outcome)))
 
@@ -174,10 +174,10 @@ class _Report:
                     outcome = Outcome(row["status"], row["reason"], row["detail"], layers, width, height)
                     yield row["path"], replace(outcome, seconds=float(row["seconds"]))
                 except (KeyError, TypeError, ValueError):
-                    continue  # a row that someone has edited: its file is converted again
+                    continue  # an edited row: its file is converted again
 
-    def keeps(self, file: str, conversion: Conversion) -> bool:
-        """Whether a file was converted and has not changed since."""
+    def is_up_to_date(self, file: str, conversion: Conversion) -> bool:
+        """Return whether a file was converted and has not changed since."""
         if file not in self.rows or self.rows[file].status != "converted":
             return False
         pair = layer_pair(conversion.out, conversion.category, conversion.name)
@@ -185,23 +185,22 @@ class _Report:
             return False
         return Path(conversion.source).stat().st_mtime <= min(path.stat().st_mtime for path in pair)
 
-    def drop_others(self, files: list[str], wanted: dict[str, Conversion]) -> None:
-        """Forget files that are gone, with the pairs made of them, and those that are converted anew."""
-        for file in self.rows.keys() - set(files):
+    def drop_all_but(self, present: set[str], kept: set[str]) -> None:
+        """Remove the rows of files that are converted again, and rows and pairs of files that no longer exist."""
+        for file in self.rows.keys() - present:
             for path in layer_pair(self.path.parent, *category_and_name(file)):
                 path.unlink(missing_ok=True)
-        present = set(files) - wanted.keys()
-        self.rows = {file: row for file, row in self.rows.items() if file in present}
+        self.rows = {file: row for file, row in self.rows.items() if file in kept}
 
     def add(self, file: str, outcome: Outcome) -> None:
-        """Note what became of a file."""
+        """Record the outcome of a file."""
         self.rows[file] = outcome
         self.new.append(outcome)
         if time.monotonic() - self._written > SECONDS_BETWEEN_REPORTS:
             self.write()
 
     def write(self) -> None:
-        """Write the rows so far, in the order of their paths."""
+        """Write the rows so far, sorted by path."""
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
@@ -209,13 +208,13 @@ class _Report:
         write_text(self.path, text.getvalue().encode(errors="backslashreplace").decode())
         self._written = time.monotonic()
 
-    def summary(self, kept: int) -> str:
-        """What the run came to, for the terminal."""
+    def summary(self, up_to_date: int) -> str:
+        """Return a summary of the run for the terminal."""
         counts = Counter(row.status for row in self.rows.values())
         reasons = Counter(row.reason for row in self.rows.values() if row.status == "refused")
         lines = [f"{self.path.parent}: {counts['converted']} converted, {counts['refused']} refused"]
-        if kept:
-            lines[0] += f" ({kept} were there already)"
+        if up_to_date:
+            lines[0] += f" ({up_to_date} already up to date)"
         if counts["skipped"]:
             lines[0] += f", {counts['skipped']} symbolic links skipped"
         lines.extend(f"  refused: {reason}: {number}" for reason, number in reasons.most_common())

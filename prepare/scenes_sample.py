@@ -59,7 +59,9 @@ def scenes_sample(
     """
     counts = {"train": num_train, "val": num_val, "test": num_test}
     requirements = {f"--num_{split}": ("1 or more", count >= 1) for split, count in counts.items()}
-    requirements |= {f"--{name}": ("32 to 4096", 32 <= side <= 4096) for name, side in (("width", width), ("height", height))}
+    requirements |= {
+        f"--{name}": ("32 to 4096", 32 <= side <= 4096) for name, side in (("width", width), ("height", height))
+    }
     requirements["--supersampling"] = ("1 to 8", 1 <= supersampling <= 8)
     requirements["--seed"] = ("0 or more", seed >= 0)
     requirements["--workers"] = ("1 or more", workers >= 1)

@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor
 
 from batches.pair import PairBatch
-from datamodules.aerial_dataset import AerialMegaDepthDataset, PairOptions
+from datamodules.aerial_megadepth.dataset import AerialMegaDepthDataset, PairOptions
 from formats.aerial_megadepth import Split, image_files, read_split, write_split
 from formats.atomic import atomic_path, write_text
 from formats.errors import InputError
@@ -142,7 +142,6 @@ def check_pairs(
     unusable, checked = len(dataset.left_out), range(len(dataset))[:limit]
     for index in checked:
         batch = dataset.__getitems__([index])
-        assert not isinstance(batch, InputError), "errors are skipped here"
         for fault in batch["faults"]:
             print(fault)
         unusable += len(batch["faults"])

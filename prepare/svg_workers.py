@@ -1,8 +1,8 @@
-"""Processes that convert SVG files and can be stopped at any point: in time, in memory and when they crash.
+"""Worker processes that convert SVG files within limits of time and memory, and survive crashes of the renderer.
 
-A worker handles many files, one at a time, since starting one takes longer than most files do. Nothing but the system's
-own limits stops a renderer in the middle of a file, hence processes and not threads; they are started afresh and not
-forked, since the program around them runs threads.
+A worker handles many files, one at a time, since starting one takes longer than most files do. Only the system's own
+limits can stop a renderer in the middle of a file, hence processes and not threads; they are spawned rather than
+forked, since the parent process runs threads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 START_SECONDS = 120.0
-FILES_PER_WORKER = 2000  # then a new one: what a process has freed does not always leave it
+FILES_PER_WORKER = 2000  # then a new one: a process does not return all freed memory to the system
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Conversion:
     Attributes:
         source: The SVG file.
         out: Folder of the prepared data.
-        category: Of the drawing.
-        name: Of the drawing, distinct within its category.
+        category: Category of the drawing.
+        name: Name of the drawing, distinct within its category.
         size: Longer side in pixels.
     """
 
@@ -48,16 +48,16 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file.
+    """Outcome of a file.
 
     Attributes:
-        status: ``converted``, ``refused`` or, where nothing was tried, ``skipped``.
-        reason: Why it was refused: a name out of a small set.
-        detail: What it was in this file.
-        layers: Elements that can be seen.
-        width: In pixels.
-        height: In pixels.
-        seconds: What it took.
+        status: ``converted``, ``refused``, or ``skipped`` if it was not tried.
+        reason: Short name of the reason for refusing it.
+        detail: The fault in this file.
+        layers: Number of visible elements.
+        width: Width in pixels.
+        height: Height in pixels.
+        seconds: Time taken.
     """
 
     status: str
@@ -72,15 +72,15 @@ class Outcome:
 def convert_files(
     conversions: Iterable[Conversion], num_workers: int, seconds_per_file: float, memory_per_file_gb: float
 ) -> Iterator[tuple[Conversion, Outcome]]:
-    """Convert files in ``num_workers`` processes and yield each one's outcome when it is there, in any order.
+    """Convert files in ``num_workers`` processes and yield each outcome as it arrives, in any order.
 
-    A file that takes too long or too much memory, or that crashes its worker, is refused, and the others go on.
+    A file that takes too long or too much memory, or that crashes its worker, is refused; the others continue.
 
     Args:
         conversions: The files.
-        num_workers: Processes at a time.
+        num_workers: Number of processes.
         seconds_per_file: Wall-clock time after which a worker is killed.
-        memory_per_file_gb: Address space of a worker, in 10⁹ bytes; about 0.2 of it are the worker's own.
+        memory_per_file_gb: Address space of a worker in 10⁹ bytes, of which the worker itself takes about 0.2.
 
     Raises:
         RuntimeError: A worker could not be started.
@@ -104,7 +104,7 @@ def convert_files(
                 conversion, outcome = worker.collect(is_overdue=worker not in ready)
                 if conversion and outcome:
                     if outcome.reason == "too much memory" and worker.handled > 1:
-                        pending.appendleft(conversion)  # perhaps it is what the files before have left behind
+                        pending.appendleft(conversion)  # memory left over from earlier files may be the cause
                     else:
                         yield conversion, outcome
                 if worker.is_spent or not pending:
@@ -112,7 +112,7 @@ def convert_files(
                     worker.stop()
                     workers.remove(worker)
                 else:
-                    worker.give(pending.popleft())
+                    worker.send(pending.popleft())
     finally:
         for worker in workers:
             worker.stop()
@@ -120,7 +120,7 @@ def convert_files(
 
 
 class _Worker:
-    """The parent's end of one process."""
+    """One worker process, as seen from the parent."""
 
     def __init__(self, memory_gb: float, seconds: float) -> None:
         root = str(Path(__file__).resolve().parents[1])
@@ -133,24 +133,24 @@ class _Worker:
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.questions, self.answers = self.process.stdin, self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
         self.seconds = seconds
         self.conversion: Conversion | None = None
         self.handled, self.is_spent = 0, False
         self.started = time.monotonic()
-        self.deadline = self.started + START_SECONDS  # it says when it has begun
+        self.deadline = self.started + START_SECONDS  # until it reports that it has started
 
-    def give(self, conversion: Conversion) -> None:
-        """Let it begin a file."""
+    def send(self, conversion: Conversion) -> None:
+        """Send it a file."""
         self.conversion, self.handled = conversion, self.handled + 1
         self.started = time.monotonic()
         self.deadline = self.started + self.seconds
-        with suppress(BrokenPipeError):  # it died between two files: `collect` finds out
-            self.questions.write(json.dumps(asdict(conversion)).encode() + b"\n")
-            self.questions.flush()
+        with suppress(BrokenPipeError):  # it died between two files: `collect` notices
+            self.requests.write(json.dumps(asdict(conversion)).encode() + b"\n")
+            self.requests.flush()
 
     def collect(self, is_overdue: bool) -> tuple[Conversion | None, Outcome | None]:
-        """The file it was at, and what became of it; kills it when it is overdue."""
+        """Return its current file with the outcome; kill it if it is overdue."""
         conversion, self.conversion = self.conversion, None
         answer: dict[str, Any] | None = None
         if not is_overdue:
@@ -161,7 +161,7 @@ class _Worker:
             self.process.kill()
             self.process.wait()
             if conversion is None:
-                raise RuntimeError(f"a worker did not start: {self._last_words()}")
+                raise RuntimeError(f"a worker did not start: {self._error_output()}")
             _remove_unfinished(conversion, self.process.pid)
             return conversion, self._refusal(is_overdue)
         self.is_spent = self.handled >= FILES_PER_WORKER
@@ -172,28 +172,30 @@ class _Worker:
 
     def _refusal(self, is_overdue: bool) -> Outcome:
         seconds = round(time.monotonic() - self.started, 3)
-        words, code = self._last_words(), self.process.returncode
+        message, code = self._error_output(), self.process.returncode
         if is_overdue or code == -signal.SIGALRM:
             return Outcome("refused", "too slow", f"more than {self.seconds:g} s", seconds=seconds)
-        if "memory allocation" in words or "MemoryError" in words:
-            return Outcome("refused", "too much memory", words, seconds=seconds)
-        return Outcome("refused", "renderer crashed", words or f"exit status {code}", seconds=seconds)
+        if "memory allocation" in message or "MemoryError" in message:
+            return Outcome("refused", "too much memory", message, seconds=seconds)
+        return Outcome("refused", "renderer crashed", message or f"exit status {code}", seconds=seconds)
 
-    def _last_words(self) -> str:
-        """The line of its error output that says most: one on memory, else the first of the last few."""
+    def _error_output(self) -> str:
+        """Return the most informative line of its stderr: one on memory or a panic, else the first of the last five."""
         self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 100_000))
         lines = [line.strip() for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
-        telling = [line for line in lines if "memory allocation" in line or "MemoryError" in line or "panicked" in line]
-        return (telling[-1:] or lines[-5:] or [""])[0][:200]
+        informative = [
+            line for line in lines if "memory allocation" in line or "MemoryError" in line or "panicked" in line
+        ]
+        return (informative[-1:] or lines[-5:] or [""])[0][:200]
 
     def stop(self) -> None:
-        """End it, whatever it is at."""
+        """Kill it, whatever it is doing."""
         self.process.kill()
         self.process.wait()
         if self.conversion:
             _remove_unfinished(self.conversion, self.process.pid)
-        for pipe in (self.questions, self.answers, self.errors):
-            with suppress(BrokenPipeError):  # a question that it did not live to read
+        for pipe in (self.requests, self.answers, self.errors):
+            with suppress(BrokenPipeError):  # it died before reading the last request
                 pipe.close()
 
 
@@ -205,21 +207,21 @@ def _remove_unfinished(conversion: Conversion, pid: int) -> None:
 
 
 def _work(memory: int, seconds: float) -> None:
-    """The worker's life: a line of JSON in is a file, a line out what became of it."""
+    """Run a worker: each line of JSON on stdin is a file, each line on stdout its outcome."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the renderer prints is no answer
-    import formats.svg.paint_order  # noqa: F401 - before the memory is limited, and before the clock runs
+    os.dup2(2, 1)  # output of the renderer must not mix with answers
+    import formats.svg.paint_order  # noqa: F401 - before memory and time are limited
 
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
-        # Should the parent die, nobody else would stop this process; the default action of the alarm does.
+        # The default action of the alarm ends this process should the parent die.
         signal.setitimer(signal.ITIMER_REAL, seconds + 5)
         try:
             answer = asdict(convert(Conversion(**json.loads(line))))
-        except OSError as fault:
-            answer = {"fault": str(fault)}
+        except OSError as error:
+            answer = {"fault": str(error)}
         signal.setitimer(signal.ITIMER_REAL, 0)
         print(json.dumps(answer), file=answers, flush=True)
 
@@ -233,8 +235,8 @@ def convert(conversion: Conversion) -> Outcome:
     from formats.atomic import atomic_path
     from formats.images import write_png
     from formats.layered_art.pairs import layer_pair
-    from formats.svg.document import SvgRefusedError
     from formats.svg.paint_order import draw_svg
+    from formats.svg.tree import SvgRefusedError
 
     start = time.perf_counter()
     try:
@@ -246,14 +248,14 @@ def convert(conversion: Conversion) -> Outcome:
         return _refused("too much memory", "", start)
     except RecursionError:
         return _refused("nested too deeply", "", start)
-    except BaseException as fault:  # a panic of the renderer, which is no Exception
-        if type(fault).__name__ != "PanicException":
+    except BaseException as error:  # a panic of the renderer is not an Exception
+        if type(error).__name__ != "PanicException":
             raise
-        return _refused("renderer crashed", str(fault)[:200], start)
+        return _refused("renderer crashed", str(error)[:200], start)
     files = layer_pair(conversion.out, conversion.category, conversion.name)
-    write_png(files.orders, orders)  # the image last: a sample is there when its image is
+    write_png(files.orders, orders)  # the image last: a sample exists once its image does
     with atomic_path(files.image) as temporary:
-        temporary.write_bytes(drawn.png)  # decoding and encoding it again would take a sixth of the time
+        temporary.write_bytes(drawn.png)  # decoding and encoding it again takes a sixth of the time
     height, width = orders.shape
     seconds = round(time.perf_counter() - start, 4)
     return Outcome("converted", layers=int(orders.max()), width=width, height=height, seconds=seconds)

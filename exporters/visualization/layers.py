@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
 from decomposition.layer import Layer
-from exporters.visualization.contact_sheet import MARGIN, TEXT_SIZE, picture_sheet
+from exporters.visualization.contact_sheet import MARGIN, TEXT_SIZE, contact_sheet
 from exporters.visualization.depth import INVALID
 from geometry.arrays import bool_array, float_array
 
@@ -154,7 +154,7 @@ def layer_index_sheet(
     for label, picture, truth, guess, mask in zip(labels, pictures, truths, guesses, counted, strict=True):
         shown = [picture, colour_index(truth, mask), colour_index(aligned_index(guess, truth, mask), mask)]
         rows[_distinct(_shortened(label), rows)] = [*shown, difference_picture(guess, truth, mask)]
-    return picture_sheet(rows, _CAPTIONS, height)
+    return contact_sheet(rows, _CAPTIONS, height)
 
 
 def layers_contact_sheet(layers: Sequence[Layer], columns: int = 5, height: int = 180) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Report of an over-fit test: does a network that trains on one pair of images learn it by heart?"""
+"""Report of an over-fit test, which checks whether a network can memorise a single pair of images."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from exporters.visualization.contact_sheet import picture_of
+from exporters.visualization.contact_sheet import render_figure
 from formats.atomic import write_text
 from formats.images import write_png
 
-TABLE_EPOCHS = (1, 10, 50, 100)  # and the last
+TABLE_EPOCHS = (1, 10, 50, 100)  # and the last one
 DEPTH_TERMS = ("loss_conf_depth", "loss_reg_depth", "loss_grad_depth")
 
 _STYLES = {"train": ("#1b6ca8", "-"), "val": ("#d95f02", "--")}
@@ -27,13 +27,13 @@ _COLUMNS = 3
 
 @dataclass(frozen=True)
 class Criterion:
-    """One condition of a passed test.
+    """Criterion of the test.
 
     Args:
-        name: What is measured, such as "rotation error".
-        value: The measurement.
-        limit: What the value may be at most, or has to be at least.
-        passed: Whether it is.
+        name: Name of the measurement, such as "rotation error".
+        value: Measured value.
+        limit: Limit of the value, upper or lower.
+        passed: Whether the value is within the limit.
         unit: Written after value and limit, such as "°" or " %".
     """
 
@@ -44,7 +44,7 @@ class Criterion:
     unit: str = ""
 
     def texts(self) -> tuple[str, str]:
-        """Return value and limit with their unit, in as many digits as tell them apart."""
+        """Return value and limit with their unit, with enough digits to distinguish them."""
         for digits in range(3, 17):
             value, limit = f"{self.value:.{digits}g}", f"{self.limit:.{digits}g}"
             if value != limit or self.value == self.limit:
@@ -53,12 +53,12 @@ class Criterion:
 
 
 def verdict_line(criteria: Sequence[Criterion]) -> str:
-    """Say in one line whether all criteria are met, naming all of them, or else those that are not.
+    """Summarise in one line whether all criteria are met, listing all of them or only those that are not.
 
     Example: ``FAIL: rotation error 0.81° (limit 0.5°)``.
 
     Raises:
-        ValueError: There are no criteria, of which neither is true.
+        ValueError: There are no criteria.
     """
     if not criteria:
         raise ValueError("a verdict needs at least one criterion")
@@ -73,45 +73,45 @@ def verdict_line(criteria: Sequence[Criterion]) -> str:
 def write_report(
     folder: str | Path,
     history: Sequence[Mapping[str, float]],
-    pictures: Mapping[str, NDArray[np.uint8]],
-    verdict: Sequence[Criterion],
+    images: Mapping[str, NDArray[np.uint8]],
+    criteria: Sequence[Criterion],
     note: str = "",
 ) -> Path:
-    """Write report.md, and the PNGs it shows, into a folder.
+    """Write report.md and its PNG images into a folder.
 
     Args:
-        folder: Made where it is missing; files of an earlier report in it are replaced.
+        folder: The folder, created if missing; files of an earlier report are replaced.
         history: One row per epoch, ascending: "epoch", counted from 1, and losses and metrics by name, such as
-            ``train/loss_objective`` and ``val/loss_objective``. Names whose last part starts with "loss" go among
-            the losses, all others among the metrics. A row may lack a name, where it was not measured.
-        pictures: Caption → (H, W, 3), in the order shown.
-        verdict: What decides between PASS and FAIL.
-        note: A paragraph above the pictures, such as `exporters.visualization.depth.LEGEND`.
+            ``train/loss_objective`` and ``val/loss_objective``. Names whose last part starts with "loss" are
+            shown as losses, all others as metrics. A row may lack names that were not measured.
+        images: Caption → (H, W, 3), in order.
+        criteria: Criteria that decide between PASS and FAIL.
+        note: Paragraph above the images, such as `exporters.visualization.depth.LEGEND`.
 
     Returns:
         Path of report.md.
 
     Raises:
-        ValueError: There is no epoch or no criterion.
+        ValueError: There are no epochs or no criteria.
     """
     if not history:
         raise ValueError("the history has no epoch")
-    line = verdict_line(verdict)
+    line = verdict_line(criteria)
     folder = Path(folder)
-    parts = ["# Over-fit test of one pair", f"**{line}**", _verdict_table(verdict), "## Losses", _loss_table(history)]
+    parts = ["# Over-fit test of one pair", f"**{line}**", _criteria_table(criteria), "## Losses", _loss_table(history)]
     for title, file, names in _curves(history):
-        write_png(folder / file, picture_of(_draw_curves(history, names)))
+        write_png(folder / file, render_figure(_draw_curves(history, names)))
         parts.append(f"![{title}]({file})")
-    if pictures:
-        parts += ["## Pictures", *([note] if note else []), *_write_pictures(folder, pictures)]
+    if images:
+        parts += ["## Images", *([note] if note else []), *_write_images(folder, images)]
     report = folder / "report.md"
-    write_text(report, "\n\n".join(parts) + "\n")  # last, so that its links lead somewhere
+    write_text(report, "\n\n".join(parts) + "\n")  # last, so that its links are valid
     return report
 
 
-def _verdict_table(verdict: Sequence[Criterion]) -> str:
+def _criteria_table(criteria: Sequence[Criterion]) -> str:
     lines = ["| criterion | value | limit | result |", "|---|---:|---:|---|"]
-    for criterion in verdict:
+    for criterion in criteria:
         name = criterion.name.replace("|", "\\|")
         cells = [name, *criterion.texts(), "pass" if criterion.passed else "FAIL"]
         lines.append(_row(cells if criterion.passed else [f"**{cell}**" for cell in cells]))
@@ -141,11 +141,11 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _curves(history: Sequence[Mapping[str, float]]) -> list[tuple[str, str, list[str]]]:
-    """Return title, file and names without their split of the figures that have something to show."""
+    """Return title, file and curve names, without their split, of each figure that is not empty."""
     names = dict.fromkeys(key.removeprefix("train/").removeprefix("val/") for row in history for key in row)
     names.pop("epoch", None)
     losses = [name for name in names if name.split("/")[-1].startswith("loss")]
-    losses.sort(key=lambda name: name != "loss_objective")  # the objective first, all others as they come
+    losses.sort(key=lambda name: name != "loss_objective")  # the objective first, then the others in their order
     metrics = [name for name in names if name not in losses]
     figures = [("Losses per epoch", "losses.png", losses), ("Metrics per epoch", "metrics.png", metrics)]
     return [figure for figure in figures if figure[2]]
@@ -164,7 +164,7 @@ def _draw_curves(history: Sequence[Mapping[str, float]], names: Sequence[str]) -
             points = [(row["epoch"], row[key]) for row in history if key in row and math.isfinite(row[key])]
             if points:
                 colour, style = _STYLES[split]
-                # A marker for a single epoch, of which a line would show nothing.
+                # A marker for a single epoch, where a line would not be visible.
                 marker = "o" if len(points) == 1 else ""
                 (shown[split],) = axes.plot(*zip(*points, strict=True), style, color=colour, marker=marker)
                 finite += [value for _, value in points]
@@ -185,17 +185,17 @@ def _scale(axes: Axes, values: Sequence[float], signed: bool) -> None:
     if largest == 0:
         return
     if signed or min(values) < 0:
-        # A power of ten, or the ticks around zero fall on each other.
+        # A power of ten, as otherwise the ticks around zero overlap.
         axes.set_yscale("symlog", linthresh=10.0 ** (math.floor(math.log10(largest)) - 1))
-    elif largest > 10 * min(values) > 0:  # within one decade a plain scale reads better
+    elif largest > 10 * min(values) > 0:  # within one decade a linear scale is easier to read
         axes.set_yscale("log")
 
 
-def _write_pictures(folder: Path, pictures: Mapping[str, NDArray[np.uint8]]) -> list[str]:
+def _write_images(folder: Path, images: Mapping[str, NDArray[np.uint8]]) -> list[str]:
     parts = []
-    for number, (caption, picture) in enumerate(pictures.items(), start=1):
+    for number, (caption, image) in enumerate(images.items(), start=1):
         words = re.sub(r"[^a-z0-9]+", "_", caption.lower()).strip("_")
-        file = f"picture_{number:02d}_{words}.png".replace("_.", ".")  # the number keeps equal words apart
-        write_png(folder / file, picture)
+        file = f"image_{number:02d}_{words}.png".replace("_.", ".")  # the number makes names unique
+        write_png(folder / file, image)
         parts.append(f"{caption}\n\n![{caption}]({file})")
     return parts

@@ -1,4 +1,4 @@
-"""A point cloud as a picture, seen from beside the cameras that made it."""
+"""Images of point clouds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 BACKGROUND = 24
-FIELD = 1.35  # focal length over the side of the picture
+FIELD = 1.35  # focal length over the side of the image
 
 
 def viewpoint(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Choose a place from which a cloud (N, 3) shows its shape.
+    """Choose a camera that shows the shape of a cloud (N, 3).
 
-    It stands to the right of the first camera (the world's origin, OpenCV axes), a little behind and above it.
+    It is to the right of the first camera (the world's origin, OpenCV axes), slightly behind and above it.
 
     Returns:
         (3, 4), world → camera, OpenCV axes.
@@ -34,27 +34,27 @@ def draw_point_cloud(
     side: int = 480,
     splat: int = 4,
 ) -> NDArray[np.uint8]:
-    """Draw a cloud, near points over far ones.
+    """Draw a point cloud with near points over far ones.
 
     Args:
         points: (N, 3), world.
         colours: (N, 3) uint8.
         extrinsics: (3, 4), world → camera, such as that of :func:`viewpoint`.
-        side: Of the picture, in pixels.
+        side: Side of the image in pixels.
         splat: Side of a point, in pixels.
 
     Returns:
         (side, side, 3) uint8.
     """
-    seen = points @ extrinsics[:, :3].T + extrinsics[:, 3]
-    front = seen[:, 2] > 1e-6
-    seen, colours = seen[front], colours[front]
-    places = np.round(FIELD * side * seen[:, :2] / seen[:, 2:] + side / 2).astype(np.int64)
-    order = np.argsort(-seen[:, 2], kind="stable")  # far first, so that near ones are painted over them
-    picture = np.full((side + splat, side + splat, 3), BACKGROUND, np.uint8)
+    in_camera = points @ extrinsics[:, :3].T + extrinsics[:, 3]
+    front = in_camera[:, 2] > 1e-6
+    in_camera, colours = in_camera[front], colours[front]
+    pixels = np.round(FIELD * side * in_camera[:, :2] / in_camera[:, 2:] + side / 2).astype(np.int64)
+    order = np.argsort(-in_camera[:, 2], kind="stable")  # far first, so that near ones are painted over them
+    image = np.full((side + splat, side + splat, 3), BACKGROUND, np.uint8)
     for row in range(splat):
         for column in range(splat):
-            x, y = (places[order] + (column, row)).T
+            x, y = (pixels[order] + (column, row)).T
             inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
-            picture[y[inside], x[inside]] = colours[order][inside]
-    return picture[:side, :side]
+            image[y[inside], x[inside]] = colours[order][inside]
+    return image[:side, :side]

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from formats.errors import InputError
-from formats.images import on_white
+from formats.images import on_white, open_image
 from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredPicture, painted_orders
 
 CATEGORY_COLUMNS = ("style_category", "style", "category")
@@ -88,7 +86,7 @@ class LayeredParquet(LayeredArt):
     def read(self, sample: ArtSample) -> LayeredPicture:
         """Decode the row's pictures and lay the layers' alpha over one another."""
         row, where = self._row(sample), f"{sample.path} row {sample.row}"
-        image = on_white(_picture(row["whole_image"], f"{where} whole_image"))
+        image = on_white(_decode(row["whole_image"], f"{where} whole_image"))
         count = row.get("layer_count")
         if count is None:
             count = next(number for number in itertools.count() if row.get(f"layer_{number:02d}") is None)
@@ -97,7 +95,7 @@ class LayeredParquet(LayeredArt):
 
     def _layers(self, row: dict[str, Any], count: int, where: str) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for name in (f"layer_{number:02d}" for number in range(count)):
-            yield f"{where} {name}", _picture(row.get(name), f"{where} {name}"), row.get(f"{name}_box")
+            yield f"{where} {name}", _decode(row.get(name), f"{where} {name}"), row.get(f"{name}_box")
 
     def _row(self, sample: ArtSample) -> dict[str, Any]:
         starts = self._starts[sample.path]
@@ -138,14 +136,10 @@ def _rows(path: Path, group: int, columns: list[str]) -> Iterator[dict[str, Any]
             yield {name: batch.column(name)[0] for name in batch.schema.names}
 
 
-def _picture(content: Any, where: str) -> NDArray[np.uint8]:
+def _decode(content: Any, where: str) -> NDArray[np.uint8]:
     """Decode a picture of a row as RGBA (H, W, 4)."""
     encoded = content.get("bytes") if isinstance(content, dict) else content
     if not isinstance(encoded, bytes) or not encoded:
-        raise InputError(where, "holds no picture", REMEDY)
-    try:
-        with Image.open(BytesIO(encoded)) as image:
-            return np.asarray(image.convert("RGBA"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as fault:
-        detail = "it is no picture" if isinstance(fault, UnidentifiedImageError) else str(fault)
-        raise InputError(where, f"cannot be read: {detail}", REMEDY) from fault
+        raise InputError(where, "does not hold an image", REMEDY)
+    with open_image(encoded, where, REMEDY) as image:
+        return np.asarray(image.convert("RGBA"))

@@ -1,8 +1,8 @@
-"""SVG files read into a tree that is safe to draw: nothing outside the file is ever reached through it.
+"""Read SVG files into a tree that is safe to draw: nothing outside the file is ever reached through it.
 
-XML is parsed by expat, which loads nothing from elsewhere. Declared entities are taken only where they are short text
-(Adobe Illustrator names its namespaces so); every reference has to stay within the document or be a ``data:`` URI. What
-draws nothing (scripts, animations, metadata, elements and attributes of other programs) is left out.
+XML is parsed by expat, which loads no other files. Declared entities are accepted only where they are short text (Adobe
+Illustrator declares its namespaces that way); every reference has to stay within the document or be a ``data:`` URI.
+Scripts, animations, metadata, and elements and attributes of other programs are left out, since they draw nothing.
 """
 
 from __future__ import annotations
@@ -13,91 +13,26 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
-from formats.errors import InputError
+import tinycss2
+
+from formats.svg.tree import SVG, XLINK, XML, Node, SvgRefusedError, serialise
 
 MAX_BYTES = 64 * 2**20
 MAX_ELEMENTS = 200_000
 MAX_DEPTH = 200
 MAX_ENTITIES, MAX_ENTITY_LENGTH = 256, 1024
-MAX_EMBEDDED = 3  # SVG in an image in an SVG …
+MAX_EMBEDDED = 3  # levels of SVG embedded in an image of an SVG
 
-SVG = "http://www.w3.org/2000/svg"
-XLINK = "http://www.w3.org/1999/xlink"
-XML = "http://www.w3.org/XML/1998/namespace"
-
-SHAPES = frozenset({"path", "rect", "circle", "ellipse", "line", "polyline", "polygon"})
-DRAWABLE = SHAPES | {"text", "use", "image"}
-CONTAINERS = frozenset({"svg", "g", "a", "switch"})
-_LEFT_OUT = frozenset(
+_IGNORED = frozenset(
     {"script", "metadata", "title", "desc", "foreignObject", "animate", "animateColor", "animateMotion"}
     | {"animateTransform", "set", "mpath", "discard", "handler", "listener", "cursor", "view", "audio", "video"}
     | {"iframe", "canvas", "flowRoot", "color-profile", "font", "font-face", "hkern", "vkern"}
 )
 _RASTER = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
-_URL = re.compile(r"url\(\s*['\"]?\s*([^'\")\s]*)", re.IGNORECASE)
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-
-
-class SvgRefusedError(InputError):
-    """An SVG file that is not drawn.
-
-    Args:
-        where: The file.
-        reason: The name of the reason, such as ``broken XML``.
-        detail: What it is in this file.
-    """
-
-    def __init__(self, where: str | Path, reason: str, detail: str = "") -> None:
-        super().__init__(where, f"{reason}: {detail}" if detail else reason, "Repair the file or leave it out.")
-        self.reason, self.detail = reason, detail
-
-    def __reduce__(self) -> tuple[type[SvgRefusedError], tuple[str, str, str]]:
-        return type(self), (self.where, self.reason, self.detail)
-
-
-@dataclass(eq=False, slots=True)
-class Node:
-    """An SVG element.
-
-    Attributes:
-        tag: Local name, such as ``path``.
-        attributes: By local name; ``href`` is also ``xlink:href``, ``space`` is ``xml:space``.
-        children: Elements and, in text, character data.
-        parent: None for the root.
-        style: Property values after style sheets and inline style, as `formats.svg.style.apply_styles` leaves them.
-        number: Paint order among the drawable elements of the document, 1 … n; 0 for every other element.
-    """
-
-    tag: str
-    attributes: dict[str, str]
-    children: list[Node | str] = field(default_factory=list)
-    parent: Node | None = None
-    style: dict[str, str] = field(default_factory=dict)
-    number: int = 0
-
-    @property
-    def elements(self) -> Iterator[Node]:
-        """Children that are elements."""
-        return (child for child in self.children if isinstance(child, Node))
-
-    def walk(self) -> Iterator[Node]:
-        """This element and all within, in document order."""
-        stack = [self]
-        while stack:
-            node = stack.pop()
-            yield node
-            stack.extend(child for child in reversed(node.children) if isinstance(child, Node))
-
-    @property
-    def text(self) -> str:
-        """Character data directly within."""
-        return "".join(child for child in self.children if isinstance(child, str))
 
 
 def read_svg(path: str | Path) -> Node:
@@ -107,15 +42,15 @@ def read_svg(path: str | Path) -> Node:
         The root element.
 
     Raises:
-        SvgRefusedError: For the reason ``unreadable file``, ``file too large``, ``broken XML``, ``no SVG``,
+        SvgRefusedError: For the reason ``unreadable file``, ``file too large``, ``broken XML``, ``not an SVG``,
             ``entity declarations``, ``external reference``, ``nested too deeply`` or ``too many elements``.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except OSError as fault:
-        raise SvgRefusedError(path, "unreadable file", fault.strerror or str(fault)) from None
+    except OSError as error:
+        raise SvgRefusedError(path, "unreadable file", error.strerror or str(error)) from None
     return parse_svg(content, path)
 
 
@@ -124,15 +59,15 @@ def parse_svg(content: bytes, where: str | Path, embedded: int = 0) -> Node:
 
     Args:
         content: The document.
-        where: Its file, for messages.
-        embedded: How many SVG documents it is embedded in.
+        where: Its file, for error messages.
+        embedded: Number of SVG documents around it.
     """
     if content[:2] == b"\x1f\x8b":
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
                 content = file.read(MAX_BYTES + 1)
-        except (OSError, EOFError, zlib.error) as fault:
-            raise SvgRefusedError(where, "broken XML", f"broken compression: {fault}") from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise SvgRefusedError(where, "broken XML", f"broken compression: {error}") from None
     if len(content) > MAX_BYTES:
         raise SvgRefusedError(where, "file too large", f"more than {MAX_BYTES // 2**20} MiB")
     root = _Reader(where).read(content)
@@ -142,13 +77,13 @@ def parse_svg(content: bytes, where: str | Path, embedded: int = 0) -> Node:
 
 
 class _Reader:
-    """Builds the tree from expat's events."""
+    """Handlers of expat that build the tree."""
 
     def __init__(self, where: str | Path) -> None:
         self.where = where
         self.root: Node | None = None
         self.open: list[Node] = []
-        self.left_out = 0  # depth within an element that is left out
+        self.ignored_depth = 0  # depth within an element that is left out
         self.depth = self.elements = self.entities = self.characters = 0
 
     def read(self, content: bytes) -> Node:
@@ -162,15 +97,15 @@ class _Reader:
         parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
         try:
             parser.Parse(content, True)
-        except expat.ExpatError as fault:
-            reason = "entity declarations" if fault.code in _ENTITY_FAULTS else "broken XML"
-            raise SvgRefusedError(self.where, reason, str(fault)) from None
+        except expat.ExpatError as error:
+            reason = "entity declarations" if error.code in _ENTITY_FAULTS else "broken XML"
+            raise SvgRefusedError(self.where, reason, str(error)) from None
         except SvgRefusedError:
             raise
-        except (ValueError, LookupError) as fault:  # an encoding that Python does not know
-            raise SvgRefusedError(self.where, "broken XML", str(fault)) from None
+        except (ValueError, LookupError) as error:  # an encoding unknown to Python
+            raise SvgRefusedError(self.where, "broken XML", str(error)) from None
         if self.root is None:
-            raise SvgRefusedError(self.where, "no SVG", "the root element is not svg")
+            raise SvgRefusedError(self.where, "not an SVG", "the root element is not svg")
         return self.root
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -183,11 +118,11 @@ class _Reader:
             raise SvgRefusedError(self.where, "too many elements", f"more than {MAX_ELEMENTS}")
         self._check_expansion()
         namespace, _, tag = name.rpartition(" ")
-        drawn = namespace in (SVG, "") and tag not in _LEFT_OUT
+        drawn = namespace in (SVG, "") and tag not in _IGNORED
         if not self.open and (self.root is not None or not drawn or tag != "svg"):
             drawn = False
-        if self.left_out or not drawn:
-            self.left_out += 1
+        if self.ignored_depth or not drawn:
+            self.ignored_depth += 1
             return
         node = Node(tag, _own_attributes(attributes), parent=self.open[-1] if self.open else None)
         if self.open:
@@ -198,15 +133,15 @@ class _Reader:
 
     def end(self, name: str) -> None:
         self.depth -= 1
-        if self.left_out:
-            self.left_out -= 1
+        if self.ignored_depth:
+            self.ignored_depth -= 1
         else:
             self.open.pop()
 
     def data(self, text: str) -> None:
         self.characters += len(text)
         self._check_expansion()
-        if self.open and not self.left_out and self.open[-1].tag in _WITH_TEXT:
+        if self.open and not self.ignored_depth and self.open[-1].tag in _WITH_TEXT:
             self.open[-1].children.append(text)
 
     def entity(
@@ -238,18 +173,18 @@ class _Reader:
 
     def _check_expansion(self) -> None:
         if self.characters > MAX_BYTES:
-            raise SvgRefusedError(self.where, "entity declarations", "entities expand to more than a file may hold")
+            raise SvgRefusedError(self.where, "entity declarations", "entities expand beyond the size limit of a file")
 
 
 _WITH_TEXT = frozenset({"text", "tspan", "textPath", "tref", "a", "style", "altGlyph"})
 _ENTITY_FAULTS = {
     expat.errors.codes[name]
     for name in (expat.errors.XML_ERROR_RECURSIVE_ENTITY_REF, expat.errors.XML_ERROR_ENTITY_DECLARED_IN_PE)
-} | {43}  # XML_ERROR_AMPLIFICATION_LIMIT_BREACH, which Python names from 3.14 on
+} | {43}  # XML_ERROR_AMPLIFICATION_LIMIT_BREACH, which Python names since 3.14
 
 
 def _own_attributes(attributes: dict[str, str]) -> dict[str, str]:
-    """SVG's attributes by local name; those of other programs are left out."""
+    """Return SVG's attributes by local name, without those of other programs."""
     own = {}
     for name, value in attributes.items():
         namespace, _, local = name.rpartition(" ")
@@ -263,7 +198,7 @@ def _own_attributes(attributes: dict[str, str]) -> dict[str, str]:
 
 
 def _check_references(node: Node, where: str | Path, embedded: int) -> None:
-    """Refuse what points out of the document; make embedded pictures safe in the same way."""
+    """Refuse references out of the document; make embedded images safe in the same way."""
     for name, value in node.attributes.items():
         if "url" in value.lower() or "\\" in value:
             _check_css(value, where, f"{node.tag} {name}")
@@ -275,25 +210,31 @@ def _check_references(node: Node, where: str | Path, embedded: int) -> None:
     elif href.startswith("#"):
         node.attributes["href"] = href
     elif href[:5].lower() == "data:" and node.tag in ("image", "feImage"):
-        node.attributes["href"] = _embedded_picture(href, where, embedded)
+        node.attributes["href"] = _embedded_image(href, where, embedded)
     else:
         raise SvgRefusedError(where, "external reference", f"{node.tag} {href[:80]}")
 
 
 def _check_css(text: str, where: str | Path, place: str) -> None:
-    text = _COMMENT.sub("", text)
-    if "\\" in text:  # escapes can spell url and import
-        text = re.sub(r"\\([0-9a-fA-F]{1,6})\s?", lambda code: chr(min(int(code[1], 16), 0x10FFFF)), text)
-        text = text.replace("\\", "")
-    if "@import" in text.lower():
-        raise SvgRefusedError(where, "external reference", f"{place} @import")
-    for reference in _URL.findall(text):
+    pending = tinycss2.parse_component_value_list(text, skip_comments=True)
+    while pending:
+        token = pending.pop()
+        reference = "#"
+        if token.type == "url":
+            reference = token.value
+        elif token.type == "function" and token.lower_name == "url":
+            reference = tinycss2.serialize(token.arguments).strip(" '\"")
+        elif token.type == "error" and token.kind == "bad-url":
+            reference = token.message
+        elif token.type == "at-keyword" and token.lower_value == "import":
+            reference = "@import"
         if reference and not reference.startswith("#") and reference[:5].lower() != "data:":
             raise SvgRefusedError(where, "external reference", f"{place} {reference[:80]}")
+        pending.extend(getattr(token, "arguments", None) or getattr(token, "content", None) or ())
 
 
-def _embedded_picture(href: str, where: str | Path, embedded: int) -> str:
-    """A data URI as it is if it holds a raster picture; if it holds SVG, made of what was read safely."""
+def _embedded_image(href: str, where: str | Path, embedded: int) -> str:
+    """Return a data URI unchanged if it holds a raster image; if it holds SVG, one made from its safe tree."""
     head, comma, payload = href.partition(",")
     try:
         if head.lower().rstrip().endswith("base64"):
@@ -309,41 +250,7 @@ def _embedded_picture(href: str, where: str | Path, embedded: int) -> str:
     try:
         root = parse_svg(content, where, embedded + 1)
     except SvgRefusedError as refusal:
-        if refusal.reason in ("broken XML", "no SVG"):
+        if refusal.reason in ("broken XML", "not an SVG"):
             return ""  # the renderer could not show it either
         raise
     return "data:image/svg+xml;base64," + base64.b64encode(serialise(root).encode()).decode()
-
-
-def serialise(root: Node) -> str:
-    """The document as it was read, as text that is safe to draw."""
-    parts: list[str] = []
-    _write(root, parts)
-    return "".join(parts)
-
-
-def _write(node: Node, parts: list[str]) -> None:
-    parts.append(start_tag(node.tag, node.attributes, node.parent is None))
-    for child in node.children:
-        if isinstance(child, Node):
-            _write(child, parts)
-        else:
-            parts.append(escape(child))
-    parts.append(f"</{node.tag}>")
-
-
-def start_tag(tag: str, attributes: dict[str, str], is_root: bool = False) -> str:
-    """An element's opening tag with the prefixes that `Node.attributes` does without."""
-    texts = [f' {_PREFIXED.get(name, name)}="{escape(value)}"' for name, value in attributes.items()]
-    if is_root:
-        texts.insert(0, f' xmlns="{SVG}" xmlns:xlink="{XLINK}"')
-    return f"<{tag}{''.join(texts)}>"
-
-
-_PREFIXED = {"href": "xlink:href", "space": "xml:space"}
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\t": "&#9;"})
-
-
-def escape(text: str) -> str:
-    """Character data or an attribute's value as it stands in XML."""
-    return text.translate(_ESCAPES)

@@ -1,4 +1,4 @@
-"""How opaque an SVG element paints: fill, stroke and opacity as they are inherited, gradients by their stops."""
+"""Opacity of the fill and stroke of SVG elements: inherited properties, and gradients by their stops."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from itertools import pairwise
 
 from PIL import ImageColor
 
-from formats.svg.document import Node
 from formats.svg.rendering import length, pixels, view_box
+from formats.svg.tree import Node
 
-VISIBLE_ALPHA = 0.04  # ten steps of 255 at most: less than that is not seen
+VISIBLE_ALPHA = 0.04  # at most ten of 255 grey levels: less is invisible
 
 GRADIENTS = frozenset({"linearGradient", "radialGradient"})
 _URL = re.compile(r"url\(\s*['\"]?\s*#([^'\")]*?)\s*['\"]?\s*\)\s*(.*)", re.DOTALL)
@@ -21,24 +21,24 @@ _TRANSFORM = re.compile(r"(\w+)\s*\(([^)]*)\)")
 
 
 class NotFlatError(Exception):
-    """What an element covers cannot be said by one flat colour."""
+    """The pixels that an element covers cannot be found by drawing it in one flat colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an element takes over from those around it.
+    """Properties that an element inherits or that apply to it through its ancestors.
 
     Attributes:
         fill: Paint as written.
         stroke: Paint as written.
         fill_opacity: 0…1.
         stroke_opacity: 0…1.
-        stroke_width: As written.
-        markers: Of start, middle and end, as written.
-        color: That ``currentColor`` means.
-        opacity: Of all groups around, multiplied.
-        area: Pixels per square unit.
-        is_soft: Within something masked or filtered.
+        stroke_width: Length as written.
+        markers: Start, middle and end marker as written.
+        color: Value of ``currentColor``.
+        opacity: Product of the opacities of all ancestors.
+        area: Pixels per square user unit.
+        is_soft: Whether the element or an ancestor has a mask or filter.
     """
 
     fill: str = "black"
@@ -53,7 +53,7 @@ class Context:
     is_soft: bool = False
 
     def enter(self, node: Node) -> Context:
-        """The context of what is within ``node``, its own properties included."""
+        """Return the context of the content of ``node``, its own properties included."""
         style = {name: value for name, value in node.style.items() if value.strip() != "inherit"}
         changes: dict[str, object] = {name: style[key] for name, key in _TEXTS.items() if key in style} | {
             name: fraction(style[key]) for name, key in _FRACTIONS.items() if key in style
@@ -71,7 +71,7 @@ class Context:
         return replace(self, **changes) if changes else self  # type: ignore[arg-type]
 
     def least_stroke_width(self) -> float | None:
-        """The width, in user units, that a thinner stroke needs to be one pixel wide; None for wider ones."""
+        """Width of one pixel in user units where the stroke is thinner than that; else None."""
         parts = length(self.stroke_width)
         width = pixels(self.stroke_width) if parts else 1.0
         if not width or width <= 0 or not self.area > 0:
@@ -87,7 +87,7 @@ _MARKERS = frozenset(_MARKER_KEYS)
 
 
 def fraction(text: str) -> float:
-    """An opacity or an offset, 0…1; what is no number counts as 1."""
+    """Parse an opacity or an offset, clamped to 0…1; anything but a number or a percentage counts as 1."""
     parts = length(text)
     if parts is None or parts[1] not in ("", "%"):
         return 1.0
@@ -95,7 +95,7 @@ def fraction(text: str) -> float:
 
 
 def colour_alpha(text: str) -> float | None:
-    """Alpha 0…1 of a colour as written; None if it is no colour that the renderer knows."""
+    """Parse the alpha 0…1 of a colour; None if the renderer would not recognise it as a colour."""
     text = text.strip().lower()
     if text in ImageColor.colormap:
         return 1.0
@@ -111,22 +111,22 @@ def colour_alpha(text: str) -> float | None:
 
 
 def referenced(text: str, ids: Mapping[str, Node]) -> tuple[Node | None, str] | None:
-    """The element that ``url(#…)`` names and the fallback behind it; None if ``text`` is no such reference."""
+    """Parse ``url(#…)`` as (element, fallback); the element is None if missing. None if ``text`` is not a reference."""
     match = _URL.fullmatch(text.strip())
     return (ids.get(match[1]), match[2].strip()) if match else None
 
 
 def flat_paint(name: str, context: Context, opacity: float, ids: Mapping[str, Node]) -> bool | Node:
-    """Whether a fill or stroke paints, or the gradient whose stops say where it does.
+    """Return whether a fill or stroke is visible, or the gradient whose stops decide where it is.
 
     Args:
         name: ``fill`` or ``stroke``.
-        context: Of the element.
-        opacity: All opacities that apply, multiplied.
-        ids: Elements of the document.
+        context: Context of the element, its own properties included.
+        opacity: Product of all opacities that apply.
+        ids: Elements of the document by id.
 
     Raises:
-        NotFlatError: The paint is a pattern, or that of another element.
+        NotFlatError: The paint is a pattern or ``context-fill`` or ``context-stroke``.
     """
     text = (context.fill if name == "fill" else context.stroke).strip()
     reference = referenced(text, ids)
@@ -142,17 +142,17 @@ def flat_paint(name: str, context: Context, opacity: float, ids: Mapping[str, No
     if text.startswith("context-"):
         raise NotFlatError
     alpha = colour_alpha(context.color if text.lower() == "currentcolor" else text)
-    if alpha is None:  # the renderer takes black for a fill and nothing for a stroke
+    if alpha is None:  # the renderer falls back to black for a fill, to none for a stroke
         alpha = 1.0 if name == "fill" else 0.0
     return alpha * opacity > VISIBLE_ALPHA
 
 
 def gradient_stops(gradient: Node, ids: Mapping[str, Node]) -> list[tuple[float, float]]:
-    """(offset, alpha) of a gradient's stops, its own or those of the gradient it refers to."""
-    seen: set[Node] = set()
+    """Return (offset, alpha) of a gradient's stops, its own or those of the gradient it refers to."""
+    visited: set[Node] = set()
     node: Node | None = gradient
-    while node is not None and node not in seen:
-        seen.add(node)
+    while node is not None and node not in visited:
+        visited.add(node)
         stops = [child for child in node.elements if child.tag == "stop"]
         if stops:
             return _ascending([(fraction(stop.attributes.get("offset", "0")), _stop_alpha(stop)) for stop in stops])
@@ -176,7 +176,7 @@ def _ascending(stops: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def flat_stops(stops: list[tuple[float, float]], opacity: float) -> list[tuple[float, bool]]:
-    """(offset, does it paint) of stops that change from painting to not painting where the gradient's alpha does."""
+    """Return (offset, is visible) of stops that switch where the gradient's alpha crosses the visible limit."""
     limit = VISIBLE_ALPHA / opacity if opacity > 0 else math.inf
     result = [(stops[0][0], stops[0][1] > limit)]
     for (start, low), (end, high) in pairwise(stops):
@@ -188,7 +188,7 @@ def flat_stops(stops: list[tuple[float, float]], opacity: float) -> list[tuple[f
 
 
 def _area(transform: str) -> float:
-    """By how much a list of transformations enlarges areas."""
+    """Factor by which a list of transformations scales areas."""
     area = 1.0
     for name, arguments in _TRANSFORM.findall(transform):
         try:

@@ -1,4 +1,4 @@
-"""SVG documents drawn by resvg at a wanted size."""
+"""Render SVG documents with resvg at a given size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import resvg_py
 from numpy.typing import NDArray
 from PIL import Image
 
-from formats.svg.document import Node, SvgRefusedError, serialise
+from formats.svg.tree import Node, SvgRefusedError, serialise
 
 MAX_CANVAS = 1e6  # user units
 MAX_RATIO = 256.0
@@ -27,23 +27,23 @@ _UNITS = {
     "ex": 8.0,
 }
 _LENGTH = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-z%]*)\s*")
-_SEARCH = 256  # pixels across while looking for the drawing on the plane
+_SEARCH = 256  # side in pixels of renderings that search for the drawing
 
 
 def length(text: str | None) -> tuple[float, str] | None:
-    """A length as (number, unit), the unit in lower case and empty where there is none; None if it is no length."""
+    """Parse a length as (number, unit), the unit in lower case, maybe empty; None if it is not a length."""
     match = _LENGTH.fullmatch(text.lower()) if text else None
     return (float(match[1]), match[2]) if match else None
 
 
 def pixels(text: str | None) -> float | None:
-    """A length in px; None if it is missing, relative to something else, or no length."""
+    """Parse a length in px; None if it is missing, relative to something else, or not a length."""
     parts = length(text)
     return parts[0] * _UNITS[parts[1]] if parts and parts[1] in _UNITS else None
 
 
 def view_box(text: str | None) -> tuple[float, float, float, float] | None:
-    """A ``viewBox`` as (x, y, width, height); None if it is missing or has no area."""
+    """Parse a ``viewBox`` as (x, y, width, height); None if it is missing or has no area."""
     try:
         x, y, width, height = map(float, re.split(r"[\s,]+", (text or "").strip()))
     except ValueError:
@@ -52,20 +52,20 @@ def view_box(text: str | None) -> tuple[float, float, float, float] | None:
 
 
 def render_png(document: str, where: str | Path, crisp: bool, with_fonts: bool, background: str | None = None) -> bytes:
-    """Draw a document that names its own size in px.
+    """Render a document that declares its own size in px.
 
     Args:
-        document: The SVG, which refers to nothing outside it.
-        where: Its file, for messages.
-        crisp: Without anti-aliasing: a pixel is painted whole, where its centre is within, or not at all.
-        with_fonts: Let text be drawn, with the fonts of the system; finding them takes time.
-        background: A colour to draw on.
+        document: The SVG, without external references.
+        where: Its file, for error messages.
+        crisp: Without anti-aliasing: a pixel is painted fully if its centre is covered, else not at all.
+        with_fonts: Render text, with the fonts of the system; finding them takes time.
+        background: Colour of the canvas; None for a transparent one.
 
     Returns:
         A PNG file of RGBA, not premultiplied.
 
     Raises:
-        SvgRefusedError: ``not drawable``, with what the renderer says.
+        SvgRefusedError: ``not drawable``, with the message of the renderer.
     """
     try:
         return resvg_py.svg_to_bytes(
@@ -76,26 +76,26 @@ def render_png(document: str, where: str | Path, crisp: bool, with_fonts: bool, 
             shape_rendering="crisp_edges" if crisp else "geometric_precision",
             text_rendering="optimize_speed" if crisp else "optimize_legibility",
         )
-    except ValueError as fault:
-        raise SvgRefusedError(where, "not drawable", str(fault)) from None
+    except ValueError as error:
+        raise SvgRefusedError(where, "not drawable", str(error)) from None
 
 
 def render(document: str, where: str | Path, crisp: bool, with_fonts: bool) -> NDArray[np.uint8]:
-    """As `render_png`, decoded: (H, W, 4) RGBA, not premultiplied."""
+    """Render like `render_png`, and decode to (H, W, 4) RGBA, not premultiplied."""
     return decode(render_png(document, where, crisp, with_fonts))
 
 
 def decode(png: bytes) -> NDArray[np.uint8]:
-    """The pixels (H, W, 4) of a PNG that the renderer made."""
+    """Decode a PNG from the renderer to (H, W, 4) RGBA."""
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
 
 
 def fit_canvas(root: Node, where: str | Path, size: int, with_fonts: bool) -> dict[str, str]:
-    """The root's attributes that make the longer side of the drawing ``size`` pixels.
+    """Return attributes of the root that make the longer side of the drawing ``size`` pixels.
 
-    The canvas is what ``width`` and ``height`` say; where they say nothing, ``viewBox``; and where that is missing
-    too, the bounding box of what is painted.
+    The canvas is given by ``width`` and ``height``, else by ``viewBox``, else it is the bounding box of the painted
+    pixels.
 
     Raises:
         SvgRefusedError: ``empty canvas``, ``canvas too large``, ``canvas too narrow``, ``no visible element``.
@@ -137,7 +137,7 @@ def _side(root: Node, name: str, box: tuple[float, float, float, float] | None) 
 
 
 def _painted_box(root: Node, where: str | Path, with_fonts: bool) -> tuple[float, float, float, float]:
-    """(x, y, width, height) of what is painted anywhere near the origin, found by drawing ever smaller windows."""
+    """Bounding box (x, y, width, height) of everything painted, found by rendering smaller and smaller windows."""
     x, y, side = -2048.0, -2048.0, 4096.0
     is_outermost = True
     for _ in range(12):

@@ -1,4 +1,4 @@
-"""LightningDiT, whole: embeddings, blocks, final layer.
+"""The LightningDiT network: embeddings, blocks and final layer.
 
 Source: Yao, Yang and Wang, "Reconstruction vs. Generation: Taming Optimization Dilemma in Latent Diffusion
 Models", CVPR 2025; DiT: Peebles and Xie, arXiv 2212.09748. Tensor names are the published ones.
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from networks.checkpoints import PublishedTensor
+from networks.checkpoints import PublishedTensor, same_names
+from networks.lightning_dit.config import LightningDiTConfig
 from networks.lightning_dit.positions import TimeEmbedding, rotary_tables, rotate, sincos_table
 
 
@@ -33,7 +34,7 @@ class RMSNorm(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """A table of label vectors; the extra last row, where there is one, means "no label"."""
+    """Table of label vectors; with dropout it has an extra last row that means "no label"."""
 
     def __init__(self, num_classes: int, hidden_size: int, dropout_prob: float) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class LabelEmbedding(nn.Module):
         self.num_classes, self.dropout_prob = num_classes, dropout_prob
 
     def forward(self, y: Tensor) -> Tensor:
-        """Embed y (B,) as (B, hidden_size); in training, labels fall to "no label" with ``dropout_prob``."""
+        """Embed y (B,) as (B, hidden_size); in training, labels become "no label" with ``dropout_prob``."""
         if self.training and self.dropout_prob > 0:
             dropped = torch.rand(y.shape, device=y.device) < self.dropout_prob
             y = torch.where(dropped, self.num_classes, y)
@@ -109,24 +110,15 @@ def _modulate(x: Tensor, shift: Tensor | None, scale: Tensor) -> Tensor:
 class Block(nn.Module):
     """Attention and MLP, each shifted, scaled and gated by the condition (adaLN-zero)."""
 
-    def __init__(
-        self,
-        channels: int,
-        num_heads: int,
-        mlp_ratio: float,
-        use_qknorm: bool,
-        use_swiglu: bool,
-        use_rmsnorm: bool,
-        wo_shift: bool,
-    ) -> None:
+    def __init__(self, config: LightningDiTConfig) -> None:
         super().__init__()
-        self.norm1 = _norm(channels, use_rmsnorm)
-        self.norm2 = _norm(channels, use_rmsnorm)
-        self.attn = Attention(channels, num_heads, use_qknorm, use_rmsnorm)
-        hidden = int(channels * mlp_ratio)
-        self.mlp = SwiGLU(channels, int(2 / 3 * hidden)) if use_swiglu else MLP(channels, hidden)
-        self.wo_shift = wo_shift
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(channels, (4 if wo_shift else 6) * channels))
+        channels, hidden = config.hidden_size, int(config.hidden_size * config.mlp_ratio)
+        self.norm1 = _norm(channels, config.use_rmsnorm)
+        self.norm2 = _norm(channels, config.use_rmsnorm)
+        self.attn = Attention(channels, config.num_heads, config.use_qknorm, config.use_rmsnorm)
+        self.mlp = SwiGLU(channels, int(2 / 3 * hidden)) if config.use_swiglu else MLP(channels, hidden)
+        self.wo_shift = config.wo_shift
+        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(channels, (4 if self.wo_shift else 6) * channels))
 
     def forward(self, x: Tensor, c: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
         """Tokens x (B, T, channels) under the condition c (B, channels)."""
@@ -169,7 +161,7 @@ class PatchEmbedding(nn.Module):
 
 
 class RotaryTables(nn.Module):
-    """Holds the rotary tables under their published names."""
+    """Rotary tables under their published names."""
 
     def __init__(self, head_dim: int, side: int) -> None:
         super().__init__()
@@ -179,96 +171,60 @@ class RotaryTables(nn.Module):
 
 
 class LightningDiT(nn.Module):
-    """Velocity of a latent at a time, given a label.
+    """Predict the velocity of a latent at a time, given a label.
 
     Args:
-        input_size: Side of the latent grid; a multiple of ``patch_size``.
-        patch_size: Side of a patch, in latents.
-        in_channels: Channels of a latent.
-        hidden_size: Width of a token; a multiple of 4 × ``num_heads``.
-        depth: Number of blocks.
-        num_heads: Attention heads.
-        mlp_ratio: Hidden width of the MLP over ``hidden_size`` (SwiGLU takes two thirds of it).
-        num_classes: Labels, without the "no label" row.
-        class_dropout_prob: Share of labels replaced by "no label" in training; 0 leaves that row out.
-        learn_sigma: The output layer has twice the channels, and the second half is discarded.
-        use_qknorm: Normalise queries and keys per head.
-        use_swiglu: Gated MLP in place of GELU.
-        use_rope: Rotary positions on queries and keys.
-        use_rmsnorm: RMSNorm in place of LayerNorm without affine.
-        wo_shift: Leave the shifts out of the blocks' modulation.
-        gradient_checkpointing: Recompute each block in the backward pass, for memory.
+        config: Sizes and parts of the network.
+        gradient_checkpointing: Recompute each block in the backward pass to save memory; can be changed later.
 
     Raises:
-        ValueError: Sizes that do not divide.
+        ValueError: The sizes do not fit together, or ``num_classes`` is None.
 
     Example::
 
-        network = LightningDiT(input_size=16, hidden_size=384, depth=6, num_heads=6, num_classes=5)
-        velocity = network(torch.randn(2, 32, 16, 16), torch.rand(2), torch.tensor([0, 4]))
+        >>> config = LightningDiTConfig(hidden_size=64, depth=2, num_heads=2, num_classes=5)
+        >>> network = LightningDiT(config)
+        >>> velocity = network(torch.randn(2, 32, 16, 16), torch.rand(2), torch.tensor([0, 4]))
+        >>> velocity.shape
+        torch.Size([2, 32, 16, 16])
     """
 
     published_dropped: ClassVar[Mapping[str, str]] = {}
     published_computed: ClassVar[tuple[str, ...]] = (r"pos_embed", r"feat_rope\..*")
     published_restartable: ClassVar[tuple[str, ...]] = ("y_embedder.embedding_table.weight",)
 
-    def __init__(
-        self,
-        input_size: int = 16,
-        patch_size: int = 1,
-        in_channels: int = 32,
-        hidden_size: int = 1152,
-        depth: int = 28,
-        num_heads: int = 16,
-        mlp_ratio: float = 4.0,
-        num_classes: int = 1000,
-        class_dropout_prob: float = 0.1,
-        learn_sigma: bool = False,
-        use_qknorm: bool = False,
-        use_swiglu: bool = True,
-        use_rope: bool = True,
-        use_rmsnorm: bool = True,
-        wo_shift: bool = False,
-        gradient_checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, config: LightningDiTConfig, gradient_checkpointing: bool = False) -> None:
         super().__init__()
-        if input_size % patch_size:
-            raise ValueError(f"input_size {input_size} is not a multiple of patch_size {patch_size}")
-        if hidden_size % num_heads or hidden_size % 4:
-            raise ValueError(f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads} and of 4")
-        if use_rope and hidden_size // num_heads % 4:
-            raise ValueError(f"rotary positions need heads of a multiple of 4, not {hidden_size // num_heads}")
-        self.input_size, self.patch_size, self.in_channels = input_size, patch_size, in_channels
-        self.out_channels = in_channels * (2 if learn_sigma else 1)
-        self.num_classes, self.class_dropout_prob = num_classes, class_dropout_prob
-        self.gradient_checkpointing = gradient_checkpointing
+        config.check()
+        if config.num_classes is None:
+            raise ValueError("num_classes must be set to build a network")
+        self.config, self.gradient_checkpointing = config, gradient_checkpointing
+        self.num_classes = config.num_classes
+        self.out_channels = config.in_channels * (2 if config.learn_sigma else 1)
 
-        side = input_size // patch_size
-        self.x_embedder = PatchEmbedding(in_channels, hidden_size, patch_size)
-        self.t_embedder = TimeEmbedding(hidden_size)
-        self.y_embedder = LabelEmbedding(num_classes, hidden_size, class_dropout_prob)
-        self.register_buffer("pos_embed", sincos_table(hidden_size, side))
-        self.feat_rope = RotaryTables(hidden_size // num_heads, side) if use_rope else None
-        self.blocks = nn.ModuleList(
-            Block(hidden_size, num_heads, mlp_ratio, use_qknorm, use_swiglu, use_rmsnorm, wo_shift)
-            for _ in range(depth)
-        )
-        self.final_layer = FinalLayer(hidden_size, patch_size**2 * self.out_channels, use_rmsnorm)
+        width, side = config.hidden_size, config.input_size // config.patch_size
+        self.x_embedder = PatchEmbedding(config.in_channels, width, config.patch_size)
+        self.t_embedder = TimeEmbedding(width)
+        self.y_embedder = LabelEmbedding(config.num_classes, width, config.class_dropout_prob)
+        self.register_buffer("pos_embed", sincos_table(width, side))
+        self.feat_rope = RotaryTables(width // config.num_heads, side) if config.use_rope else None
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.final_layer = FinalLayer(width, config.patch_size**2 * self.out_channels, config.use_rmsnorm)
         self.reset_parameters()
 
     @property
     def no_label(self) -> int:
-        """The label that means "no label".
+        """Index of the label that means "no label".
 
         Raises:
-            ValueError: The network was built with ``class_dropout_prob=0`` and never learned one.
+            ValueError: The network was built with ``class_dropout_prob=0`` and has no such label.
         """
-        if self.class_dropout_prob <= 0:
+        if self.config.class_dropout_prob <= 0:
             raise ValueError("guidance needs a 'no label' row; build the network with class_dropout_prob > 0")
         return self.num_classes
 
     def reset_parameters(self) -> None:
-        """Start weights as published: Xavier linears, zero biases, zero modulation and output."""
+        """Initialise as published: Xavier linears, zero biases, zero modulation and output."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -281,7 +237,7 @@ class LightningDiT(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Velocity at latents x (B, C, H, W), times t (B,) in [0, 1], labels y (B,); the shape of x."""
+        """Velocity at latents x (B, C, H, W), times t (B,) in [0, 1], labels y (B,), in the shape of x."""
         tokens = self.x_embedder(x) + self.pos_embed
         c = self.t_embedder(t) + self.y_embedder(y)
         rotary = None if self.feat_rope is None else (self.feat_rope.freqs_cos, self.feat_rope.freqs_sin)
@@ -290,14 +246,15 @@ class LightningDiT(nn.Module):
                 tokens = checkpoint(block, tokens, c, rotary, use_reentrant=False)
             else:
                 tokens = block(tokens, c, rotary)
-        return self._unpatchify(self.final_layer(tokens, c))[:, : self.in_channels]
+        return self._unpatchify(self.final_layer(tokens, c))[:, : self.config.in_channels]
 
     def _unpatchify(self, patches: Tensor) -> Tensor:
         """(B, T, p·p·C) with the channel last inside a patch → (B, C, H, W)."""
-        side, p = self.input_size // self.patch_size, self.patch_size
+        size, p = self.config.input_size, self.config.patch_size
+        side = size // p
         grid = patches.unflatten(2, (p, p, self.out_channels)).unflatten(1, (side, side))
-        return grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, self.input_size, self.input_size)
+        return grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, size, size)
 
     def published_tensors(self) -> Iterable[PublishedTensor]:
-        """The network's tensors; their names are the published ones."""
-        return [PublishedTensor(name, (name,)) for name in self.state_dict()]
+        """List the network's tensors; their names are the published ones."""
+        return same_names(self)

@@ -1,4 +1,4 @@
-"""Where a token stands: the fixed sin-cos table, rotary angles, and the embedding of time."""
+"""Position encodings of tokens (fixed sin-cos table, rotary angles) and the embedding of time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sincos_table(channels: int, side: int) -> Tensor:
 def rotary_tables(head_dim: int, side: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the 2-D axial rotary embedding, each (side², head_dim).
 
-    The first half of a head turns with the row, the second with the column; every angle stands for two
+    The first half of a head rotates with the row, the second with the column; each angle is repeated for two
     neighbouring channels.
     """
     per_axis = head_dim // 2
@@ -40,14 +40,14 @@ def rotary_tables(head_dim: int, side: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn neighbouring channel pairs of x (..., T, head_dim) by the tables' angles: (a, b) → (−b, a)."""
+    """Rotate neighbouring channel pairs of x (..., T, head_dim) by the tables' angles: (a, b) → (−b, a)."""
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((-b, a), dim=-1).flatten(-2)
-    return x * cos + turned * sin
+    rotated = torch.stack((-b, a), dim=-1).flatten(-2)
+    return x * cos + rotated * sin
 
 
 class TimeEmbedding(nn.Module):
-    """Time in [0, 1], not multiplied by 1000, as a vector: a 256-wide sinusoid (cosines first) and an MLP."""
+    """Embed time in [0, 1], not multiplied by 1000, by a 256-wide sinusoid (cosines first) and an MLP."""
 
     def __init__(self, hidden_size: int, frequency_size: int = 256) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every tokenizer does: images to a Gaussian over latents, latents to images."""
+"""Interface of tokenizers: images to a Gaussian over latents, latents to images."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Posterior:
         """Draw latents, mean + exp(logvar / 2) · noise.
 
         Args:
-            generator: Where the noise comes from; it must live on the device of ``mean``.
-            noise: Standard normal noise (B, C, h, w) in place of drawing any.
+            generator: Generator of the noise, on the device of ``mean``.
+            noise: Standard normal noise (B, C, h, w) to use instead of drawing any.
         """
         if noise is None:
             shape, device, dtype = self.mean.shape, self.mean.device, self.mean.dtype
@@ -39,12 +39,12 @@ class Posterior:
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
     def mode(self) -> Tensor:
-        """Give the most likely latents, the mean."""
+        """Return the most likely latents, the mean."""
         return self.mean
 
 
 class Tokenizer(nn.Module, ABC):
-    """Images to latents and back. The latents are raw: no statistics and no multiplier are applied to them.
+    """Encode images to latents and back. Latents are raw: no statistics and no multiplier are applied to them.
 
     Attributes:
         latent_channels: C of the latents (B, C, h, w).
@@ -59,7 +59,7 @@ class Tokenizer(nn.Module, ABC):
         """Encode float images (B, 3, H, W) in −1…1, H and W multiples of ``downsampling``.
 
         Raises:
-            InputError: The sides are no multiples of ``downsampling``.
+            InputError: The sides are not multiples of ``downsampling``.
         """
 
     @abstractmethod
@@ -67,21 +67,21 @@ class Tokenizer(nn.Module, ABC):
         """Decode latents (B, C, h, w) to images (B, 3, H, W) in about −1…1, not clamped."""
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Give (C, h, w) for images of ``height`` × ``width`` pixels.
+        """Return (C, h, w) for images of ``height`` × ``width`` pixels.
 
         Raises:
-            InputError: The sides are no multiples of ``downsampling``.
+            InputError: The sides are not multiples of ``downsampling``.
         """
         step = self.downsampling
         if height % step or width % step or not height or not width:
             remedy = f"Resize or crop the images to multiples of {step} pixels."
-            raise InputError(f"images of {height}×{width} pixels", "they cannot be cut into latents", remedy)
+            raise InputError(f"images of {height}×{width} pixels", "they cannot be divided into latents", remedy)
         return self.latent_channels, height // step, width // step
 
     def fingerprint(self) -> str:
-        """Give a SHA-256 over the class and the weights, so that latents remember which tokenizer made them.
+        """Return a SHA-256 of class and weights, by which latents record the tokenizer that made them.
 
-        It does not depend on the device, and does on the dtype, as other numbers come out.
+        It depends on the dtype, with which the results differ, but not on the device.
         """
         digest = hashlib.sha256(type(self).__name__.encode())
         for name, tensor in sorted(self.state_dict().items()):
@@ -91,7 +91,7 @@ class Tokenizer(nn.Module, ABC):
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Turn uint8 images (of any shape) into float32 in −1…1, x / 127.5 − 1.
+    """Convert uint8 images (of any shape) to float32 in −1…1, x / 127.5 − 1.
 
     Raises:
         TypeError: They are not uint8; float images would be scaled twice.
@@ -102,8 +102,13 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Turn images of about −1…1 into uint8 by the published rule: clamp(127.5·x + 128, 0, 255), truncated.
+    """Convert images of about −1…1 to uint8 by the published rule: clamp(127.5·x + 128, 0, 255), truncated.
 
-    That is k + 0.5 for what :func:`to_unit` makes of k, half a step from both neighbours: k comes back.
+    The result of :func:`to_unit` for k gives k + 0.5, half a step from both neighbours, which truncates to k.
+
+    Example::
+
+        >>> to_uint8(to_unit(torch.tensor([0, 7, 255], dtype=torch.uint8)))
+        tensor([  0,   7, 255], dtype=torch.uint8)
     """
     return (127.5 * images.float() + 128).clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""KL autoencoders on diffusers' ``AutoencoderKL``: those of Stable Diffusion, SDXL, FLUX and their like."""
+"""KL autoencoders on diffusers' ``AutoencoderKL``: Stable Diffusion, SDXL, FLUX and similar ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from networks.tokenizers.base import Posterior, Tokenizer
 
 
 class KLTokenizer(Tokenizer):
-    """A tokenizer around one ``diffusers.AutoencoderKL``.
+    """Tokenizer around a ``diffusers.AutoencoderKL``.
 
     Args:
         autoencoder: A ``diffusers.AutoencoderKL`` for RGB images.
     """
 
-    autoencoder: Any  # diffusers' classes are opaque to type checkers
+    autoencoder: Any  # diffusers' classes are untyped
 
     def __init__(self, autoencoder: Any) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class KLTokenizer(Tokenizer):
         self.downsampling = 2 ** (len(autoencoder.config.block_out_channels) - 1)
 
     def encode(self, images: Tensor) -> Posterior:  # noqa: D102
-        self.latent_shape(*images.shape[-2:])  # other sizes would come back cropped, so they are refused
+        self.latent_shape(*images.shape[-2:])  # other sizes would be cropped, so they are refused
         latents = self.autoencoder.encode(images).latent_dist
         return Posterior(latents.mean, latents.logvar)  # clamped to −30…20 by diffusers
 
@@ -37,17 +37,17 @@ class KLTokenizer(Tokenizer):
 
 
 class DiffusersKL(KLTokenizer):
-    """A KL autoencoder in diffusers' folder layout, of any size.
+    """KL autoencoder in diffusers' folder layout, of any size.
 
-    Latents are raw: the ``scaling_factor`` and ``shift_factor`` of its config, which stand in for latent
+    Latents are raw: the ``scaling_factor`` and ``shift_factor`` of its config, which replace latent
     statistics in the pipelines of diffusers, are not applied.
 
     Args:
         folder: Folder with ``config.json`` and ``diffusion_pytorch_model.safetensors``.
 
     Raises:
-        InputError: The folder has no ``config.json``, another class than ``AutoencoderKL`` in it, weights
-            that are absent or do not fit, or it is not for RGB images.
+        InputError: The folder has no ``config.json``, the class in it is not ``AutoencoderKL``, the weights are
+            missing or do not fit, or it is not for RGB images.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -57,7 +57,7 @@ class DiffusersKL(KLTokenizer):
 def _autoencoder(folder: Path) -> Any:
     remedy = "Name a folder that diffusers' AutoencoderKL.save_pretrained wrote, of a pipeline its 'vae' folder."
     if not (folder / "config.json").is_file():
-        raise InputError(folder, "no config.json in it", remedy)
+        raise InputError(folder, "contains no config.json", remedy)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
@@ -76,9 +76,9 @@ def _autoencoder(folder: Path) -> Any:
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")  # then come hints for coders
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")  # hints for developers follow
         raise InputError(folder, f"the weights cannot be loaded ({reason})", remedy) from error
-    # diffusers fills what is absent with random numbers and only warns.
+    # diffusers fills missing tensors with random numbers and only warns.
     faults = [f"{len(names)} {what} such as {sorted(names)[0]}" for what, names in report.items() if names]
     if faults:
         raise InputError(folder, f"the weights do not fit config.json ({', '.join(faults)})", remedy)

@@ -1,4 +1,4 @@
-"""One door to every tokenizer: a path in, a frozen tokenizer out."""
+"""Loading of tokenizers of any kind from a path."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Open a tokenizer by what is at ``path``, in evaluation mode and without gradients, on the CPU.
+    """Load the tokenizer at ``path``, in evaluation mode and without gradients, on the CPU.
 
     Args:
         path: A published VA-VAE (``.pt``, ``.pth``, ``.ckpt``, ``.safetensors``), a file that
             :meth:`PatchPCA.save` wrote, or a folder of diffusers' ``AutoencoderKL`` with its ``config.json``.
 
     Raises:
-        InputError: Nothing there, or none of these.
+        InputError: The path does not exist, or is none of these.
     """
     path = Path(path)
     if not path.exists():
@@ -43,7 +43,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
 def _vavae(path: Path) -> VAVAE:
     state = read_state_dict(path)
-    with torch.device("meta"):  # the file's tensors take the place of start weights
+    with torch.device("meta"):  # the file's tensors replace initial weights
         tokenizer = vavae_for(state, str(path))
     report = load_published(tokenizer, state, path)
     log.info("%s: %s", path, report)

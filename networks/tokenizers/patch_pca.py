@@ -1,6 +1,6 @@
-"""A linear tokenizer fitted in seconds: the principal components of image patches.
+"""Linear tokenizer fitted in seconds: the principal components of image patches.
 
-For work without a trained autoencoder: small runs, tests, and a floor that any learned tokenizer must beat.
+For work without a trained autoencoder: small runs, tests, and a baseline for learned tokenizers.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ KIND = "trilight.patch_pca"
 
 
 class PatchPCA(Tokenizer):
-    """Codes every ``patch_size`` × ``patch_size`` RGB patch by its principal components.
+    """Encode every ``patch_size`` × ``patch_size`` RGB patch by its principal components.
 
-    The code is exact and without noise: the posterior's log-variance is the lowest there is, −30. Latent
-    channel k holds the coordinate along the k-th strongest component, in units of the images (−1…1).
+    The code has no noise: the posterior's log-variance is the lowest allowed, −30. Latent channel k is the
+    coordinate along the k-th strongest component, in units of the images (−1…1).
 
     Args:
-        mean: (3·p·p,), the mean patch; colour first, then rows, then columns.
-        components: (C, 3·p·p), orthonormal rows, strongest first.
+        mean: Mean patch (3·p·p,); colour first, then rows, then columns.
+        components: Orthonormal rows (C, 3·p·p), strongest first.
     """
 
     mean: Tensor
@@ -55,7 +55,7 @@ class PatchPCA(Tokenizer):
 
     @classmethod
     def fit(cls, batches: Iterable[Tensor], latent_channels: int = 32, patch_size: int = 16) -> PatchPCA:
-        """Fit to images in one pass, with sums in float64, so that their order does not matter.
+        """Fit to images in one pass, with sums in float64, so that their order matters only to rounding.
 
         Args:
             batches: Images (B, 3, H, W), uint8 or float in −1…1, sides multiples of ``patch_size``; the sizes
@@ -64,7 +64,7 @@ class PatchPCA(Tokenizer):
             patch_size: Side of a patch in pixels.
 
         Raises:
-            InputError: The sides are no multiples of ``patch_size``, or the patches vary in fewer directions
+            InputError: The sides are not multiples of ``patch_size``, or the patches vary in fewer directions
                 than ``latent_channels``.
         """
         size = 3 * patch_size**2
@@ -95,7 +95,7 @@ class PatchPCA(Tokenizer):
         """Read a file that :meth:`save` wrote.
 
         Raises:
-            InputError: It is no such file, or damaged.
+            InputError: The file is missing, damaged, or not a patch PCA.
         """
         remedy = "Name a file that PatchPCA.save wrote."
         if not Path(path).is_file():
@@ -104,7 +104,7 @@ class PatchPCA(Tokenizer):
             with safe_open(path, "pt") as file:
                 kind = (file.metadata() or {}).get("kind")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:  # safetensors has an error class of its own, beside those of the system
+        except Exception as error:  # safetensors raises an error class of its own in addition to OSError
             raise InputError(path, "damaged, or not a safetensors file", remedy) from error
         if kind != KIND or tensors.keys() != {"mean", "components"}:
             raise InputError(path, "not a patch PCA by its metadata and tensors", remedy)
@@ -116,7 +116,7 @@ class PatchPCA(Tokenizer):
 
 
 def is_patch_pca(path: str | Path) -> bool:
-    """Say whether ``path`` is a safetensors file whose metadata call it a patch PCA."""
+    """Return whether ``path`` is a safetensors file whose metadata name it a patch PCA."""
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("kind") == KIND
@@ -135,10 +135,10 @@ def _patches(images: Tensor, patch_size: int) -> Tensor:
 
 
 def _signs(components: Tensor) -> Tensor:
-    """Give the sign (C, 1) that makes each row's product with a fixed random vector positive.
+    """Return the sign (C, 1) that makes each row's product with a fixed random vector positive.
 
-    An eigenvector has no sign of its own. The usual choice, by its largest entry, flips with the last bit of
-    rounding for antisymmetric components, which images have.
+    The sign of an eigenvector is arbitrary. The usual choice, by its largest entry, depends on rounding for
+    antisymmetric components, which images have.
     """
     fixed = np.random.Generator(np.random.PCG64(0)).standard_normal(components.shape[1])
     return torch.sign(components @ torch.from_numpy(fixed))[:, None]

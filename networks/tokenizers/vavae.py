@@ -16,7 +16,7 @@ from formats.errors import InputError
 from networks.checkpoints import PublishedTensor
 from networks.tokenizers.kl_autoencoder import KLTokenizer
 
-# diffusers' name → published name, in this order; counted parts are in `_published_name`.
+# diffusers' name → published name, applied in this order; `_published_name` renumbers the levels.
 RENAMES = (
     (r"\.down_blocks\.", ".down."),
     (r"\.up_blocks\.", ".up."),
@@ -35,7 +35,7 @@ RENAMES = (
 
 
 class VAVAE(KLTokenizer):
-    """The published f16d32 tokenizer: images (B, 3, H, W) in −1…1 to latents (B, 32, H/16, W/16) and back.
+    """Published f16d32 tokenizer: images (B, 3, H, W) in −1…1 to latents (B, 32, H/16, W/16) and back.
 
     Two residual blocks per level (three in the decoder), single-head attention at the lowest level and in the
     middle. Published checkpoints load through :func:`networks.checkpoints.load_published`.
@@ -74,7 +74,7 @@ class VAVAE(KLTokenizer):
         super().__init__(autoencoder)
 
     def published_tensors(self) -> Iterable[PublishedTensor]:
-        """The names of the original latent-diffusion code, whose attention is of 1×1 convolutions."""
+        """List tensors by the names of the original latent-diffusion code, whose attention uses 1×1 convolutions."""
         levels = len(self.autoencoder.config.block_out_channels)
         for ours in self.state_dict():
             published = _published_name(ours.removeprefix("autoencoder."), levels)
@@ -85,14 +85,14 @@ class VAVAE(KLTokenizer):
 
 
 def vavae_for(state: Mapping[str, Tensor], where: str) -> VAVAE:
-    """Build the VA-VAE that a published state dict fits, with sizes read off its shapes, and load nothing.
+    """Build the VA-VAE that fits a published state dict, with sizes taken from its shapes, without loading it.
 
     Args:
         state: Published name → tensor.
-        where: What errors call it.
+        where: Name of the source in errors.
 
     Raises:
-        InputError: It is no published VA-VAE.
+        InputError: It is not a published VA-VAE.
     """
     try:
         base_channels = state["encoder.conv_in.weight"].shape[0]
@@ -104,7 +104,7 @@ def vavae_for(state: Mapping[str, Tensor], where: str) -> VAVAE:
         raise InputError(where, "not a published VA-VAE by its tensor names", remedy) from error
     if base_channels == 0 or base_channels % 32 or not widths or any(width % base_channels for width in widths):
         remedy = "Name an unaltered VA-VAE checkpoint."
-        raise InputError(where, f"a VA-VAE of widths {base_channels}, {widths} is not known", remedy)
+        raise InputError(where, f"a VA-VAE of widths {base_channels}, {widths} is not supported", remedy)
     return VAVAE(base_channels, [width // base_channels for width in widths], latent_channels)
 
 

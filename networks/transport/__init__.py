@@ -1,7 +1,17 @@
-"""The linear path from noise to data, and the ways along it (flow matching; SiT, Ma et al. 2024)."""
+"""Flow matching on the linear path from noise to data: training times, guidance and samplers (SiT, Ma et al. 2024)."""
 
 from networks.transport.guidance import GuidedVelocity
-from networks.transport.path import draw_times, linear_path
-from networks.transport.samplers import sample, time_grid
+from networks.transport.path import TimeDistribution, draw_times, evaluation_times, linear_path, seeded_noise
+from networks.transport.samplers import Sampler, sample, time_grid
 
-__all__ = ["GuidedVelocity", "draw_times", "linear_path", "sample", "time_grid"]
+__all__ = [
+    "GuidedVelocity",
+    "Sampler",
+    "TimeDistribution",
+    "draw_times",
+    "evaluation_times",
+    "linear_path",
+    "sample",
+    "seeded_noise",
+    "time_grid",
+]

@@ -9,19 +9,22 @@ from torch import Tensor
 
 
 class GuidedVelocity:
-    """The velocity field v_u + w·(v_c − v_u) of a network, for the samplers.
+    """Guided velocity field v_u + w·(v_c − v_u) of a network, for the samplers.
 
-    Below ``interval_start``, and where ``scale`` is 1, the guided velocity is the conditional one, so the
-    unconditional half is not computed there; the published sampler computes it and throws it away.
+    Before ``interval_start``, and if ``scale`` is 1, the guided velocity is the conditional one, so that the
+    unconditional half is not computed; the published sampler computes and discards it.
 
     Args:
         network: ``(x (B, C, H, W), t (B,), y (B,)) -> velocity``.
-        labels: Class per sample, (B,).
-        no_label: The network's "no label" class; None only where ``scale`` is 1.
+        labels: Class of each sample, (B,).
+        no_label: The network's "no label" class; may be None only if ``scale`` is 1.
         scale: Guidance scale w.
-        interval_start: Time from which guidance acts (published 0.125; 0 = always).
-        guided_channels: Guide the first so many channels only; None guides all. The published recipe guides
-            3, and its scales (6.7, 10) assume that; with all channels guided about 1.5…4 is usual.
+        interval_start: Time from which guidance acts; published 0.125, 0 = always.
+        guided_channels: Number of leading channels to guide; None guides all. The published recipe guides 3, and
+            its scales (6.7, 10) assume that; with all channels guided about 1.5…4 is usual.
+
+    Raises:
+        ValueError: ``scale`` is not 1 and ``no_label`` is None.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class GuidedVelocity:
         self.doubled = labels if no_label is None else torch.cat([labels, torch.full_like(labels, no_label)])
 
     def __call__(self, t: float, x: Tensor) -> Tensor:
-        """Velocity at the one time t for all of x (B, C, H, W)."""
+        """Compute the velocity at time t, the same for all of x (B, C, H, W)."""
         if self.scale == 1.0 or t < self.interval_start:
             return self.network(x, x.new_full((len(x),), t), self.labels)
         both = self.network(torch.cat([x, x]), x.new_full((2 * len(x),), t), self.doubled)

@@ -1,4 +1,4 @@
-"""Solving dx/dt = v(t, x) from noise at t = 0 to data at t = 1."""
+"""Solvers of dx/dt = v(t, x) from noise at t = 0 to data at t = 1."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ Velocity = Callable[[float, Tensor], Tensor]
 
 
 def time_grid(num_points: int, shift: float = 0.0) -> list[float]:
-    """Grid points in [0, 1], shifted by t ← s·t / (1 + (s − 1)·t) where ``shift`` s > 0.
+    """Return grid points in [0, 1], shifted by t ← s·t / (1 + (s − 1)·t) for a ``shift`` s > 0.
 
-    The published s = 0.3 spends more of the points near the noise. In float32, as published, since points lie
-    on either side of the guidance interval by their last digit.
+    The published s = 0.3 puts more of the points near the noise. They are computed in float32, as published, since
+    the last digit decides on which side of the start of the guidance interval a point is.
+
+    Example::
+
+        >>> time_grid(3)
+        [0.0, 0.5, 1.0]
+
     """
     t = torch.linspace(0, 1, num_points)
     if shift > 0:
@@ -35,18 +41,18 @@ def sample(
     absolute_tolerance: float = 1e-6,
     relative_tolerance: float = 1e-3,
 ) -> Tensor:
-    """Follow the velocity from ``noise`` (B, C, H, W) at t = 0 to t = 1.
+    """Integrate the velocity from ``noise`` (B, C, H, W) at t = 0 to t = 1.
 
     Args:
         velocity: ``(t, x) -> dx/dt``, such as :class:`GuidedVelocity`.
         noise: Standard normal start.
         method: ``euler`` (num_points − 1 evaluations), ``heun`` (second order, twice as many) or ``dopri5``
-            (adaptive; the step size follows the hardest sample, so a sample then depends on its batch within
-            the tolerance).
+            (adaptive; the step size follows the hardest sample, so that a sample depends on its batch within the
+            tolerance).
         num_points: Grid points for the fixed-step methods.
         shift: Time shift for the fixed-step methods; 0 for none, published 0.3.
-        absolute_tolerance: Of dopri5.
-        relative_tolerance: Of dopri5.
+        absolute_tolerance: Absolute tolerance of dopri5.
+        relative_tolerance: Relative tolerance of dopri5.
 
     Returns:
         Latents (B, C, H, W).
@@ -66,7 +72,7 @@ def sample(
         )
         return path[-1]
     if num_points < 2:
-        raise ValueError(f"a path needs at least 2 grid points, not {num_points}")
+        raise ValueError(f"num_points must be at least 2, not {num_points}")
     x, grid = noise, time_grid(num_points, shift)
     for start, end in itertools.pairwise(grid):
         step = end - start

@@ -1,4 +1,4 @@
-"""Aggregator of VGGT: image patches as tokens, mixed within each frame and across all frames in turn."""
+"""Aggregator of VGGT: image patches as tokens, with attention within each frame and across all frames in turn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
+from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from networks.vggt.blocks import Block, needs_graph
-from networks.vggt.positions import Tables, rotary_tables
+from networks.vggt.positions import TableCache, rotary_tables
 
 PATCH_SIZE = 14
 NUM_REGISTERS = 4
@@ -38,10 +39,10 @@ VITS: dict[str, VitSize] = {
 
 
 def _vit(name: str) -> VisionTransformer:
-    """Build DINOv2 with registers from timm, equal to its ``vit_*_patch14_reg4_dinov2`` but for the start values."""
+    """Build DINOv2 with registers from timm: its ``vit_*_patch14_reg4_dinov2`` with other start values."""
     size = VITS[name]
     return VisionTransformer(
-        img_size=518,  # side of the images that its position table is for; others are interpolated to
+        img_size=518,  # image side of the position table, which is interpolated for other sizes
         patch_size=PATCH_SIZE,
         num_classes=0,
         global_pool="",
@@ -56,22 +57,22 @@ def _vit(name: str) -> VisionTransformer:
 
 
 class Aggregator(nn.Module):
-    """Tokens of all frames after chosen layers of alternating attention.
+    """Encodes all frames by alternating attention and returns the tokens after chosen layers.
 
-    A layer is a frame block, over the tokens of one frame, and a global block, over those of all frames. Parts
-    with frozen weights and an input that asks for no gradient leave nothing behind for the backward pass,
-    whether all blocks are frozen or the first few.
+    A layer is a frame block, over the tokens of one frame, followed by a global block, over those of all frames.
+    Parts with frozen weights whose input needs no gradient save nothing for the backward pass, whether all blocks
+    are frozen or only the first few.
 
     Args:
         vit: Patch network, a key of ``VITS``.
-        embed_dim: Width of a token: that of the patch network.
-        depth: Layers.
-        num_heads: Attention heads of either block.
-        init_values: Start of the blocks' LayerScale.
-        gradient_checkpointing: Recompute each block in the backward pass, for memory.
+        embed_dim: Width of a token; must be that of the patch network.
+        depth: Number of layers.
+        num_heads: Number of attention heads in each block.
+        init_values: Start value of the blocks' LayerScale.
+        gradient_checkpointing: Recompute each block in the backward pass, to save memory.
 
     Raises:
-        ValueError: An unknown patch network, or sizes that do not fit.
+        ValueError: The patch network is unknown, or the sizes do not fit together.
     """
 
     def __init__(
@@ -85,11 +86,11 @@ class Aggregator(nn.Module):
     ) -> None:
         super().__init__()
         if vit not in VITS:
-            raise ValueError(f"no patch network {vit!r}; there are {', '.join(VITS)}")
+            raise ValueError(f"there is no patch network {vit!r}; choose from {', '.join(VITS)}")
         if embed_dim != VITS[vit].embed_dim:
-            raise ValueError(f"embed_dim {embed_dim} is not the width of {vit}, {VITS[vit].embed_dim}")
-        if embed_dim % num_heads or embed_dim // num_heads % 4:
-            raise ValueError(f"embed_dim {embed_dim} does not give {num_heads} heads of a multiple of 4 channels")
+            raise ValueError(f"embed_dim must be {VITS[vit].embed_dim}, the width of {vit}, not {embed_dim}")
+        if num_heads < 1 or embed_dim % num_heads or embed_dim // num_heads % 4:
+            raise ValueError(f"embed_dim {embed_dim} divided by num_heads {num_heads} must be a multiple of 4")
         self.head_dim = embed_dim // num_heads
         self.gradient_checkpointing = gradient_checkpointing
         self.patch_embed = _vit(vit)
@@ -99,15 +100,15 @@ class Aggregator(nn.Module):
         self.camera_token = nn.Parameter(1e-6 * torch.randn(1, 2, 1, embed_dim))
         self.register_token = nn.Parameter(1e-6 * torch.randn(1, 2, NUM_REGISTERS, embed_dim))
         self.stored_dtype: torch.dtype | None = None
-        self._tables = Tables()
+        self._tables = TableCache()
 
     def store_frozen(self, dtype: torch.dtype = torch.bfloat16) -> None:
-        """Hold the frozen matrices in ``dtype``, which halves what they take.
+        """Store the frozen matrices in ``dtype``, which halves their memory.
 
-        These are the weights and biases that autocast turns into ``dtype`` at each use, so under
-        ``torch.autocast(device, dtype)`` results stay equal to the last bit. Norms, scales and tokens stay as
-        they are. From then on the aggregator runs under autocast even where the caller has none. The matrices
-        stand in ``state_dict()`` in ``dtype``.
+        These are the weights and biases that autocast converts to ``dtype`` at each use, so under
+        ``torch.autocast(device, dtype)`` results stay bit-identical. Norms, scales and tokens keep their type.
+        From then on the aggregator runs under autocast even where the caller does not. ``state_dict()`` holds the
+        matrices in ``dtype``.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and not any(p.requires_grad for p in module.parameters()):
@@ -115,15 +116,15 @@ class Aggregator(nn.Module):
                 self.stored_dtype = dtype
 
     def forward(self, images: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
-        """Aggregate the frames of each scene.
+        """Encode the frames of each scene.
 
         Args:
             images: (B, S, 3, H, W) in 0…1, sides multiples of 14.
-            layers: Indices of the layers to give; layers after the last of them are not run.
+            layers: Indices of the layers to return; layers after the last of them are not run.
 
         Returns:
-            Layer index → its tokens (B, S, 5 + H/14 · W/14, 2 · embed_dim): the frame block's output beside the
-            global block's; the camera token first, then 4 registers, then the patches row by row.
+            Layer index → its tokens (B, S, 5 + H/14 · W/14, 2 · embed_dim): the outputs of the frame block and of the
+            global block, concatenated; the camera token first, then 4 registers, then the patches row by row.
         """
         device = images.device.type
         if self.stored_dtype is not None and not torch.is_autocast_enabled(device):
@@ -155,10 +156,21 @@ class Aggregator(nn.Module):
         )
         vit = self.patch_embed
         x = vit.patch_embed(((frames - mean) / std).to(self.camera_token.dtype))
-        x = vit._pos_embed(x)  # timm's way to interpolate positions; its forward would recompute frozen blocks too
+        # Not timm's forward, which would recompute frozen blocks in the backward pass too.
+        x = self._with_positions(x)
         for block in vit.blocks:
             x = self._run(block, x)
         return vit.norm(x)[:, vit.num_prefix_tokens :]
+
+    def _with_positions(self, patches: Tensor) -> Tensor:
+        """Patches (N, rows, columns, C) → class token, registers, patches with positions (N, 5 + rows · columns, C)."""
+        vit, (rows, columns) = self.patch_embed, patches.shape[1:3]
+        # An identity where the size is that of the table; bicubic and antialiased otherwise.
+        positions = resample_abs_pos_embed(
+            vit.pos_embed, (rows, columns), old_size=vit.patch_embed.grid_size, num_prefix_tokens=0
+        )
+        prefix = [token.expand(len(patches), -1, -1) for token in (vit.cls_token, vit.reg_token)]
+        return torch.cat([*prefix, patches.flatten(1, 2) + positions], dim=1)
 
     def _rotary(self, grid: tuple[int, int], frames: int, device: torch.device) -> tuple[Tensor, ...]:
         return self._tables.get(

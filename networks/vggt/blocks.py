@@ -1,4 +1,4 @@
-"""The transformer block of VGGT's aggregator and camera head, and when its activations are worth keeping."""
+"""Transformer block of VGGT's aggregator and camera head."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MLP(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learnt factor per channel on a residual branch."""
+    """Learnable factor per channel of a residual branch."""
 
     def __init__(self, channels: int, init_values: float) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, pre-norm, each with LayerScale."""
+    """Pre-norm attention and MLP, each with LayerScale."""
 
     def __init__(self, channels: int, num_heads: int, qk_norm: bool, init_values: float) -> None:
         super().__init__()
@@ -74,9 +74,9 @@ class Block(nn.Module):
 
 
 def needs_graph(module: nn.Module, *inputs: Tensor) -> bool:
-    """Say whether autograd will record ``module`` on ``inputs``: gradients are on and one of them asks for its own.
+    """Return whether autograd records ``module`` on ``inputs``: gradients are enabled and something requires one.
 
-    Where it is false nothing is kept for the backward pass, and there is nothing to recompute either.
+    If not, nothing is saved for the backward pass, so recomputing would save no memory.
     """
     return torch.is_grad_enabled() and (
         any(x.requires_grad for x in inputs) or any(p.requires_grad for p in module.parameters())
@@ -84,6 +84,6 @@ def needs_graph(module: nn.Module, *inputs: Tensor) -> bool:
 
 
 def without_autocast(x: Tensor) -> torch.autocast:
-    """Context in which the operations on the device of ``x`` keep the type of their inputs."""
+    """Disable autocast on the device of ``x``, so that operations keep the type of their inputs."""
     device = x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"  # meta has none
     return torch.autocast(device, enabled=False)

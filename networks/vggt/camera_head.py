@@ -13,17 +13,17 @@ ITERATIONS = 4
 
 
 class CameraHead(nn.Module):
-    """Pose encodings of all frames, refined ``ITERATIONS`` times by one trunk.
+    """Predicts pose encodings of all frames, refined ``ITERATIONS`` times by one trunk.
 
     A pose encoding holds the translation (3, in units of the scene), the quaternion x y z w (4) of the
     world→camera rotation (OpenCV axes), and the vertical and horizontal field of view (2, radians, ≥ 0). The
-    quaternion comes without a norm or a sign of its own.
+    quaternion is not normalised and may have either sign.
 
     Args:
         channels: Width of the tokens.
-        depth: Blocks of the trunk.
-        num_heads: Attention heads of the trunk.
-        init_values: Start of the trunk's LayerScale.
+        depth: Number of blocks in the trunk.
+        num_heads: Number of attention heads in the trunk.
+        init_values: Start value of the trunk's LayerScale.
     """
 
     def __init__(self, channels: int, depth: int, num_heads: int, init_values: float) -> None:
@@ -37,7 +37,7 @@ class CameraHead(nn.Module):
         self.pose_branch = MLP(channels, channels // 2, POSE_SIZE)
 
     def forward(self, camera_tokens: Tensor) -> list[Tensor]:
-        """Camera tokens (B, S, channels) → one (B, S, 9) per iteration, the last the best."""
+        """Camera tokens (B, S, channels) → one (B, S, 9) per iteration; the last is the most refined."""
         tokens = self.token_norm(camera_tokens)
         normed = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
         raw, encodings = self.empty_pose_tokens.expand(*tokens.shape[:2], -1), []
@@ -45,8 +45,8 @@ class CameraHead(nn.Module):
             shift, scale, gate = self.poseLN_modulation(self.embed_pose(raw)).chunk(3, dim=-1)
             x = self.trunk(gate * (normed * (1 + scale) + shift) + tokens)
             step = self.pose_branch(self.trunk_norm(x))
-            # Each iteration learns its own step only: what it starts from, and is added to, is detached. The
-            # first starts from nothing; its learnt token is an input and no summand.
+            # Each iteration learns only its own step: the encoding that it starts from and adds to is detached.
+            # The first has no encoding to add to; its learnt token is only an input.
             total = raw + step if iteration else step
             raw = total.detach()
             encodings.append(torch.cat([total[..., :7], F.relu(total[..., 7:])], dim=-1))

@@ -1,4 +1,4 @@
-"""Dense head of VGGT (DPT): from four layers of tokens to a map of values and its confidence."""
+"""Dense head of VGGT (DPT): predicts a map of values and its confidence from four layers of tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from networks.vggt.blocks import needs_graph
-from networks.vggt.positions import Tables, pixel_vectors
+from networks.vggt.positions import TableCache, pixel_vectors
 
 POSITION_WEIGHT = 0.1
 
@@ -23,8 +23,8 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
 class ResidualUnit(nn.Module):
     """Two 3×3 convolutions around the rectified input.
 
-    The sum takes relu(x), not x: the published activation works in place, so its skip carries what the first
-    activation left there, and the released weights have learnt it so.
+    The skip connection adds relu(x), not x: the published activation works in place and so changes the skip too,
+    and the released weights were trained that way.
     """
 
     def __init__(self, features: int) -> None:
@@ -39,7 +39,7 @@ class ResidualUnit(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Joins a level with what comes from the level below it, and enlarges the result."""
+    """Combines a level with the features of the next coarser level, and upsamples the result."""
 
     def __init__(self, features: int, has_skip: bool) -> None:
         super().__init__()
@@ -48,16 +48,16 @@ class Refinement(nn.Module):
         self.resConfUnit2 = ResidualUnit(features)
 
     def forward(self, x: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
-        """Join and enlarge: x and skip (N, features, h, w) → (N, features, *size)."""
+        """Combine and upsample: x and skip (N, features, h, w) → (N, features, *size)."""
         if self.resConfUnit1 is not None:
             x = x + self.resConfUnit1(skip)
-        # The published order is to resize and then convolve. A 1×1 convolution commutes with an interpolation,
-        # whose weights add up to 1, and this way takes a quarter of the work and of the memory.
+        # The published order is to resize and then convolve. A 1×1 convolution commutes with an interpolation, whose
+        # weights add up to 1; convolving first takes a quarter of the operations and of the memory.
         return _resized(self.out_conv(self.resConfUnit2(x)), size)
 
 
 class Scratch(nn.Module):
-    """The convolutions after the levels, under their published names."""
+    """Convolutions on the four levels, under their published names."""
 
     def __init__(self, level_channels: Sequence[int], features: int, out_channels: int) -> None:
         super().__init__()
@@ -83,18 +83,18 @@ class Scratch(nn.Module):
 
 
 class DPTHead(nn.Module):
-    """Values and confidence per pixel.
+    """Predicts values and confidence per pixel.
 
-    Frames are independent here, so they run ``frames_chunk_size`` at a time; the result does not depend on it.
+    Frames are independent here, so they run ``frames_chunk_size`` at a time, which changes results by rounding only.
 
     Args:
         in_channels: Width of the tokens.
         level_channels: Channels of the four levels, the finest first; multiples of 4.
         features: Channels of the refinement; a multiple of 8.
         kind: ``"depth"``: one value through exp; ``"points"``: three through sign(y) · (e^|y| − 1).
-        patch_size: Pixels per side of a token.
-        frames_chunk_size: Frames at a time, for memory.
-        gradient_checkpointing: Recompute each chunk in the backward pass, for memory.
+        patch_size: Side of a patch in pixels.
+        frames_chunk_size: Number of frames at a time, to save memory.
+        gradient_checkpointing: Recompute each chunk in the backward pass, to save memory.
     """
 
     def __init__(
@@ -122,27 +122,27 @@ class DPTHead(nn.Module):
             ]
         )
         self.scratch = Scratch(level_channels, features, 2 if kind == "depth" else 4)
-        self._tables = Tables()
+        self._tables = TableCache()
 
     def forward(self, layers: Sequence[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Dense maps from patch tokens.
+        """Predict dense maps from patch tokens.
 
         Args:
             layers: Patch tokens of the four layers, each (B, S, rows · columns, in_channels), of any float type;
-                the head computes in the type of its own weights.
+                the head computes in the type of its weights.
             grid: Rows and columns of patches.
 
         Returns:
             Values (B, S, H, W, 1 or 3) and confidence (B, S, H, W), above 1, float32.
         """
         chunks = zip(*(tokens.flatten(0, 1).split(self.frames_chunk_size) for tokens in layers), strict=True)
-        maps = torch.cat([self._recomputed(chunk, grid) for chunk in chunks])
+        maps = torch.cat([self._run(chunk, grid) for chunk in chunks])
         maps = maps.unflatten(0, layers[0].shape[:2]).movedim(2, -1).float()
         values, confidence = maps[..., :-1], maps[..., -1]
         values = values.exp() if self.kind == "depth" else values.sign() * values.abs().expm1()
         return values, 1 + confidence.exp()
 
-    def _recomputed(self, chunk: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
+    def _run(self, chunk: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         if self.gradient_checkpointing and needs_graph(self, *chunk):
             return checkpoint(self._frames, chunk, grid, use_reentrant=False, preserve_rng_state=False)
         return self._frames(chunk, grid)
@@ -152,12 +152,12 @@ class DPTHead(nn.Module):
         levels = []
         for tokens, project, resize in zip(chunk, self.projects, self.resize_layers, strict=True):
             x = self.norm(tokens.to(self.norm.weight.dtype)).transpose(1, 2).unflatten(2, grid)
-            levels.append(resize(self._placed(project(x), grid)))
+            levels.append(resize(self._with_positions(project(x), grid)))
         size = (grid[0] * self.patch_size, grid[1] * self.patch_size)
-        return self.scratch.output_conv2(self._placed(_resized(self.scratch(levels), size), grid))
+        return self.scratch.output_conv2(self._with_positions(_resized(self.scratch(levels), size), grid))
 
-    def _placed(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Add to x (N, C, h, w) where its pixels stand in the image."""
+    def _with_positions(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Add to x (N, C, h, w) the embedding of its pixels' positions in the image."""
         _, channels, height, width = x.shape
         aspect = grid[1] / grid[0]
         column, row = self._tables.get(

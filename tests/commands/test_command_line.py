@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from cli import hardware_precision, main, readable, run, wandb_without_key
+from cli import main, run
 from formats.errors import InputError
 from formats.latent_shards import find_shards, open_shard
 from networks.tokenizers import VAVAE
@@ -28,9 +28,9 @@ def test_help_names_every_command(capsys):
     ("words", "expected"),
     [
         (["fit", FULL], "no latents of split 'train'"),
-        (["fit", FULL, "--model.hiden_size=3"], "did you mean 'hidden_size'?"),
+        (["fit", FULL, "--model.learning_rat=3"], "did you mean 'learning_rate'?"),
         (["fit", FULL, "--model=NoSuchModule"], "there is no class NoSuchModule; there are UserConditionedDiTModule"),
-        (["fit", FULL, "--model.depth=three"], "three"),
+        (["fit", FULL, "--model.network.depth=three"], "three"),
         (["fit", FULL, "--nonsense=1"], "nonsense"),
         (["fit", "--config=nowhere.yaml"], "nowhere.yaml"),
         (["fit", FULL, "--ckpt_path=nowhere.ckpt"], "nowhere.ckpt: there is no such checkpoint"),
@@ -61,20 +61,20 @@ def test_readable_leaves_other_messages_alone():
 
 def test_sizes_that_do_not_fit_are_the_users_mistake(latents):
     with pytest.raises(InputError, match="not a multiple"):
-        main(training_words(latents, "--model.hidden_size=33"))
+        main(training_words(latents, "--model.network.hidden_size=33"))
     with pytest.raises(InputError, match=r"latents: have shape \(32, 4, 4\)"):
-        main(training_words(latents, "--model.input_size=8"))
+        main(training_words(latents, "--model.network.input_size=8"))
     with pytest.raises(InputError, match=r"num_classes: is 7 where the data holds 3"):
-        main(training_words(latents, "--model.num_classes=7"))
+        main(training_words(latents, "--model.network.num_classes=7"))
 
 
 def test_printed_configuration_is_complete_commented_and_runs(latents, tmp_path):
     done = run_command(*training_words(latents, "--print_config"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (tmp_path / "full.yaml").write_text(done.stdout)
-    assert "# Share of labels replaced" in done.stdout
+    assert "# Probability of replacing a label" in done.stdout
     content = yaml.safe_load(done.stdout)
-    assert content["model"]["init_args"]["mlp_ratio"] == 4.0
+    assert content["model"]["init_args"]["network"]["mlp_ratio"] == 4.0
     main(["fit", f"--config={tmp_path}/full.yaml", "--trainer.fast_dev_run=true"])
 
 
@@ -82,7 +82,8 @@ def test_full_size_experiment_is_the_published_network(latents, tmp_path):
     """The shipped file as it stands, but for the data's folder: 28 layers of width 1152, on the meta device."""
     done = run_command("fit", FULL, f"--data.data_dir={latents}", "--print_config")
     content = yaml.safe_load(done.stdout)
-    sizes = {name: content["model"]["init_args"][name] for name in ("depth", "hidden_size", "num_heads", "input_size")}
+    network = content["model"]["init_args"]["network"]
+    sizes = {name: network[name] for name in ("depth", "hidden_size", "num_heads", "input_size")}
     assert sizes == {"depth": 28, "hidden_size": 1152, "num_heads": 16, "input_size": 16}
     assert content["data"]["init_args"]["batch_size"] == 32
     assert content["model"]["init_args"]["learning_rate"] == 1e-4
@@ -91,13 +92,15 @@ def test_full_size_experiment_is_the_published_network(latents, tmp_path):
     from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 
     with torch.device("meta"):
-        module = UserConditionedDiTModule(**content["model"]["init_args"] | {"num_classes": 1000})
+        module = UserConditionedDiTModule(
+            **content["model"]["init_args"] | {"network": network | {"num_classes": 1000}}
+        )
     assert sum(parameter.numel() for parameter in module.parameters()) == pytest.approx(675e6, rel=0.001)
 
 
 def test_full_size_file_trains_when_made_smaller(latents, tmp_path):
     """Its own callbacks and loggers, W&B included, with a small network."""
-    small = ["--model.input_size=4", "--model.hidden_size=32", "--model.depth=2", "--model.num_heads=2"]
+    small = [f"--model.network.{size}" for size in ("input_size=4", "hidden_size=32", "depth=2", "num_heads=2")]
     more = [f"--data.data_dir={latents}", "--data.batch_size=8", "--trainer.accelerator=cpu", "--trainer.devices=1"]
     main(["fit", FULL, *small, *more, "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1"])
     run_folder = tmp_path / "runs" / "dit_microdoppler" / "version_0"

@@ -9,7 +9,8 @@ import torch
 from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb
-from lightning_modules.user_conditioned_dit import UserConditionedDiTModule, seeded_noise
+from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
+from networks.transport import seeded_noise
 from tests.support.commands import ROOT, run_command, training_words
 
 

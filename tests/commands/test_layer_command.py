@@ -63,7 +63,7 @@ def test_training_logs_losses_metrics_both_rates_and_pictures(trained):
     assert {"train/loss", "val/loss", "val/scale_invariant_error", "val/order_accuracy"} <= set(header)
     assert {"val/foreground_order_accuracy", "val/rank_correlation", "val/boundary_f1"} <= set(header)
     assert {"lr-AdamW/encoder", "lr-AdamW/decoder"} <= set(header)
-    assert {path.name.split("_0")[0] for path in (run / "pictures").iterdir()} == {"layer_index"}
+    assert {path.name.split("_0")[0] for path in (run / "images").iterdir()} == {"layer_index"}
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_resumed_training_ends_with_the_same_weights(illustrations, tmp_path, mo
 
     whole = train("whole")
     steps = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")["global_step"]
-    cut = interrupted(lambda: train("part"), steps // 2)
+    cut = interrupted(lambda *more: train("part", *more), steps // 2)
     resumed = train("part", f"--ckpt_path={cut}")
     first = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")
     second = load_checkpoint(resumed / "version_1" / "checkpoints" / "last.ckpt")

@@ -83,7 +83,7 @@ def test_training_logs_every_term_norms_and_pictures(trained):
     assert {"val/abs_rel", "val/delta_1.25_scaled", "val/auc_30", "val/rotation_accuracy_5", "val/focal_error"} <= set(
         header
     )
-    assert {path.name.split("_")[0] for path in (run / "pictures").iterdir()} == {"depth", "cameras"}
+    assert {path.name.split("_")[0] for path in (run / "images").iterdir()} == {"depth", "cameras"}
 
 
 def test_overfit_test_reports_and_judges(single, tmp_path, capsys):
@@ -120,7 +120,7 @@ def test_resumed_training_ends_with_the_same_weights(city, tmp_path, monkeypatch
         return tmp_path / folder / "runs" / "pair_aerialmd"
 
     whole = train("whole")
-    cut = interrupted(lambda: train("part"), 3)
+    cut = interrupted(lambda *more: train("part", *more), 3)
     resumed = train("part", f"--ckpt_path={cut}")
     first = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")
     second = load_checkpoint(resumed / "version_1" / "checkpoints" / "last.ckpt")

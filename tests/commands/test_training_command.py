@@ -55,7 +55,7 @@ def test_resumed_training_ends_with_the_same_weights(latents, tmp_path, monkeypa
         return tmp_path / folder / "runs" / "dit_microdoppler"
 
     whole = train("whole")
-    cut = interrupted(lambda: train("part"), steps)
+    cut = interrupted(lambda *more: train("part", *more), steps)
     resumed = train("part", f"--ckpt_path={cut}")
     first = load_checkpoint(whole / "version_0" / "checkpoints" / "last.ckpt")
     second = load_checkpoint(resumed / "version_1" / "checkpoints" / "last.ckpt")

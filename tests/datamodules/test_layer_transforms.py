@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.aerial_megadepth.transforms import change_colours
 from datamodules.layer_transforms import crop, draw_window, recolour, resize_image, resize_orders, turn
-from datamodules.pair_transforms import Window, change_colours
+from datamodules.transforms import Window
 
 
 def positions(height=40, width=56):

@@ -1,4 +1,9 @@
-"""Plain images for prediction, a folder or a pair of them."""
+"""Images for prediction, a folder or a pair of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +17,11 @@ from tests.support.aerial_scene import SIDE, error_of, write_scene
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scene(tmp_path_factory.mktemp("aerial"))
 
 
-def test_a_folder_of_plain_images(scene):
+def test_a_folder_of_plain_images(scene: Path) -> None:
     data = PairFolderDataModule(str(scene / "0001"), image_size=SIDE)
     data.setup("predict")
     (batch,) = data.predict_dataloader()
@@ -27,7 +32,7 @@ def test_a_folder_of_plain_images(scene):
     assert 0.3 < batch["images"].max() <= 1
 
 
-def test_pairs_of_plain_images_of_different_shapes(tmp_path):
+def test_pairs_of_plain_images_of_different_shapes(tmp_path: Path) -> None:
     for number, size in enumerate([(100, 200), (200, 100), (50, 50)]):
         write_png(tmp_path / f"{number}.png", np.full((*size, 3), 51, np.uint8))
     data = PairFolderDataModule([str(tmp_path / f"{number}.png") for number in (2, 0, 1)], image_size=SIDE, views=2)
@@ -42,7 +47,7 @@ def test_pairs_of_plain_images_of_different_shapes(tmp_path):
     assert (left, left + width) == (34, 167)
 
 
-def test_plain_images_that_are_not_there(tmp_path):
+def test_missing_images_are_named(tmp_path: Path) -> None:
     for images, message in (
         ([], "names no images"),
         ([str(tmp_path / "a.png")], r"a\.png"),
@@ -50,7 +55,20 @@ def test_plain_images_that_are_not_there(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             PairFolderDataModule(images).setup("predict")
-    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "a.png").write_bytes(b"not an image")
     data = PairFolderDataModule(str(tmp_path), num_workers=1)
     data.setup("predict")
     assert "a.png: cannot be read" in error_of(data.predict_dataloader())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": 500}, "--data.image_size: must be a positive multiple of 14"),
+        ({"views": 0}, "--data.views: must be null or at least 1"),
+        ({"aspect": 0.0}, "--data.aspect: must be null or above 0"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PairFolderDataModule("images", **settings)

@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from formats.errors import InputError
 from formats.latent_shards import (
-    Extraction,
+    ExtractionRecord,
     LatentStatistics,
     find_shards,
     open_shard,
@@ -115,7 +115,7 @@ def test_recommendation():
 
 
 def test_broken_extraction_record(tmp_path):
-    assert Extraction.read(tmp_path) is None
+    assert ExtractionRecord.read(tmp_path) is None
     (tmp_path / "extraction.json").write_text('{"seed": 0}')
     with pytest.raises(InputError, match=r"extraction\.json"):
-        Extraction.read(tmp_path)
+        ExtractionRecord.read(tmp_path)

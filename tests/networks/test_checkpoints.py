@@ -13,7 +13,7 @@ from torch import nn
 
 from formats.errors import InputError
 from networks.checkpoint_files import read_state_dict
-from networks.checkpoints import PublishedTensor, ShapePair, load_published, same_names, to_published
+from networks.checkpoints import LoadReport, PublishedTensor, ShapePair, load_published, same_names, to_published
 
 WIDTH = 4
 
@@ -66,8 +66,8 @@ def published(classes: int = 3) -> dict[str, torch.Tensor]:
         "out.w": torch.randn(6, WIDTH, 1, 1),
         "out.b": torch.randn(6),
         "labels.weight": torch.randn(classes, WIDTH),
-        "pos_embed": torch.full((6,), -1.0),
-        "rope.cos": torch.full((3,), -1.0),
+        "pos_embed": torch.arange(6.0) + 1e-4,
+        "rope.cos": torch.arange(3.0).cos(),
         "track_head.a": torch.zeros(2),
         "track_head.b": torch.zeros(2),
     }
@@ -95,7 +95,7 @@ def test_every_tensor_of_the_file_is_loaded_or_explained() -> None:
     }
     assert str(report).splitlines() == [
         "5 tensors loaded, 4 of them under another name",
-        "2 computed by the network: pos_embed, rope.cos",
+        "2 computed by the network, as in the file: pos_embed, rope.cos",
         "2 dropped: tracking is not part of this network",
     ]
 
@@ -131,20 +131,20 @@ def test_nesting_and_prefixes_are_undone(key: str, prefix: str) -> None:
 
 def test_the_weight_average_is_preferred() -> None:
     network, average = Toy(), published()
-    raw = {name: tensor + 1 for name, tensor in average.items()}
+    raw = average | {"out.b": average["out.b"] + 1}
     load_published(network, {"model": raw, "ema": average})
     assert torch.equal(network.proj.bias, average["out.b"])
     load_published(network, {"model": raw, "ema": None})
     assert torch.equal(network.proj.bias, raw["out.b"])
 
 
-def test_a_label_table_of_another_size_starts_anew() -> None:
+def test_a_label_table_of_another_size_keeps_its_start_values() -> None:
     network = Toy(classes=3)
     before = network.labels.weight.detach().clone()
     report = load_published(network, published(classes=5))
     assert report.restarted == [ShapePair("labels.weight", (5, WIDTH), (3, WIDTH))]
     assert torch.equal(network.labels.weight, before)
-    assert "starts anew: labels.weight (5×4 in the file, 3×4 in the network)" in str(report)
+    assert "starts from new values: labels.weight (5×4 in the file, 3×4 in the network)" in str(report)
     assert not ShapePair("labels.weight", (), (3,)).differs_in_first_size_only()
     with pytest.raises(InputError, match=r"labels.weight"):
         load_published(network, published() | {"labels.weight": torch.zeros(3, WIDTH + 1)})
@@ -159,10 +159,14 @@ def test_a_label_table_of_another_size_starts_anew() -> None:
         ({"out.w": torch.zeros(6, WIDTH, 3, 3)}, r"of another shape: out.w"),
         ({"out.b": None}, r"1 missing: out.b"),
         ({"vit.cls": None, "out.b": None}, r"2 missing: vit.cls, out.b"),
-        ({"stranger": torch.zeros(1)}, r"1 left over: stranger"),
-        ({f"x{i:02}": torch.zeros(1) for i in range(20)}, r"20 left over: x00, .*x07 … and 12 more"),
-        # It holds pos_embed, so it is whole: the network it comes from had no rotary.
+        ({"other": torch.zeros(1)}, r"1 unexpected: other"),
+        ({f"x{i:02}": torch.zeros(1) for i in range(20)}, r"20 unexpected: x00, .*x07 … and 12 more"),
+        # It holds pos_embed, so it is complete: the network it comes from had no rotary embedding.
         ({"rope.cos": None}, r"1 missing: rope.cos"),
+        ({"pos_embed": torch.zeros(7)}, r"1 of another shape: pos_embed \(7 in the file, 6 in the network"),
+        ({"pos_embed": torch.arange(6.0).flip(0)}, r"computes: pos_embed \(by up to 5; its largest value is 5\)"),
+        ({"pos_embed": torch.arange(6.0) * 1.002}, r"computes: pos_embed \(by up to 0.01;"),
+        ({"rope.cos": torch.full((3,), torch.nan)}, r"computes: rope.cos \(by up to nan"),
     ],
 )
 def test_an_unexplained_difference_is_refused_and_nothing_is_loaded(
@@ -177,9 +181,56 @@ def test_an_unexplained_difference_is_refused_and_nothing_is_loaded(
         assert torch.equal(tensor, before[name]), name
 
 
-def test_computed_tables_that_this_network_does_not_compute_are_left_over() -> None:
-    with pytest.raises(InputError, match=r"1 left over: rope.cos"):
+def test_tables_that_this_network_does_not_compute_are_unexpected() -> None:
+    with pytest.raises(InputError, match=r"1 unexpected: rope.cos"):
         load_published(Toy(rope=False), published())
+
+
+def test_tables_of_a_file_are_taken_on_request() -> None:
+    network, state = Toy(), published() | {"pos_embed": torch.arange(6.0).flip(0)}
+    with pytest.raises(InputError, match=r"tables_from_file=True\) uses the file's tables"):
+        load_published(network, state)
+    report = load_published(network, state, tables_from_file=True)
+    assert torch.equal(network.pos_embed, torch.arange(6.0).flip(0))
+    assert report.tables_from_file == ["pos_embed"]
+    assert report.computed == ["rope.cos"]
+    assert "1 taken from the file, not computed: pos_embed" in str(report)
+
+
+def test_a_table_that_would_be_lost_in_checkpoints_is_not_taken() -> None:
+    network, state = Toy(), published() | {"rope.cos": torch.zeros(3)}
+    before = network.pos_embed.clone()
+    with pytest.raises(InputError, match=r"1 with values other .*: rope.cos") as fault:
+        load_published(network, state | {"pos_embed": torch.zeros(6)}, tables_from_file=True)
+    assert "tables_from_file" not in str(fault.value)
+    assert torch.equal(network.pos_embed, before)
+
+
+def test_tables_rounded_to_half_precision_are_accepted() -> None:
+    state = published() | {"rope.cos": torch.arange(3.0).cos().bfloat16()}
+    assert load_published(Toy(), state).computed == ["pos_embed", "rope.cos"]
+
+
+def test_tables_that_went_through_the_weight_average_are_accepted() -> None:
+    """The published training code averages fixed tables along with the weights."""
+    table = torch.arange(3.0).cos()
+    average = table.clone()
+    for _ in range(20_000):
+        average.mul_(0.9999).add_(table, alpha=1 - 0.9999)
+    assert 1e-5 < (average - table).abs().max() < 5e-4
+    assert "rope.cos" in load_published(Toy(), published() | {"rope.cos": average}).computed
+
+
+def test_a_file_refused_by_the_caller_leaves_the_network_unchanged() -> None:
+    def refuse(report: LoadReport) -> None:
+        raise InputError("file", f"drops {len(report.dropped)}", "Choose another.")
+
+    network = Toy()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(InputError, match="drops 2"):
+        load_published(network, published(), check=refuse)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
 
 
 def test_a_file_may_leave_all_computed_tensors_out() -> None:
@@ -201,7 +252,9 @@ def test_meta_network_and_meta_state_dict_compare_names_and_shapes() -> None:
     with torch.device("meta"):
         network = Toy()
     state = {name: tensor.to("meta") for name, tensor in published().items()}
-    assert len(load_published(network, state).loaded) == 5
+    report = load_published(network, state)
+    assert len(report.loaded) == 5
+    assert report.not_compared == ["pos_embed", "rope.cos"]
     with pytest.raises(InputError, match=r"of another shape: out.b"):
         load_published(network, state | {"out.b": torch.zeros(7, device="meta")})
 
@@ -251,7 +304,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, zipped: bool) -> None
         tmp_path / "evil.pt",
         _use_new_zipfile_serialization=zipped,
     )
-    with pytest.raises(InputError, match=r"evil.pt: it holds a Python object \(\w+\.mkdir\).*safetensors"):
+    with pytest.raises(InputError, match=r"evil.pt: holds a Python object \(\w+\.mkdir\).*safetensors"):
         load_published(Toy(), tmp_path / "evil.pt")
     assert not mark.exists()
     torch.load(tmp_path / "evil.pt", weights_only=False)  # the trap is real
@@ -265,12 +318,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.pth").write_bytes(b"")
     (tmp_path / "garbage.safetensors").write_bytes(b"garbage" * 50)
     for name in ("cut.pt", "garbage.ckpt", "empty.pth", "garbage.safetensors"):
-        with pytest.raises(InputError, match=rf"{name}: damaged, or not a checkpoint"):
+        with pytest.raises(InputError, match=rf"{name}: is damaged or not a checkpoint"):
             read_state_dict(tmp_path / name)
-    with pytest.raises(InputError, match=r"none.pt: no such file"):
+    with pytest.raises(InputError, match=r"none.pt: there is no such file"):
         read_state_dict(tmp_path / "none.pt")
     (tmp_path / "weights.bin").write_bytes(b"")
-    with pytest.raises(InputError, match=r"weights.bin: not a checkpoint by its suffix '.bin'"):
+    with pytest.raises(InputError, match=r"weights.bin: '.bin' is not a checkpoint's suffix"):
         read_state_dict(tmp_path / "weights.bin")
 
 
@@ -278,10 +331,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     ("content", "words"),
     [
         ([1, 2], "holds a list, not a state dict"),
-        ({}, "an empty state dict"),
-        ({"epoch": 3}, "not a state dict: 'epoch' is a int"),
-        ({"model": {"a": torch.zeros(1), "b": "text"}}, "not a state dict: 'b' is a str"),
-        ({1: torch.zeros(1)}, "not a state dict: 1 is a Tensor"),
+        ({}, "holds an empty state dict"),
+        ({"epoch": 3}, "does not hold a state dict: 'epoch' is a int"),
+        ({"model": {"a": torch.zeros(1), "b": "text"}}, "does not hold a state dict: 'b' is a str"),
+        ({1: torch.zeros(1)}, "does not hold a state dict: 1 is a Tensor"),
     ],
 )
 def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: object, words: str) -> None:

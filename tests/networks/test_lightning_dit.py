@@ -1,48 +1,56 @@
 """LightningDiT gives the published network's numbers, and its parts behave as described."""
 
+from __future__ import annotations
+
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from torch import Tensor
 from torch.testing import assert_close
 
 from losses.flow_matching import direction_loss, velocity_loss
 from networks.checkpoints import load_published, to_published
-from networks.lightning_dit import PRESETS, LightningDiT, lightning_dit
+from networks.lightning_dit import PRESETS, LightningDiT, LightningDiTConfig
 from networks.transport import GuidedVelocity, linear_path, sample
 from tests.support.filling import filled_state_dict
 
 PARITY = Path(__file__).parents[1] / "parity"
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+SMALL = LightningDiTConfig(
+    input_size=4, patch_size=1, in_channels=4, hidden_size=32, depth=1, num_heads=2, num_classes=3
+)
+Published = tuple[LightningDiT, dict[str, Tensor]]
 
 
 @pytest.fixture(scope="module", params=["a", "b"])
-def published(request):
+def published(request: pytest.FixtureRequest) -> Published:
     """A small network with the published weights, and the published numbers."""
     with safe_open(PARITY / f"lightningdit_{request.param}.safetensors", framework="pt") as file:
         config = json.loads(file.metadata()["config"])
         numbers = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    network = LightningDiT(**config).eval()
+    network = LightningDiT(LightningDiTConfig(**config)).eval()
     computed = [name for name in network.state_dict() if name.startswith(("pos_embed", "feat_rope"))]
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items() if name not in computed}
     load_published(network, filled_state_dict(shapes) | {name: network.state_dict()[name] for name in computed})
     return network, numbers
 
 
-def guided(network, numbers):
+def guided(network: LightningDiT, numbers: dict[str, Tensor]) -> GuidedVelocity:
     labels = numbers["y_cfg"][:2]
     return GuidedVelocity(network, labels, network.no_label, scale=6.7, interval_start=0.125, guided_channels=3)
 
 
 @torch.no_grad()
-def test_velocity(published):
+def test_velocity(published: Published) -> None:
     network, numbers = published
     assert_close(network(numbers["x"], numbers["t"], numbers["y"]), numbers["velocity"], **CLOSE)
 
 
-def test_position_tables(published):
+def test_position_tables(published: Published) -> None:
     network, numbers = published
     assert_close(network.pos_embed, numbers["pos_embed"], **CLOSE)
     if "rope_cos" in numbers:
@@ -54,7 +62,7 @@ def test_position_tables(published):
 
 @torch.no_grad()
 @pytest.mark.parametrize("t", [0.5, 0.05])
-def test_guided_velocity(published, t):
+def test_guided_velocity(published: Published, t: float) -> None:
     """The published sampler carries a doubled batch whose first half is the result."""
     network, numbers = published
     expected = numbers[f"velocity_cfg_t{t}".replace(".", "p")][:2]
@@ -62,21 +70,21 @@ def test_guided_velocity(published, t):
 
 
 @torch.no_grad()
-def test_euler_end_point(published):
+def test_euler_end_point(published: Published) -> None:
     network, numbers = published
     end = sample(guided(network, numbers), numbers["x_cfg"][:2], "euler", num_points=10, shift=0.3)
     assert_close(end, numbers["euler10_shift0p3_final"][:2], rtol=1e-3, atol=1e-5)
 
 
 @torch.no_grad()
-def test_dopri5_end_point(published):
+def test_dopri5_end_point(published: Published) -> None:
     network, numbers = published
     field = GuidedVelocity(network, torch.tensor([0, 1]), network.no_label)
     assert_close(sample(field, numbers["x"][:2], "dopri5"), numbers["dopri5_final"], rtol=1e-3, atol=1e-5)
 
 
 @torch.no_grad()
-def test_losses(published):
+def test_losses(published: Published) -> None:
     network, numbers = published
     point, target = linear_path(numbers["x"], numbers["noise"], numbers["t"])
     velocity = network(point, numbers["t"], torch.tensor([0, 1, 1]))
@@ -84,28 +92,29 @@ def test_losses(published):
     assert_close(direction_loss(velocity, target), numbers["loss_cos"], **CLOSE)
 
 
-def test_released_xl1_is_accounted_for():
+def test_released_xl1_is_accounted_for() -> None:
     shapes = json.loads((PARITY / "lightningdit_xl1.keys.json").read_text())
     with torch.device("meta"):
-        network = lightning_dit("LightningDiT-XL/1")
+        network = LightningDiT(PRESETS["LightningDiT-XL/1"])
         released = {name: torch.empty(shape) for name, shape in shapes.items()}
     report = load_published(network, released)
     assert len(report.loaded) + len(report.computed) == len(shapes)
     assert {name: list(tensor.shape) for name, tensor in to_published(network).items()} == shapes
 
 
-def test_preset_has_the_published_number_of_parameters():
+def test_preset_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
-        counts = {name: sum(p.numel() for p in lightning_dit(name).parameters()) for name in PRESETS}
-        tables = {name: PRESETS[name].hidden_size * 256 for name in PRESETS}
+        counts = {name: sum(p.numel() for p in LightningDiT(config).parameters()) for name, config in PRESETS.items()}
+    tables = {name: config.hidden_size * 256 for name, config in PRESETS.items()}
     # the published count includes the fixed position table, which is a buffer here
     assert counts["LightningDiT-XL/1"] + tables["LightningDiT-XL/1"] == pytest.approx(675.26e6, rel=1e-4)
     assert counts["LightningDiT-B/1"] == pytest.approx(130e6, rel=0.01)
+    assert LightningDiTConfig(num_classes=1000) == PRESETS["LightningDiT-XL/1"]  # the documented default
 
 
-def test_labels_are_dropped_in_training_only():
+def test_labels_are_dropped_in_training_only() -> None:
     torch.manual_seed(0)
-    network = LightningDiT(4, 1, 4, 32, 1, 2, num_classes=3, class_dropout_prob=0.5)
+    network = LightningDiT(replace(SMALL, class_dropout_prob=0.5))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     x, t, y = torch.randn(1, 4, 4, 4).expand(64, -1, -1, -1), torch.full((64,), 0.5), torch.ones(64).long()
@@ -118,22 +127,40 @@ def test_labels_are_dropped_in_training_only():
     assert 16 < int(dropped.sum()) < 48
 
 
-def test_starts_at_zero_velocity_and_trains_with_checkpointing():
-    network = LightningDiT(4, 2, 4, 32, 2, 2, num_classes=3, gradient_checkpointing=True)
+def test_starts_at_zero_velocity_and_trains_with_checkpointing() -> None:
+    network = LightningDiT(replace(SMALL, patch_size=2, depth=2), gradient_checkpointing=True)
     x, t, y = torch.randn(2, 4, 4, 4), torch.rand(2), torch.tensor([0, 2])
     velocity = network(x, t, y)
     assert velocity.abs().max() == 0
     (velocity - x).square().mean().backward()
-    assert network.final_layer.linear.weight.grad.abs().max() > 0
+    gradient = network.final_layer.linear.weight.grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
 
 
-def test_learn_sigma_keeps_the_first_half():
-    network = LightningDiT(4, 1, 6, 32, 1, 2, num_classes=3, learn_sigma=True)
+def test_learn_sigma_keeps_the_first_half() -> None:
+    network = LightningDiT(replace(SMALL, in_channels=6, learn_sigma=True))
     assert network(torch.randn(2, 6, 4, 4), torch.rand(2), torch.tensor([0, 2])).shape == (2, 6, 4, 4)
     assert network.final_layer.linear.out_features == 12
 
 
-@pytest.mark.parametrize("sizes", [{"input_size": 5, "patch_size": 2}, {"hidden_size": 50, "num_heads": 4}])
-def test_sizes_that_do_not_divide_are_refused(sizes):
-    with pytest.raises(ValueError, match="multiple"):
-        LightningDiT(**{"input_size": 4, "in_channels": 4, "hidden_size": 32, "depth": 1, "num_heads": 2, **sizes})
+@pytest.mark.parametrize(
+    ("sizes", "fault"),
+    [
+        ({"input_size": 5, "patch_size": 2}, "input_size 5 is not a multiple of patch_size 2"),
+        ({"hidden_size": 50, "num_heads": 4}, "hidden_size 50 is not a multiple of 4 and of num_heads 4"),
+        ({"hidden_size": 24, "num_heads": 4}, "head width that is a multiple of 4, not 6"),
+        ({"num_classes": 0}, "num_classes must be at least 1"),
+        ({"num_classes": None}, "num_classes must be set"),
+    ],
+)
+def test_sizes_that_do_not_fit_together_are_refused(sizes: dict[str, int | None], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        LightningDiT(replace(SMALL, **sizes))  # type: ignore[arg-type]
+
+
+def test_guidance_needs_label_dropout() -> None:
+    network = LightningDiT(replace(SMALL, class_dropout_prob=0.0))
+    assert network.y_embedder.embedding_table.num_embeddings == 3
+    with pytest.raises(ValueError, match="class_dropout_prob > 0"):
+        _ = network.no_label

@@ -1,4 +1,4 @@
-"""The tool that turns a folder of SVG files into layer pairs."""
+"""Converting a folder of SVG files to layer pairs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ width="18000" height="18000"><feGaussianBlur stdDeviation="40"/><feMorphology ra
 {'<rect width="64" height="64" filter="url(#f)"/>' * 50}</svg>"""
 
 
-def big_picture(side: int = 20_000) -> str:
-    """A drawing with a PNG of a few kilobytes that are 1.6 · 10⁹ bytes when decoded."""
+def decompression_bomb(side: int = 20_000) -> str:
+    """A drawing with a PNG of a few kilobytes that takes 1.6 · 10⁹ bytes when decoded."""
     rows = zlib.compress(bytes((side // 8 + 1) * side), 1)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
@@ -84,7 +84,7 @@ def test_a_folder_becomes_pairs_and_a_report(tmp_path, capsys):
     assert "refused: empty drawing: 1" in printed
 
 
-def test_a_file_that_takes_too_long_is_refused_and_the_others_go_on(tmp_path):
+def test_a_file_that_takes_too_long_is_refused_and_the_others_continue(tmp_path):
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=SLOW, c=GOOD, d=GOOD)
     layers(str(source), str(out), size=64, num_workers=1, seconds_per_file=0.5)
@@ -94,9 +94,9 @@ def test_a_file_that_takes_too_long_is_refused_and_the_others_go_on(tmp_path):
     assert not [path for path in out.rglob("*") if "partial" in path.name]
 
 
-def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_go_on(tmp_path):
+def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_continue(tmp_path):
     source, out = tmp_path / "art", tmp_path / "pairs"
-    write(source, a=GOOD, b=big_picture(), c=GOOD)
+    write(source, a=GOOD, b=decompression_bomb(), c=GOOD)
     layers(str(source), str(out), size=64, num_workers=1, memory_per_file_gb=1.0)
     rows = report(out)
     assert rows["b.svg"]["reason"] == "too much memory"
@@ -118,11 +118,11 @@ def test_a_second_run_converts_only_what_is_new_changed_or_refused(tmp_path, cap
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     kept = {path.stem for path in before if after.get(path) == before[path]}
     assert kept == {"a"}
-    assert not layer_pair(out, "all", "d").image.exists()  # of the file as it was
-    assert "(1 were there already)" in capsys.readouterr().out
+    assert not layer_pair(out, "all", "d").image.exists()  # made from the earlier file
+    assert "(1 already up to date)" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed(tmp_path, monkeypatch):
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=GOOD, c=GOOD)
 
@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"svg_dir": "other"}])
-def test_another_run_s_folder_is_left_alone(tmp_path, change):
+def test_the_folder_of_a_run_with_other_settings_is_refused(tmp_path, change):
     write(tmp_path / "art", a=GOOD)
     write(tmp_path / "other", a=GOOD)
     layers("art", "pairs", size=32, num_workers=1)
@@ -156,21 +156,21 @@ def test_another_run_s_folder_is_left_alone(tmp_path, change):
     ("arguments", "fault"),
     [
         ({"svg_dir": "absent"}, "there is no such folder"),
-        ({"svg_dir": "bare"}, "there is no .svg or .svgz file in it"),
+        ({"svg_dir": "bare"}, "no .svg or .svgz file was found in it"),
         ({"out": "art"}, "holds no data set of this tool"),
         ({"size": 3}, "3 is out of range"),
         ({"num_workers": -1}, "-1 is out of range"),
         ({"seconds_per_file": 0}, "0 is out of range"),
     ],
 )
-def test_what_cannot_be_done_is_said(tmp_path, arguments, fault):
+def test_wrong_arguments_are_named(tmp_path, arguments, fault):
     write(tmp_path / "art", a=GOOD)
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match=fault):
         layers(**({"svg_dir": "art", "out": "pairs"} | arguments))
 
 
-def test_names_are_distinct_and_depend_on_the_path_alone():
+def test_names_are_distinct_and_depend_only_on_the_path():
     files = [
         "a/b/c.svg",
         "a/b--c.svg",
@@ -190,8 +190,8 @@ def test_names_are_distinct_and_depend_on_the_path_alone():
     assert all(len(name.encode()) < 200 for _, name in names)
 
 
-def test_odd_names_and_links_end_in_the_report(tmp_path):
-    """A folder that is called like the category of files without one, bytes that are no UTF-8, a link to itself."""
+def test_unusual_names_and_links_appear_in_the_report(tmp_path):
+    """A folder named like the category of files without one, a name that is not UTF-8, a link to itself."""
     write(tmp_path / "svg", **{"a": GOOD, "all/a": GOOD, ".hidden/b": GOOD})
     (tmp_path / "svg" / "loop.svg").symlink_to("loop.svg")
     odd = os.fsencode(tmp_path / "svg") + b"/b\xff.svg"
@@ -208,7 +208,7 @@ def test_odd_names_and_links_end_in_the_report(tmp_path):
     assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 3
 
 
-def test_the_pair_of_a_file_that_is_gone_goes_too(tmp_path):
+def test_the_pair_of_a_deleted_file_is_removed(tmp_path):
     write(tmp_path / "svg", **{"x/a": GOOD, "x/b": GOOD})
     layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)
     (tmp_path / "svg" / "x" / "b.svg").unlink()

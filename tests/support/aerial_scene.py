@@ -1,11 +1,13 @@
-"""A small AerialMegaDepth data set: photographs of a textured plane with exact depth and cameras."""
+"""Small AerialMegaDepth data set: photographs of a textured plane with exact depth and cameras."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
@@ -14,6 +16,7 @@ from formats.errors import InputError
 from formats.exr import write_depth
 from formats.images import write_png
 
+Array = NDArray[np.float64]
 NORMAL, OFFSET = np.array([0.05, -0.1, 1.0]), 60.0  # the plane n·X = offset, in metres
 SKY_ROWS = 6  # at the top of every image, where depth reads far away
 SCENES = {"0001": ["a.jpg", "b.jpg", "c.jpg"], "0002": ["0001_083.jpeg", "y.png"]}
@@ -21,8 +24,8 @@ SIDE = 56  # longer side of what is loaded
 PAIRS = [(0, 1), (1, 2), (3, 4)]
 
 
-def camera(number: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Intrinsics and cam2world of camera ``number``, its principal point a little off the middle."""
+def camera(number: int, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Return intrinsics and cam2world of a camera whose principal point is slightly off the centre."""
     height, width = size
     angle = 0.05 * number
     cam2world = np.eye(4)
@@ -33,8 +36,10 @@ def camera(number: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return intrinsics, cam2world
 
 
-def exact_depth(intrinsics: np.ndarray, cam2world: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Depth (H, W) of the plane along the optical axis."""
+def exact_depth(
+    intrinsics: NDArray[np.float64], cam2world: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the depth (H, W) of the plane along the optical axis."""
     v, u = np.mgrid[: size[0], : size[1]].astype(float)
     rays = np.stack([u, v, np.ones(size)], axis=-1) @ np.linalg.inv(intrinsics).T @ cam2world[:3, :3].T
     return (OFFSET - cam2world[:3, 3] @ NORMAL) / (rays @ NORMAL)
@@ -55,6 +60,7 @@ def write_scene(root: Path, size: tuple[int, int] = (72, 96)) -> Path:
         Image.fromarray(colours).save(files.image, quality=95)
         write_depth(files.depth, depth)
         write_camera(files.camera, intrinsics, cam2world)
+        assert files.mask is not None
         write_png(files.mask, labels)
     names, owners = [image for _, image in images], [scene for scene, _ in images]
     for split, pairs in (("train", PAIRS), ("val", PAIRS[::2])):
@@ -63,17 +69,17 @@ def write_scene(root: Path, size: tuple[int, int] = (72, 96)) -> Path:
     return root
 
 
-def ready(root: Path, stage: str = "fit", **arguments) -> AerialMegaDepthDataModule:
-    """A datamodule on ``root`` with its masks, set up."""
-    settings = {"image_size": SIDE, "num_workers": 0, "segmentation_dir": str(root / "seg")} | arguments
+def ready(root: Path, stage: str = "fit", **arguments: Any) -> AerialMegaDepthDataModule:
+    """Return a datamodule on ``root`` with its masks, set up for a stage."""
+    settings: dict[str, Any] = {"image_size": SIDE, "num_workers": 0, "segmentation_dir": str(root / "seg")} | arguments
     data = AerialMegaDepthDataModule(str(root), **settings)
     data.prepare_data()
     data.setup(stage)
     return data
 
 
-def error_of(loader: Iterable) -> str:
-    """The InputError that reading ``loader`` ends in.
+def error_of(loader: Iterable[object]) -> str:
+    """Return the message of the InputError that reading ``loader`` raises.
 
     Unlike ``pytest.raises`` it keeps no traceback, with which the workers would live on into later tests.
     """

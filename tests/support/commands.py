@@ -7,43 +7,43 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning import Callback
+from lightning import Callback, LightningModule, Trainer
 
-import cli
 from formats.errors import InputError
 from formats.images import write_png
 
 ROOT = Path(__file__).parents[2]
 USERS = (1, 2, 5)  # with a gap
 SIDE = 64
-# What turns the full-size experiment into one that a test can afford.
+# Makes the full-size experiment small enough for a test.
 SMALL_MODEL = [
-    "--model.input_size=4",
-    "--model.hidden_size=32",
-    "--model.depth=2",
-    "--model.num_heads=2",
+    "--model.network.input_size=4",
+    "--model.network.hidden_size=32",
+    "--model.network.depth=2",
+    "--model.network.num_heads=2",
     "--model.num_points=4",
 ]
 
 
 def write_spectrograms(folder: Path, train: int = 10, val: int = 4) -> Path:
-    """Images whose bright line stands at a height of its own for every user."""
-    generator = np.random.default_rng(0)
+    """Write images whose bright line is at a different height for every user."""
+    rng = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):
-        for place, user in enumerate(USERS):
+        for position, user in enumerate(USERS):
             for number in range(count):
-                image = generator.integers(0, 90, (SIDE, SIDE, 3))
-                image[12 + 16 * place : 18 + 16 * place] += 150
+                image = rng.integers(0, 90, (SIDE, SIDE, 3))
+                image[12 + 16 * position : 18 + 16 * position] += 150
                 write_png(folder / split / f"ID_{user}" / f"{number:03d}.png", image.astype(np.uint8))
     return folder
 
 
 def extraction_words(data_dir: Path, output_dir: Path, *more: str) -> list[str]:
-    """Words of the command that turns small spectrograms into latents."""
+    """Return the command that turns small spectrograms into latents."""
     return [
         "predict",
         f"--config={ROOT / 'configs' / 'microdoppler_extract_latents.yaml'}",
@@ -59,7 +59,7 @@ def extraction_words(data_dir: Path, output_dir: Path, *more: str) -> list[str]:
 
 
 def training_words(latents: Path, *more: str, command: str = "fit") -> list[str]:
-    """Words of the command that trains a small network in the current folder."""
+    """Return the command that trains a small network in the current folder."""
     return [
         command,
         f"--config={ROOT / 'configs' / 'dit_microdoppler.yaml'}",
@@ -82,29 +82,34 @@ def run_command(*words: str | Path, cwd: Path | None = None) -> subprocess.Compl
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-def load_checkpoint(path: Path) -> dict:
-    """Read a checkpoint the safe way."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running code."""
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return checkpoint
 
 
-def interrupted(train: Callable[[], object], steps: int) -> Path:
-    """Stop a training command from outside after some steps, and give the checkpoint it left."""
+class StopAfter(Callback):
+    """Stop training from outside after some steps, and leave a checkpoint."""
 
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            if trainer.global_step == steps:
-                trainer.save_checkpoint("cut.ckpt")
-                raise InputError("run", "interrupted", "Resume.")
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
 
-    class Interrupted(cli.Trainer):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.callbacks.append(Stop())
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.steps:
+            trainer.save_checkpoint("interrupted.ckpt")
+            raise InputError("run", "interrupted", "Resume.")
 
-    before, cli.Trainer = cli.Trainer, Interrupted
-    try:
-        with pytest.raises(InputError, match="interrupted"):
-            train()
-    finally:
-        cli.Trainer = before
-    return Path("cut.ckpt").resolve()
+
+def interrupted(train: Callable[..., object], steps: int) -> Path:
+    """Interrupt a training command and return the checkpoint it left.
+
+    Args:
+        train: Runs the command with the given options added.
+        steps: Optimizer steps before the interruption.
+    """
+    callback = f"--trainer.callbacks+={StopAfter.__module__}.{StopAfter.__name__}"
+    with pytest.raises(InputError, match="interrupted"):
+        train(callback, f"--trainer.callbacks.steps={steps}")
+    return Path("interrupted.ckpt").resolve()

@@ -185,10 +185,10 @@ def test_parquet_rows_in_any_order(tmp_path, plain):
 
 
 PARQUET_FAULTS = {
-    "layer missing": ({"layer_01": None}, "row 0 layer_01: holds no picture"),
+    "layer missing": ({"layer_01": None}, "row 0 layer_01: does not hold an image"),
     "layer broken": ({"layer_01": {"bytes": b"nothing", "path": None}}, "row 0 layer_01: cannot be read"),
-    "no image": ({"whole_image": None}, "row 0 whole_image: holds no picture"),
-    "too many": ({"layer_count": 4}, "row 0 layer_03: holds no picture"),
+    "no image": ({"whole_image": None}, "row 0 whole_image: does not hold an image"),
+    "too many": ({"layer_count": 4}, "row 0 layer_03: does not hold an image"),
     "box": ({"layer_02_box": [8, 4, 17, 12]}, "row 0 layer_02: has the box"),
 }
 

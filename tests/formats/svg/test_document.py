@@ -1,4 +1,4 @@
-"""SVG files that are refused, and that nothing outside a file is reached."""
+"""Refused SVG files, and safety: nothing outside a file is reached."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from formats.errors import InputError
 from formats.images import write_png
-from formats.svg.document import SvgRefusedError, parse_svg, read_svg
+from formats.svg.document import parse_svg, read_svg
 from formats.svg.paint_order import draw_svg
+from formats.svg.tree import SvgRefusedError
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 RECT = '<rect width="8" height="8" fill="blue"/>'
@@ -73,7 +74,10 @@ def test_entities_that_name_namespaces_are_read():
         '<rect width="8" height="8" fill="url(other.svg#g)"/>',
         '<rect width="8" height="8" style="mask:URL( \'other.svg#m\' )"/>',
         '<rect width="8" height="8" style="fill:u\\72l(other.svg#g)"/>',
+        '<rect width="8" height="8" fill="URL( /* */ \'other.svg#g"/>',
+        '<rect width="8" height="8" fill="url(other.svg #g)"/>',
         "<style>@import 'other.css';</style>",
+        "<style>@im\\70ort 'other.css';</style>",
         "<style>rect {{ fill: url(http://127.0.0.1:9/x) }}</style>",
         "<style>@font-face {{ font-family: a; src: url({file}) }}</style>",
         '<image href="data:image/svg+xml;base64,{inner}" width="8" height="8"/>',
@@ -91,7 +95,19 @@ def test_references_out_of_the_file_are_refused(tmp_path, body):
     assert caught.value.reason == "external reference"
 
 
-def test_a_style_sheet_beside_the_file_is_refused():
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<style>/* @import 'other.css'; url(other.svg) */ text::after {{ content: 'url(other.svg)' }}</style>",
+        '<rect width="4" height="4" fill="url( \' #g\' ) red"/>',
+        '<rect width="4" height="4" style="fill:url(data:image/png;base64,AAAA)"/>',
+    ],
+)
+def test_references_within_the_file_are_not_refused(body):
+    parse_svg(svg(RECT + body), "drawing.svg")
+
+
+def test_an_external_style_sheet_is_refused():
     assert refusal(svg(RECT, '<?xml-stylesheet href="x.css"?>')).reason == "external reference"
 
 
@@ -118,7 +134,7 @@ def test_links_scripts_and_what_other_programs_left_behind_are_ignored(tmp_path)
         (svg("<i:path/>"), "broken XML"),
         (b'<?xml version="1.0" encoding="no-such"?><svg/>', "broken XML"),
         (b"\x1f\x8bbroken", "broken XML"),
-        (b"<html/>", "no SVG"),
+        (b"<html/>", "not an SVG"),
         (svg("<g>" * 300 + "</g>" * 300), "nested too deeply"),
     ],
 )

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.svg_layers import check
-from formats.svg.document import SvgRefusedError
 from formats.svg.paint_order import draw_svg
+from formats.svg.tree import SvgRefusedError
+from tests.support.svg_reference import check_paint_order
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 SIZE = 96
@@ -179,11 +179,11 @@ def test_orders_are_those_of_elements_drawn_one_by_one(tmp_path, name):
     body, topmost = DRAWINGS[name]
     numbers = drawn(tmp_path, body).numbers
     assert set(np.unique(numbers)) - {0} == topmost
-    result = check(tmp_path / "drawing.svg", SIZE)
-    assert result["agreement"] >= 0.99
+    agreement = check_paint_order(tmp_path / "drawing.svg", SIZE)
+    assert agreement.single >= 0.99
     if name not in ("the same colour", "gradients", "hidden", "masks", "filters", "shapes", "paints"):
         # … and of the drawing built up on one canvas, where no two colours are equal and none is hardly there
-        assert result["agreement added up"] >= 0.99
+        assert agreement.cumulative >= 0.99
 
 
 def test_orders_count_what_can_be_seen_without_gaps(tmp_path):
@@ -222,7 +222,7 @@ def test_text_is_one_element(tmp_path):
     >W<tspan fill="red">i<tspan stroke="blue">l</tspan></tspan></text>"""
     numbers = drawn(tmp_path, body).numbers
     assert set(np.unique(numbers)) <= {1, 2}  # 1 alone where no font is installed
-    assert check(tmp_path / "drawing.svg", SIZE)["agreement"] >= 0.99
+    assert check_paint_order(tmp_path / "drawing.svg", SIZE).single >= 0.99
 
 
 @pytest.mark.parametrize(
@@ -306,5 +306,5 @@ def test_more_layers_than_sixteen_bits_hold_are_refused(tmp_path):
     squares = "".join(f'<rect x="{x}" y="{y}" width="1" height="1"/>' for y in range(257) for x in range(257))
     path = tmp_path / "many.svg"
     path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 257 257">{squares}</svg>')
-    with pytest.raises(SvgRefusedError, match="more than 65535 can be seen"):
+    with pytest.raises(SvgRefusedError, match="more than 65535 are visible"):
         draw_svg(path, 257)

@@ -1,16 +1,23 @@
-"""AerialMegaDepth as batches: exact geometry, cleaning, seeds and loaders."""
+"""AerialMegaDepth batches: exact geometry, cleaning, seeds and loaders."""
+
+from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
 from PIL import Image
+from torch import Tensor
 from torch.testing import assert_close
 
+from batches.pair import PairBatch
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
-from datamodules.aerial_views import choose_views, clean_depth
+from datamodules.aerial_megadepth.views import choose_views, clean_depth
 from formats.aerial_megadepth import image_files, read_camera, read_split, write_split
 from formats.errors import InputError
 from formats.exr import read_depth, write_depth
@@ -19,16 +26,16 @@ from tests.support.aerial_scene import NORMAL, OFFSET, PAIRS, SCENES, SIDE, SKY_
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scene(tmp_path_factory.mktemp("aerial"))
 
 
 @pytest.fixture
-def own_scene(scene, tmp_path):
+def own_scene(scene: Path, tmp_path: Path) -> Path:
     return shutil.copytree(scene, tmp_path / "aerial")
 
 
-def same(one, other):
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     assert one.keys() == other.keys()
     for key, value in one.items():
         if isinstance(value, torch.Tensor):
@@ -37,7 +44,7 @@ def same(one, other):
             assert value == other[key]
 
 
-def test_a_batch_has_the_shapes_types_and_names_of_its_contract(scene):
+def test_a_batch_has_the_shapes_types_and_names_of_its_contract(scene: Path) -> None:
     (batch,) = ready(scene, batch_size=3).train_dataloader()
     H, W = 42, 56
     shapes = {
@@ -65,7 +72,7 @@ def test_a_batch_has_the_shapes_types_and_names_of_its_contract(scene):
     assert (batch["point_masks"] == (batch["depths"] > 0)).all()
 
 
-def test_sizes_are_those_of_the_published_example(scene):
+def test_sizes_are_those_of_the_published_example(scene: Path) -> None:
     batch = next(iter(ready(scene, image_size=518, aspect=0.92).train_dataloader()))
     assert batch["images"].shape[-2:] == (476, 518)
 
@@ -79,13 +86,13 @@ AUGMENTED = {
 
 
 @pytest.mark.parametrize("augmentation", [{}, AUGMENTED])
-def test_points_lie_on_the_plane_and_project_into_both_views(scene, augmentation):
+def test_points_lie_on_the_plane_and_project_into_both_views(scene: Path, augmentation: dict[str, Any]) -> None:
     data = ready(scene, "fit", image_size=280, **augmentation)
     normal = torch.tensor(NORMAL, dtype=torch.float32)
     mirrored = 0
     for epoch in range(3):
         loader = data.train_dataloader()
-        loader.sampler.set_epoch(epoch)
+        loader.epoch_sampler.set_epoch(epoch)
         for batch in loader:
             mask, points = batch["point_masks"], batch["world_points"]
             assert mask.float().mean() > 0.5
@@ -105,7 +112,7 @@ def test_points_lie_on_the_plane_and_project_into_both_views(scene, augmentation
     assert (0 < mirrored < 9) if augmentation else mirrored == 0
 
 
-def test_extrinsics_are_the_inverse_of_cam2world(scene):
+def test_extrinsics_are_the_inverse_of_cam2world(scene: Path) -> None:
     data = ready(scene, "validate")
     batch = next(iter(data.val_dataloader()))
     for view, image in enumerate(SCENES["0001"][:2]):
@@ -114,7 +121,7 @@ def test_extrinsics_are_the_inverse_of_cam2world(scene):
         assert_close(extrinsics @ torch.from_numpy(cam2world), torch.eye(4).double(), atol=1e-5, rtol=0)
 
 
-def test_depth_is_cleaned_in_order():
+def test_depth_is_cleaned_in_order() -> None:
     depth = np.array([[np.nan, np.inf, -1, 0, 2001, 1900, 1, 2, 3, 4, 5]], dtype=np.float32)
     sky = np.zeros(depth.shape, bool)
     sky[0, 5] = True
@@ -125,9 +132,9 @@ def test_depth_is_cleaned_in_order():
     assert not clean_depth(np.zeros((2, 2), np.float32), None, 2000, 98).any()
 
 
-def test_the_sky_is_removed_where_masks_are_given(scene):
-    def depths(**arguments):
-        return next(iter(ready(scene, "validate", depth_percentile=100, **arguments).val_dataloader()))["depths"]
+def test_the_sky_is_removed_where_masks_are_given(scene: Path) -> None:
+    def depths(**settings: Any) -> Tensor:
+        return next(iter(ready(scene, "validate", depth_percentile=100, **settings).val_dataloader()))["depths"]
 
     assert depths().max() < 100
     assert depths(segmentation_dir=None).max() == 500
@@ -135,12 +142,13 @@ def test_the_sky_is_removed_where_masks_are_given(scene):
     assert (depths()[0, 0, 0] == 0).all()
 
 
-def test_the_same_random_draws_under_any_number_of_workers_and_batches(scene):
-    def epochs(**arguments):
-        data = ready(scene, aspect=0.75, **AUGMENTED | {"aspect_augmentation": 0}, **arguments)
-        loader, samples = data.train_dataloader(), {}
+def test_the_same_random_draws_under_any_number_of_workers_and_batches(scene: Path) -> None:
+    def epochs(**settings: Any) -> dict[tuple[int, str], dict[str, Any]]:
+        data = ready(scene, aspect=0.75, **AUGMENTED | {"aspect_augmentation": 0}, **settings)
+        loader = data.train_dataloader()
+        samples: dict[tuple[int, str], dict[str, Any]] = {}
         for epoch in (0, 1):
-            loader.sampler.set_epoch(epoch)
+            loader.epoch_sampler.set_epoch(epoch)
             for batch in loader:
                 for row, name in enumerate(batch["seq_name"]):
                     samples[epoch, name] = {key: value[row] for key, value in batch.items()}
@@ -156,12 +164,12 @@ def test_the_same_random_draws_under_any_number_of_workers_and_batches(scene):
     assert (epochs(seed=1)[0, "aerial_megadepth_0001_0"]["images"] - first).abs().max() > 0.1
 
 
-def test_validation_is_never_augmented(scene):
+def test_validation_is_never_augmented(scene: Path) -> None:
     plain, augmented = (next(iter(ready(scene, **more).val_dataloader())) for more in ({}, AUGMENTED))
     same(plain, augmented)
 
 
-def test_validation_covers_every_pair_once_over_processes(scene):
+def test_validation_covers_every_pair_once_over_processes(scene: Path) -> None:
     data = ready(scene, "validate", batch_size=4)
     dataset = data.datasets["val"]
     batch = dataset.__getitems__([1, -1])
@@ -172,37 +180,37 @@ def test_validation_covers_every_pair_once_over_processes(scene):
 
 
 class Names(LightningModule):
-    """Takes batches and remembers their names."""
+    """Collects the names of its batches."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.seen = []
+        self.names: list[str] = []
 
-    def predict_step(self, batch):
-        self.seen += batch["seq_name"]
+    def predict_step(self, batch: PairBatch) -> None:
+        self.names += batch["seq_name"]
 
-    def validation_step(self, batch):
-        self.seen += batch["seq_name"]
+    def validation_step(self, batch: PairBatch) -> None:
+        self.names += batch["seq_name"]
 
     test_step = validation_step
 
 
-def trainer():
+def trainer() -> Trainer:
     return Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_lightning_reads_every_stage_in_order(scene, workers):
+def test_lightning_reads_every_stage_in_order(scene: Path, workers: int) -> None:
     expected = ["aerial_megadepth_0001_0", "aerial_megadepth_0002_1"]
     data = AerialMegaDepthDataModule(str(scene), str(scene / "seg"), image_size=SIDE, num_workers=workers)
     for stage in ("predict", "validate", "test"):
         module = Names()
         arguments = {"return_predictions": False} if stage == "predict" else {"verbose": False}
         getattr(trainer(), stage)(module, data, **arguments)
-        assert module.seen == expected, stage
+        assert module.names == expected, stage
 
 
-def test_an_interrupted_epoch_goes_on(scene):
+def test_an_interrupted_epoch_goes_on(scene: Path) -> None:
     whole = ready(scene).train_dataloader()
     names = [batch["seq_name"] for batch in whole]
     begun = ready(scene)
@@ -213,46 +221,50 @@ def test_an_interrupted_epoch_goes_on(scene):
     assert [batch["seq_name"] for batch in resumed.train_dataloader()] == names[1:]
 
 
-def test_more_views_share_a_pair_with_the_pair_and_none_is_repeated(scene, caplog):
+def test_further_views_overlap_with_the_pair_and_none_is_repeated(
+    scene: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data = ready(scene, views=3, val_split="train.npz")
     dataset = data.datasets["train"]
     assert dataset.image_ids.tolist() == [[0, 1, 2], [1, 2, 0]]
-    assert "1 of 3 pairs are left out: fewer than 3 views" in caplog.text
+    assert "1 of 3 pairs are left out, as they have fewer than 3 views" in caplog.text
     assert dataset.__getitems__([0])["images"].shape[1] == 3
-    with pytest.raises(InputError, match=r"train\.npz: has no usable pair with 4 views"):
+    with pytest.raises(InputError, match=r"train\.npz: has no pair with 4 usable views"):
         ready(scene, views=4)
 
 
-def test_companions_come_by_overlap_and_from_the_same_scene(tmp_path):
+def test_companions_come_by_overlap_and_from_the_same_scene(tmp_path: Path) -> None:
     pairs, scores = np.array([[0, 1], [0, 2], [1, 3], [3, 4], [0, 0]]), np.array([0.5, 0.1, 0.2, 0.9, 1.0])
     write_split(tmp_path / "s.npz", ["s"], list("abcde"), ["s"] * 5, pairs, scores)
-    split = read_split(tmp_path / "s.npz")  # its last pair is an image with itself, which is none
+    split = read_split(tmp_path / "s.npz")  # its last pair is an image with itself, which is not used
     places, images = choose_views(split, 3)
     expected = {0: [0, 1, 3], 1: [0, 2, 1], 2: [1, 3, 4], 3: [3, 4, 1]}
     assert dict(zip(places.tolist(), images.tolist(), strict=True)) == expected
     assert choose_views(split, 2)[0].tolist() == [0, 1, 2, 3]
 
 
-def test_depth_and_mask_of_another_size(own_scene):
-    def batch():
+def test_depth_and_mask_of_another_size(own_scene: Path) -> None:
+    def batch() -> PairBatch:
         return next(iter(ready(own_scene, "validate", image_size=280).val_dataloader()))
 
     expected = batch()
     files = image_files(own_scene, own_scene / "seg", "0001", "a.jpg")
     with Image.open(files.image) as image:
         image.resize((192, 144), Image.Resampling.BICUBIC).save(files.image, quality=95)
-    found = batch()  # the camera's principal point says that it belongs to the depth's size
+    found = batch()  # by its principal point the camera belongs to the depth's size
     assert_close(found["extrinsics"], expected["extrinsics"])
     assert_close(found["intrinsics"], expected["intrinsics"], atol=2.5, rtol=0)  # windows in whole pixels
     distance = found["world_points"] @ torch.tensor(NORMAL, dtype=torch.float32) - OFFSET
     assert distance[found["point_masks"]].abs().max() < 0.25
     write_depth(files.depth, read_depth(files.depth)[:, :60])
-    with pytest.raises(InputError, match=r"a\.jpg\.exr: is 60×72, while a\.jpg\.jpg is 192×144: another aspect"):
+    with pytest.raises(
+        InputError, match=r"a\.jpg\.exr: is 60×72, while a\.jpg\.jpg is 192×144, which is another aspect"
+    ):
         batch()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "message"),
     [
         ({"image_size": 500}, "--data.image_size: must be a positive multiple of 14"),
         ({"views": 1}, "--data.views"),
@@ -263,12 +275,12 @@ def test_depth_and_mask_of_another_size(own_scene):
         ({"segmentation_dir": "nowhere"}, "nowhere: there is no such folder.*--data.segmentation_dir"),
     ],
 )
-def test_wrong_settings_are_named(scene, arguments, message):
+def test_wrong_settings_are_named(scene: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ready(scene, **arguments)
+        ready(scene, **settings)
 
 
-def test_the_scene_is_what_the_tests_take_it_for(scene):
+def test_the_scene_is_as_the_tests_assume(scene: Path) -> None:
     split = read_split(scene / "train.npz")
     assert split.pairs.tolist() == [list(pair) for pair in PAIRS]
     depth = read_depth(scene / "0001" / "a.jpg.exr")

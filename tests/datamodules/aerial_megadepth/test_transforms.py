@@ -1,32 +1,36 @@
-"""Crop, resize and flip keep every geometry: a point lands on the pixel to which the transform moves its pixel."""
+"""Crop, resize and flip update cameras exactly: a point projects to the pixel to which the transform moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.testing import assert_close
 
-from datamodules.pair_transforms import (
+from datamodules.aerial_megadepth.transforms import (
     View,
-    Window,
-    centred_extent,
-    centred_window,
     change_colours,
-    crop,
-    fit,
-    flip,
+    crop_view,
+    fit_view,
+    flip_view,
     natural_aspect,
-    output_size,
     principal_point,
-    resize,
-    resize_nearest,
+    resize_view,
 )
+from datamodules.transforms import Window
 from geometry.cameras import camera_to_world, project, unproject, world_to_camera
 
+Array = NDArray[np.float64]
+Move = Callable[[Tensor], Tensor]
 SIZE = (120, 160)
 MIRROR = torch.diag(torch.tensor([-1.0, 1, 1], dtype=torch.float64))
 
 
-def rotation(axis, degrees):
+def rotation(axis: tuple[float, float, float], degrees: float) -> Array:
     """Rotation about a unit axis, by Rodrigues' formula."""
     x, y, z = np.array(axis) / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
@@ -34,7 +38,7 @@ def rotation(axis, degrees):
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def plane_view(extrinsics, intrinsics, size=SIZE):
+def plane_view(extrinsics: Array, intrinsics: Array, size: tuple[int, int] = SIZE) -> View:
     """A camera over the plane n·X = 40, each pixel with its exact depth and a random colour."""
     normal, offset = np.array([0.1, -0.2, 1.0]), 40.0
     rays = unproject(torch.ones(size, dtype=torch.float64), torch.from_numpy(intrinsics)).numpy()
@@ -45,7 +49,7 @@ def plane_view(extrinsics, intrinsics, size=SIZE):
     return View(image, depth.astype(np.float32), intrinsics, extrinsics)
 
 
-def pair():
+def pair() -> list[View]:
     """Two views of the plane, with different principal points off the middle, and skew in one."""
     first = np.concatenate([rotation((1, 2, 3), 8), [[1.0], [-2], [3]]], axis=1)
     second = np.concatenate([rotation((3, -1, 1), 12), [[-2.0], [1], [1]]], axis=1)
@@ -54,23 +58,23 @@ def pair():
     return [plane_view(first, k1), plane_view(second, k2)]
 
 
-def camera(view):
+def camera(view: View) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(view.intrinsics), torch.from_numpy(view.extrinsics)
 
 
-def pixels_of(points, view):
+def pixels_of(points: Tensor, view: View) -> Tensor:
     intrinsics, extrinsics = camera(view)
     return project(world_to_camera(points, extrinsics), intrinsics)
 
 
-def points_of(view):
+def points_of(view: View) -> Tensor:
     """World points of all pixels."""
     intrinsics, extrinsics = camera(view)
     return camera_to_world(unproject(torch.from_numpy(view.depth.copy()).double(), intrinsics), extrinsics)
 
 
-def moved(scale=(1.0, 1.0), left=0.0, top=0.0):
-    def move(pixels):
+def moved(scale: tuple[float, float] = (1.0, 1.0), left: float = 0.0, top: float = 0.0) -> Move:
+    def move(pixels: Tensor) -> Tensor:
         start = torch.tensor([left, top], dtype=torch.float64)
         factor = torch.tensor(scale, dtype=torch.float64)
         return (pixels - start + 0.5) * factor - 0.5
@@ -78,17 +82,17 @@ def moved(scale=(1.0, 1.0), left=0.0, top=0.0):
     return move
 
 
-def mirrored(width):
+def mirrored(width: int) -> Move:
     return lambda pixels: torch.stack([width - 1 - pixels[..., 0], pixels[..., 1]], dim=-1)
 
 
-TRANSFORMS = {
-    "crop": (lambda view: crop(view, Window(11, 23, 90, 101)), moved(left=23, top=11), False),
-    "shrink": (lambda view: resize(view, 56, 70), moved((70 / 160, 56 / 120)), False),
-    "enlarge": (lambda view: resize(view, 250, 330), moved((330 / 160, 250 / 120)), False),
-    "flip": (flip, mirrored(160), True),
+TRANSFORMS: dict[str, tuple[Callable[[View], View], Move, bool]] = {
+    "crop": (lambda view: crop_view(view, Window(11, 23, 90, 101)), moved(left=23, top=11), False),
+    "shrink": (lambda view: resize_view(view, 56, 70), moved((70 / 160, 56 / 120)), False),
+    "enlarge": (lambda view: resize_view(view, 250, 330), moved((330 / 160, 250 / 120)), False),
+    "flip": (flip_view, mirrored(160), True),
     "all": (
-        lambda view: flip(resize(crop(view, Window(3, 8, 100, 140)), 70, 84)),
+        lambda view: flip_view(resize_view(crop_view(view, Window(3, 8, 100, 140)), 70, 84)),
         lambda pixels: mirrored(84)(moved((84 / 140, 70 / 100), 8, 3)(pixels)),
         True,
     ),
@@ -96,7 +100,7 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_a_point_seen_in_both_views_stays_where_the_transform_puts_it(name):
+def test_a_point_seen_in_both_views_stays_where_the_transform_puts_it(name: str) -> None:
     transform, move, mirrors = TRANSFORMS[name]
     before = pair()
     after = [transform(view) for view in before]
@@ -108,22 +112,24 @@ def test_a_point_seen_in_both_views_stays_where_the_transform_puts_it(name):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_the_world_of_one_view_is_that_of_the_other(name):
-    """Depth moves along: a pixel of view 1, lifted into the world, lies on the plane that view 2 sees."""
+def test_the_world_of_one_view_is_that_of_the_other(name: str) -> None:
+    """Depth is transformed too: a pixel of view 1, unprojected into the world, lies on the plane seen by view 2."""
     transform, _, mirrors = TRANSFORMS[name]
     first, second = (transform(view) for view in pair())
     points = points_of(first)
     unmirrored = points @ MIRROR if mirrors else points
     distance = unmirrored @ torch.tensor([0.1, -0.2, 1.0], dtype=torch.float64) - 40
-    depth_of_a_pixel = np.abs(np.diff(first.depth, axis=1)).max()  # nearest depth is off by half a source pixel
+    depth_of_a_pixel = np.abs(
+        np.diff(first.depth, axis=1)
+    ).max()  # depth of the nearest pixel is off by half a source pixel
     assert distance.abs().max() < (1e-4 if name in ("crop", "flip") else 2 * depth_of_a_pixel)
     own = project(unproject(torch.from_numpy(second.depth.copy()).double(), camera(second)[0]), camera(second)[0])
     v, u = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in second.size), indexing="ij")
     assert_close(own, torch.stack([u, v], dim=-1), atol=1e-9, rtol=0)
 
 
-def test_pixels_move_with_the_image():
-    """The transforms tell the truth about the picture: a bright spot is found where its pixel is said to go."""
+def test_pixels_move_with_the_image() -> None:
+    """A bright spot is found where its pixel is expected."""
     image = np.zeros((*SIZE, 3), np.uint8)
     image[40:48, 60:72] = 255
     spot = torch.tensor([65.5, 43.5], dtype=torch.float64)
@@ -139,9 +145,9 @@ def test_pixels_move_with_the_image():
         assert (nearest - move(spot)).abs().max() < 0.75  # depth takes whole source pixels
 
 
-def test_a_flip_keeps_rotations_proper_and_undoes_itself():
+def test_a_flip_keeps_rotations_proper_and_undoes_itself() -> None:
     for view in pair():
-        once, twice = flip(view), flip(flip(view))
+        once, twice = flip_view(view), flip_view(flip_view(view))
         turn = once.extrinsics[:, :3]
         np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(turn) == pytest.approx(1)
@@ -150,48 +156,9 @@ def test_a_flip_keeps_rotations_proper_and_undoes_itself():
         np.testing.assert_allclose(twice.extrinsics, view.extrinsics)
 
 
-@pytest.mark.parametrize(
-    ("aspect", "size", "expected"),
-    [
-        (0.92, 518, (476, 518)),
-        (1 / 0.92, 518, (518, 476)),
-        (1.0, 518, (518, 518)),
-        (0.75, 518, (392, 518)),
-        (0.001, 56, (14, 56)),
-        (100, 56, (56, 14)),
-    ],
-)
-def test_output_sizes(aspect, size, expected):
-    assert output_size(aspect, size) == expected
-
-
-@pytest.mark.parametrize("size", [(120, 160), (161, 119)])
-@pytest.mark.parametrize("centre", [(60.0, 70.2), (59.5, 59.5), (79.5, 59.5), (40.25, 100.75)])
-def test_windows_are_centred_and_cannot_grow(size, centre):
-    window = centred_window(size, centre)
-    middle = np.array([window.left + (window.width - 1) / 2, window.top + (window.height - 1) / 2])
-    assert np.abs(middle - centre).max() <= 0.5
-    assert window.top >= 0
-    assert window.left >= 0
-    assert window.top + window.height <= size[0]
-    assert window.left + window.width <= size[1]
-    reach = [min(centre[1], size[0] - 1 - centre[1]), min(centre[0], size[1] - 1 - centre[0])]
-    assert window.height > 2 * reach[0]
-    assert window.width > 2 * reach[1]
-    for aspect in (0.5, 1.0, 2.0):
-        inner = centred_window(size, centre, aspect, scale=0.9)
-        assert abs(inner.height - aspect * inner.width) <= 0.5 + 0.5 * aspect  # whole pixels
-        assert max(inner.height / window.height, inner.width / window.width) == pytest.approx(0.9, abs=0.02)
-
-
-def test_a_centred_principal_point_keeps_the_whole_image():
-    assert centred_window(SIZE, (79.5, 59.5)) == Window(0, 0, *SIZE)
-    assert min(centred_extent(SIZE, (-3, 50))) < 0
-
-
-def test_fit_centres_the_principal_point():
+def test_fit_centres_the_principal_point() -> None:
     for view in pair():
-        new = fit(view, 98, 126)
+        new = fit_view(view, 98, 126)
         assert new.size == new.depth.shape == (98, 126)
         u, v = principal_point(new)
         assert u == pytest.approx((126 - 1) / 2, abs=0.6)
@@ -201,27 +168,20 @@ def test_fit_centres_the_principal_point():
         )
 
 
-def test_natural_aspect_lies_between_the_views():
+def test_natural_aspect_lies_between_the_views() -> None:
     wide, tall = (View(np.zeros((*s, 3), np.uint8), np.zeros(s, np.float32), k, np.eye(3, 4)) for s, k in SHAPES)
     assert natural_aspect([wide]) == pytest.approx(0.5)
     assert natural_aspect([wide, tall]) == pytest.approx(1)
 
 
-def intrinsics_of(height, width):
+def intrinsics_of(height: int, width: int) -> Array:
     return np.array([[90.0, 0, (width - 1) / 2], [0, 90, (height - 1) / 2], [0, 0, 1]])
 
 
 SHAPES = [((50, 100), intrinsics_of(50, 100)), ((100, 50), intrinsics_of(100, 50))]
 
 
-def test_nearest_takes_the_pixel_under_the_centre():
-    values = np.arange(6)[None].repeat(2, axis=0)
-    assert resize_nearest(values, 1, 3).tolist() == [[1, 3, 5]]
-    assert resize_nearest(values, 2, 2).tolist() == [[1, 4], [1, 4]]
-    assert resize_nearest(values, 2, 12)[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-
-
-def test_colours():
+def test_colours() -> None:
     image = np.random.default_rng(1).integers(40, 200, (8, 9, 3)).astype(np.uint8)
     np.testing.assert_array_equal(change_colours(image, 1, 1, 1), image)
     np.testing.assert_allclose(change_colours(image, 1.2, 1, 1), image * 1.2, atol=1)

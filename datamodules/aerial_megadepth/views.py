@@ -1,4 +1,4 @@
-"""One AerialMegaDepth image with its cleaned depth and camera, and which images make up a sample."""
+"""Reading an AerialMegaDepth image with cleaned depth and camera, and choosing the images of a sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datamodules.pair_transforms import PATCH, View, centred_extent, resize_intrinsics, resize_nearest
+from datamodules.aerial_megadepth.transforms import View, resize_intrinsics
+from datamodules.transforms import PATCH_SIZE, centred_extent, resize_nearest
 from formats.aerial_megadepth import SKY, ImageFiles, Split, read_camera, read_labels
 from formats.errors import InputError
 from formats.exr import read_depth
@@ -18,19 +19,19 @@ from geometry.cameras import invert_extrinsics
 
 
 def read_view(files: ImageFiles, max_depth: float, depth_percentile: float) -> View:
-    """Read an image, its cleaned depth and its camera, at the image's own size.
+    """Read an image, its cleaned depth and its camera at the size of the image.
 
-    Depth of another size is brought to the image's by the nearest pixel. Intrinsics belong to the one of the two
-    sizes whose middle is nearer to the principal point, and are brought to the image's size as well.
+    Depth of another size is resized to the image's by the nearest pixel. Intrinsics are taken to belong to the one of
+    the two sizes whose centre is closer to the principal point, and are scaled to the image's size.
 
     Args:
-        files: Of the image; without a mask, sky is not removed.
-        max_depth: In metres, see :func:`clean_depth`.
+        files: Files of the image; without a mask, sky is not removed.
+        max_depth: Maximum depth in metres, see :func:`clean_depth`.
         depth_percentile: See :func:`clean_depth`.
 
     Raises:
-        InputError: A file is missing or broken; shapes of image, depth and mask differ in aspect; the principal
-            point is not inside the image; or no depth is left.
+        InputError: A file is missing or broken; image, depth and mask differ in aspect; the principal point is not
+            inside the image; or no valid depth is left.
     """
     image, depth = read_rgb(files.image), read_depth(files.depth)
     size = (image.shape[0], image.shape[1])
@@ -42,15 +43,17 @@ def read_view(files: ImageFiles, max_depth: float, depth_percentile: float) -> V
         sky = resize_nearest(labels, *depth.shape) == SKY
     depth = clean_depth(depth, sky, max_depth, depth_percentile)
     if not depth.any():
-        fault = f"holds no valid depth within {max_depth:g} m" + ("" if sky is None else " outside the sky")
-        raise InputError(files.depth, fault, "Take the image out of the split, or see --data.max_depth.")
+        fault = f"has no valid depth within {max_depth:g} m" + ("" if sky is None else " outside the sky")
+        raise InputError(files.depth, fault, "Remove the image from the split, or raise --data.max_depth.")
 
     intrinsics, cam2world = read_camera(files.camera)
-    if _belongs_to(intrinsics, depth.shape) < _belongs_to(intrinsics, size):
+    if _centre_distance(intrinsics, depth.shape) < _centre_distance(intrinsics, size):
         intrinsics = resize_intrinsics(intrinsics, depth.shape, size)
-    if min(centred_extent(size, (intrinsics[0, 2], intrinsics[1, 2]))) < PATCH:
+    if min(centred_extent(size, (intrinsics[0, 2], intrinsics[1, 2]))) < PATCH_SIZE:
         u, v = intrinsics[:2, 2]
-        fault = f"has its principal point at ({u:.1f}, {v:.1f}), not well inside the image of {size[1]}×{size[0]}"
+        fault = (
+            f"has its principal point at ({u:.1f}, {v:.1f}), outside or too near the edge of {size[1]}×{size[0]} pixels"
+        )
         raise InputError(files.camera, fault, "Check that the camera belongs to this image.")
     if depth.shape != size:
         depth = resize_nearest(depth, *size)
@@ -61,13 +64,13 @@ def read_view(files: ImageFiles, max_depth: float, depth_percentile: float) -> V
 def clean_depth(
     depth: NDArray[np.float32], sky: NDArray[np.bool_] | None, max_depth: float, depth_percentile: float
 ) -> NDArray[np.float32]:
-    """Set to 0, in this order: what is no positive number, what is over ``max_depth``, sky, and outliers.
+    """Set to 0, in this order: what is not a positive number, what exceeds ``max_depth``, sky, and outliers.
 
     Args:
         depth: (H, W) in metres.
-        sky: (H, W), where the sky is.
-        max_depth: In metres.
-        depth_percentile: Of the depths still valid then, those over this percentile are outliers; 100 keeps all.
+        sky: (H, W), True in the sky.
+        max_depth: Maximum depth in metres.
+        depth_percentile: Remaining depths above this percentile are outliers; 100 keeps all.
     """
     valid = np.isfinite(depth) & (depth > 0)
     valid &= np.where(valid, depth, 0) <= max_depth
@@ -79,32 +82,32 @@ def clean_depth(
 
 
 def _check_aspect(path: Path, shape: tuple[int, ...], image: Path, size: tuple[int, int]) -> None:
-    """Refuse a shape that differs from the image's by more than the rounding of a resize."""
+    """Refuse a shape whose aspect differs from the image's by more than the rounding of a resize."""
     by_height = size[1] * shape[0] / size[0]  # the width this height would have
     by_width = size[0] * shape[1] / size[1]
     if min(abs(by_height - shape[1]), abs(by_width - shape[0])) > 1:
-        fault = f"is {shape[1]}×{shape[0]}, while {image.name} is {size[1]}×{size[0]}: another aspect"
+        fault = f"is {shape[1]}×{shape[0]}, while {image.name} is {size[1]}×{size[0]}, which is another aspect"
         raise InputError(path, fault, "Check that both belong to the same image.")
 
 
-def _belongs_to(intrinsics: NDArray[np.float64], size: tuple[int, ...]) -> float:
-    """How far the principal point is from the middle of an image of that size, as a log ratio."""
+def _centre_distance(intrinsics: NDArray[np.float64], size: tuple[int, ...]) -> float:
+    """Return the distance of the principal point from the centre of an image of that size, as a log ratio."""
     middle = np.array([size[1], size[0]]) / 2
     return float(np.abs(np.log(np.maximum(intrinsics[:2, 2] + 0.5, 1e-6) / middle)).max())
 
 
 def choose_views(split: Split, views: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the images of every pair's sample.
+    """Choose the images of the sample of each pair.
 
-    The pair's own come first, then images that share a pair of the same scene with either of them, the greatest
-    overlap first.
+    The two images of the pair come first, followed by images that form a pair of the same scene with either of them,
+    in order of decreasing overlap.
 
     Args:
         split: The pairs.
-        views: Images per sample, 2 or more.
+        views: Images per sample, at least 2.
 
     Returns:
-        Places (n,) in the split of the pairs that have so many views, none twice, and their image IDs (n, views).
+        Indices (n,) of the pairs with enough distinct images, and the IDs of their images (n, views).
     """
     places = np.flatnonzero(split.pairs[:, 0] != split.pairs[:, 1])
     if views == 2:
@@ -122,20 +125,3 @@ def choose_views(split: Split, views: int) -> tuple[NDArray[np.int64], NDArray[n
             kept.append(place)
             chosen.append(images)
     return np.array(kept, dtype=np.int64), np.array(chosen, dtype=np.int64).reshape(-1, views)
-
-
-class PresentFiles:
-    """Answers which files exist by listing each folder once, which is quicker than asking for each file."""
-
-    def __init__(self) -> None:
-        self.folders: dict[Path, frozenset[str]] = {}
-
-    def missing(self, paths: list[Path]) -> list[Path]:
-        """Those of ``paths`` that are no files."""
-        return [path for path in paths if path.name not in self._names(path.parent)]
-
-    def _names(self, folder: Path) -> frozenset[str]:
-        if folder not in self.folders:
-            present = folder.iterdir() if folder.is_dir() else ()
-            self.folders[folder] = frozenset(path.name for path in present)
-        return self.folders[folder]

@@ -1,9 +1,9 @@
-"""AerialMegaDepth pairs as batches, and their augmentation."""
+"""Data set of AerialMegaDepth pairs, with augmentation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from pathlib import Path
 from typing import TypeVar
@@ -14,19 +14,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from batches.pair import PairBatch
-from datamodules.aerial_views import PresentFiles, choose_views, read_view
-from datamodules.loading import OnError, readable_error
-from datamodules.pair_transforms import View, change_colours, fit, flip, natural_aspect, output_size
+from datamodules.aerial_megadepth.transforms import View, change_colours, fit_view, flip_view, natural_aspect
+from datamodules.aerial_megadepth.views import choose_views, read_view
+from datamodules.loading import OnError
+from datamodules.transforms import output_size
 from formats.aerial_megadepth import ImageFiles, Split, image_files
 from formats.errors import InputError
+from formats.existing_files import ExistingFiles
 from geometry.cameras import camera_to_world, unproject
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class PairOptions:
-    """How pairs are read; see :class:`datamodules.aerial_megadepth.AerialMegaDepthDataModule`."""
+    """Options for reading pairs; see :class:`datamodules.aerial_megadepth.AerialMegaDepthDataModule`."""
 
     image_size: int = 518
     aspect: float | None = None
@@ -38,7 +40,7 @@ class PairOptions:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn at random; 0 and False leave views as they are."""
+    """Ranges of random augmentation; 0 and False disable each."""
 
     scale: float = 0.0
     colour: float = 0.0
@@ -48,7 +50,7 @@ class Augmentation:
 
 
 class LoadedPairs(PairBatch):
-    """A batch with what was skipped in it, which a loader takes out and lists.
+    """A batch with its skipped samples, which the loader removes and logs.
 
     Attributes:
         faults: One line for each skipped sample.
@@ -57,21 +59,21 @@ class LoadedPairs(PairBatch):
     faults: list[str]
 
 
-class AerialMegaDepthDataset(Dataset):
-    """Samples of a split, read from files whole batches at a time.
+class AerialMegaDepthDataset(Dataset[LoadedPairs]):
+    """Samples of a split, read from files one batch at a time.
 
     All views of a batch have one size. Random draws depend on the seed, the epoch and the pair; the aspect of a
-    batch, on its first pair.
+    batch depends on its first pair.
 
     Args:
         split: The pairs.
-        root: Folder with the scenes.
-        segmentation_root: Folder with the scenes' masks; None leaves the sky in.
-        options: How pairs are read.
-        augmentation: Of training.
+        root: Folder of the scenes.
+        segmentation_root: Folder of the scenes' masks; None does not remove the sky.
+        options: Options for reading pairs.
+        augmentation: Augmentation, for training.
 
     Raises:
-        InputError: Nothing is left of the split; or, unless errors are skipped, a file is missing.
+        InputError: No pair of the split can be used; or a file is missing and errors are not skipped.
     """
 
     def __init__(
@@ -84,24 +86,26 @@ class AerialMegaDepthDataset(Dataset):
     ) -> None:
         self.split, self.root, self.segmentation_root = split, root, segmentation_root
         self.options, self.augmentation = options or PairOptions(), augmentation or Augmentation()
-        # Shared, so that workers that live on see a new epoch.
+        # In shared memory, so that persistent workers see a new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self.places, self.image_ids = choose_views(split, self.options.views)
         self.too_few_views = len(split) - len(self.places)
-        self.left_out: list[str] = []  # skipped for good, as files are missing
+        self.left_out: list[str] = []  # one line for each pair with a missing file
         self._leave_out_incomplete()
         if not len(self.places):
-            fault = f"has no usable pair with {self.options.views} views" if len(split) else "has no pairs"
+            fault = f"has no pair with {self.options.views} usable views" if len(split) else "has no pairs"
             raise InputError(split.path, fault, "Check the split and the data folder, or ask for fewer --data.views.")
 
     def _leave_out_incomplete(self) -> None:
-        present = PresentFiles()
-        missing = {int(image): present.missing(self._files(int(image)).all()) for image in np.unique(self.image_ids)}
+        existing = ExistingFiles()
+        missing = {int(image): existing.missing(self._files(int(image)).all()) for image in np.unique(self.image_ids)}
         absent = [path for paths in missing.values() for path in paths]
         if not absent:
             return
         if self.options.on_error == "raise":
-            more = "" if len(absent) == 1 else f", nor {len(absent) - 1} more that {self.split.path.name} needs"
+            more = (
+                "" if len(absent) == 1 else f" (and {len(absent) - 1} more files of {self.split.path.name} are missing)"
+            )
             remedy = "Complete the data, or pass --data.on_error skip."
             raise InputError(absent[0], f"there is no such file{more}", remedy)
         complete = np.array([not any(missing[int(image)] for image in row) for row in self.image_ids])
@@ -114,30 +118,27 @@ class AerialMegaDepthDataset(Dataset):
         return len(self.places)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the random draws."""
+        """Set the epoch of the random augmentation."""
         self._epoch.fill_(epoch)
 
     def name(self, index: int) -> str:
-        """Name of a sample: the scene of its first image and the pair's place in the split."""
+        """Return the name of a sample: the scene of its first image and the index of the pair in the split."""
         scene, _ = self.split.image(int(self.image_ids[index, 0]))
         return f"aerial_megadepth_{scene.replace('/', '_')}_{self.places[index]}"
 
     def files(self, index: int) -> list[ImageFiles]:
-        """The files of a sample's views."""
+        """Return the files of a sample's views."""
         return [self._files(int(image)) for image in self.image_ids[index]]
 
     def _files(self, image_id: int) -> ImageFiles:
         return image_files(self.root, self.segmentation_root, *self.split.image(image_id))
 
-    def __getitems__(self, indices: list[int]) -> LoadedPairs | InputError:
-        """The batch of these indices; index −1, and a sample that is skipped, give a row of weight 0.
+    def __getitems__(self, indices: list[int]) -> LoadedPairs:
+        """Return the batch of these indices; index −1 and skipped samples become rows of weight 0.
 
         Raises:
-            InputError: A file is broken, and errors are not skipped; see :func:`readable_error`.
+            InputError: A file is broken, and errors are not skipped.
         """
-        return readable_error(lambda: self._batch(indices))
-
-    def _batch(self, indices: list[int]) -> LoadedPairs:
         faults: list[str] = []
         samples = [None if index < 0 else self._attempt(index, self._read, faults) for index in indices]
         height, width = output_size(self._aspect(samples, indices), self.options.image_size)
@@ -162,7 +163,7 @@ class AerialMegaDepthDataset(Dataset):
             "faults": faults,
         }
 
-    def _attempt(self, index: int, make: Callable[[int], Made], faults: list[str]) -> Made | None:
+    def _attempt(self, index: int, make: Callable[[int], Result], faults: list[str]) -> Result | None:
         try:
             return make(index)
         except InputError as fault:
@@ -175,34 +176,33 @@ class AerialMegaDepthDataset(Dataset):
         options = self.options
         return [read_view(files, options.max_depth, options.depth_percentile) for files in self.files(index)]
 
-    def _draws(self, index: int, purpose: int) -> np.random.Generator:
+    def _rng(self, index: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.augmentation.seed, int(self._epoch), int(self.places[index]), purpose])
 
     def _aspect(self, samples: list[list[View] | None], indices: list[int]) -> float:
         natural = [log(natural_aspect(views)) for views in samples if views]
         aspect = self.options.aspect or exp(sum(natural) / max(1, len(natural)))
         reach = log(1 + self.augmentation.aspect)
-        return aspect * exp(self._draws(max(indices[0], 0), 0).uniform(-reach, reach))
+        return aspect * exp(self._rng(max(indices[0], 0), 0).uniform(-reach, reach))
 
     def _fit(self, index: int, views: list[View], height: int, width: int) -> list[View]:
-        draws, augmentation = self._draws(index, 1), self.augmentation
-        if augmentation.flip and draws.random() < 0.5:
-            views = [flip(view) for view in views]
-        fitted = [fit(view, height, width, 1 - draws.uniform(0, augmentation.scale)) for view in views]
+        rng, augmentation = self._rng(index, 1), self.augmentation
+        if augmentation.flip and rng.random() < 0.5:
+            views = [flip_view(view) for view in views]
+        fitted = [fit_view(view, height, width, 1 - rng.uniform(0, augmentation.scale)) for view in views]
         for view, files in zip(fitted, self.files(index), strict=True):
             if not view.depth.any():
-                remedy = "Take the image out of the split, or choose another --data.aspect."
-                raise InputError(files.depth, "holds no valid depth in the part that is shown", remedy)
+                remedy = "Remove the image from the split, or choose another --data.aspect."
+                raise InputError(files.depth, "has no valid depth within the crop", remedy)
         if augmentation.colour:
-            factors = draws.uniform(1 - augmentation.colour, 1 + augmentation.colour, (len(fitted), 3)).tolist()
-            images = [change_colours(view.image, *factor) for view, factor in zip(fitted, factors, strict=True)]
-            pairs = zip(fitted, images, strict=True)
-            fitted = [View(image, view.depth, view.intrinsics, view.extrinsics) for view, image in pairs]
+            factors = rng.uniform(1 - augmentation.colour, 1 + augmentation.colour, (len(fitted), 3)).tolist()
+            coloured = zip(fitted, factors, strict=True)
+            fitted = [replace(view, image=change_colours(view.image, *factor)) for view, factor in coloured]
         return fitted
 
 
 def _tensors(views: list[View]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images (V, 3, H, W), depths (V, H, W), intrinsics (V, 3, 3) and extrinsics (V, 3, 4), float32."""
+    """Return images (V, 3, H, W), depths (V, H, W), intrinsics (V, 3, 3) and extrinsics (V, 3, 4), float32."""
     images = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2).float() / 255
     depths = torch.from_numpy(np.stack([view.depth for view in views]))
     intrinsics = torch.from_numpy(np.stack([view.intrinsics for view in views])).float()
@@ -211,7 +211,7 @@ def _tensors(views: list[View]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _blank(views: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A row of weight 0: nothing valid, and cameras that can be computed with."""
+    """Return a row for weight 0: no valid depth, and cameras with finite entries that can be computed with."""
     intrinsics = torch.tensor([[width, 0.0, (width - 1) / 2], [0.0, width, (height - 1) / 2], [0.0, 0.0, 1.0]])
     extrinsics = torch.eye(3, 4)
     images, depths = torch.zeros(views, 3, height, width), torch.zeros(views, height, width)

@@ -1,4 +1,4 @@
-"""How the latents that a network sees relate to the tokenizer's, and its classes to users."""
+"""Statistics, users and tokenizer of a training run, as stored in its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ CHECKPOINT_KEY = "latent_space"
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """Statistics, users and tokenizer of a training run; they travel in its checkpoint.
+    """Map between the tokenizer's latents and the network's, and between users and classes.
 
-    The network sees (latent − mean) / std · multiplier. Decoding with other statistics than training used
-    gives plausible, wrong pictures, so generation takes them from the checkpoint and nowhere else.
+    The network's latents are (latent − mean) / std · multiplier. Decoding with other statistics than in training
+    gives plausible but wrong images, so generation takes them from the checkpoint only.
 
     Attributes:
         statistics: Mean and std per channel.
-        policy: Where they are from: ``dataset`` or ``imagenet``.
+        policy: Source of the statistics: ``dataset`` or ``imagenet``.
         multiplier: Scale after normalising (1 for VA-VAE).
-        user_ids: (K,) int64, ascending, as in the folder names, with gaps perhaps; class k is user_ids[k].
-        tokenizer: Path of the tokenizer that made the latents; empty where not recorded.
-        tokenizer_fingerprint: Hash of its weights; empty where not recorded.
+        user_ids: (K,) int64, ascending, as in the folder names, possibly with gaps; class k is user_ids[k].
+        tokenizer: Path of the tokenizer that made the latents; empty if not recorded.
+        tokenizer_fingerprint: Hash of its weights; empty if not recorded.
     """
 
     statistics: LatentStatistics
@@ -38,17 +38,17 @@ class LatentSpace:
     tokenizer_fingerprint: str = ""
 
     def to(self, device: torch.device) -> LatentSpace:
-        """The same with its statistics on a device, so that no step has to copy them there."""
+        """Return a copy with the statistics on a device, so that no step has to copy them there."""
         statistics = LatentStatistics(self.statistics.mean.to(device), self.statistics.std.to(device))
         return replace(self, statistics=statistics)
 
     def normalise(self, latents: Tensor) -> Tensor:
-        """Tokenizer latents (B, C, H, W) as the network sees them."""
+        """Convert the tokenizer's latents (B, C, H, W) to the network's."""
         mean, std = self._per_channel(latents)
         return (latents - mean) / std * self.multiplier
 
     def denormalise(self, latents: Tensor) -> Tensor:
-        """The network's latents (B, C, H, W) as the tokenizer decodes them."""
+        """Convert the network's latents (B, C, H, W) to the tokenizer's."""
         mean, std = self._per_channel(latents)
         return latents / self.multiplier * std + mean
 
@@ -57,39 +57,39 @@ class LatentSpace:
         return mean.to(latents).view(-1, 1, 1), std.to(latents).view(-1, 1, 1)
 
     def classes(self, user_ids: Tensor) -> Tensor:
-        """Class (N,) of each user ID (N,).
+        """Return the class (N,) of each user ID (N,).
 
         Raises:
             InputError: An ID is not among the users.
         """
         known, user_ids = self.user_ids.to(user_ids.device), user_ids.contiguous()
         classes = torch.searchsorted(known, user_ids).clamp_max(len(known) - 1)
-        strangers = user_ids[known[classes] != user_ids].unique().tolist()
-        if strangers:
+        unknown = user_ids[known[classes] != user_ids].unique().tolist()
+        if unknown:
             raise InputError(
-                f"user {', '.join(map(str, strangers))}",
-                "is not among the users that training saw",
+                f"user {', '.join(map(str, unknown))}",
+                "is not among the users of the training data",
                 f"Choose from {', '.join(map(str, known.tolist()))}.",
             )
         return classes
 
     def differences(self, other: LatentSpace) -> list[str]:
-        """Names of what differs and would make a resumed run or a decoded sample wrong."""
-        found = []
+        """Name the differences that would make a resumed run or a decoded sample wrong."""
+        names = []
         if not torch.equal(self.user_ids.cpu(), other.user_ids.cpu()):
-            found.append("users")
+            names.append("users")
         if not torch.allclose(self.statistics.mean, other.statistics.mean, atol=1e-6):
-            found.append("latent mean")
+            names.append("latent mean")
         if not torch.allclose(self.statistics.std, other.statistics.std, atol=1e-6):
-            found.append("latent std")
+            names.append("latent std")
         if self.multiplier != other.multiplier:
-            found.append("latent multiplier")
+            names.append("latent multiplier")
         if self.tokenizer_fingerprint != other.tokenizer_fingerprint:
-            found.append("tokenizer")
-        return found
+            names.append("tokenizer")
+        return names
 
     def to_checkpoint(self) -> dict[str, Any]:
-        """Plain tensors, numbers and strings, which load with ``weights_only=True``."""
+        """Convert to plain tensors, numbers and strings, which load with ``weights_only=True``."""
         return {
             "mean": self.statistics.mean.cpu(),
             "std": self.statistics.std.cpu(),
@@ -102,6 +102,6 @@ class LatentSpace:
 
     @classmethod
     def from_checkpoint(cls, content: dict[str, Any]) -> LatentSpace:
-        """The reverse of :meth:`to_checkpoint`."""
+        """Inverse of :meth:`to_checkpoint`."""
         rest = {key: value for key, value in content.items() if key not in ("mean", "std")}
         return cls(LatentStatistics(content["mean"].cpu(), content["std"].cpu()), **rest)

@@ -1,0 +1,96 @@
+"""Names and values of arguments, checked against the function or class that takes them."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from command_line.tasks import UsageError
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A given argument of a constructor or function.
+
+    Attributes:
+        option: As on the command line, such as ``--model.network.depth``.
+        owner: Class or function that takes it.
+        name: Name of the parameter.
+        value: As given.
+    """
+
+    option: str
+    owner: Any
+    name: str
+    value: Any
+
+
+def check_name(argument: Argument) -> None:
+    """Check that there is a parameter of this name.
+
+    Raises:
+        UsageError: There is none; a similar one is suggested.
+    """
+    parameters = inspect.signature(argument.owner).parameters
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    if argument.name not in parameters and not takes_any:
+        remedy = suggestion(argument.name, parameters, "It takes")
+        raise UsageError(argument.option, f"{argument.owner.__name__} does not take this option", remedy)
+
+
+def check_value(argument: Argument) -> None:
+    """Check one value against the type of its parameter.
+
+    Raises:
+        UsageError: It does not fit.
+    """
+    hints = type_hints(argument.owner)
+    if argument.name not in hints:
+        return
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hints[argument.name])
+    try:
+        parser.parse_object({"value": argument.value})
+    except ArgumentError as fault:
+        remedy = f"Give a value of type {type_name(hints[argument.name])}."
+        raise UsageError(argument.option, f"{argument.value!r} is not a valid value", remedy) from fault
+
+
+def type_hints(owner: Any) -> dict[str, Any]:
+    """Return the types of the parameters of a class's constructor, or of a function.
+
+    Returns:
+        Types by name; none where a library's annotations name what it imports for type checkers only.
+    """
+    try:
+        return typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner)
+    except NameError:
+        return {}
+
+
+def type_name(hint: Any) -> str:
+    """Return a type as it is written in code.
+
+    Example:
+        >>> type_name(int | None), type_name(typing.Literal["mean", "sample"])
+        ('int | None', "'mean' | 'sample'")
+    """
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(repr, arguments))
+    if type(None) in arguments:
+        return " | ".join("None" if part is type(None) else type_name(part) for part in arguments)
+    return hint.__name__ if inspect.isclass(hint) and not arguments else str(hint).replace("typing.", "")
+
+
+def suggestion(name: str, choices: Iterable[str], introduction: str) -> str:
+    """Return a sentence with the most similar choice, or with all of them."""
+    choices = list(choices)
+    near = difflib.get_close_matches(name, choices, n=1)
+    return f"Did you mean '{near[0]}'?" if near else f"{introduction} {', '.join(choices)}."

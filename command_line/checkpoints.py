@@ -1,0 +1,96 @@
+"""Settings stored in a checkpoint, laid beneath what the user says."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_class
+from command_line.tasks import Task, task_of
+from formats.errors import InputError
+
+# Lightning finds these by itself.
+SPECIAL = ("last", "best", "hpc", "registry", None)
+
+
+def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tasks: Sequence[Task]) -> list[str]:
+    """Put the module's settings stored in the checkpoint before all others, so that those override them.
+
+    The architecture, ``network`` among the stored settings, comes after the configuration files as well: weights fit no
+    other one, and a configuration that serves many checkpoints names the full size.
+
+    Args:
+        args: Words after the command.
+        sources: What they say.
+        tasks: All tasks.
+
+    Raises:
+        InputError: The checkpoint is missing, cannot be read, or belongs to another module.
+    """
+    path = last_value(sources, "ckpt_path")
+    if path in SPECIAL:
+        return list(args)
+    class_path, settings = read_settings(Path(str(path)))
+    if class_path is None:
+        return list(args)
+    check_same_module(Path(str(path)), class_path, named_class(sources, "model"), tasks)
+    stored = {"model": {"class_path": class_path, "init_args": settings}}
+    words = ["--config", yaml.safe_dump(stored), *args]
+    if "network" in settings:
+        network = {"model": {"init_args": {"network": settings["network"]}}}
+        end = end_of_configs(words)
+        words[end:end] = ["--config", yaml.safe_dump(network)]
+    return words
+
+
+def read_settings(path: Path) -> tuple[str | None, dict[str, Any]]:
+    """Read the class path and the settings of the module that a checkpoint holds.
+
+    Raises:
+        InputError: The file is missing or is not a training checkpoint.
+    """
+    if not path.is_file():
+        raise InputError(path, "there is no such checkpoint", "Give --ckpt_path the path of a .ckpt file.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        settings = dict(checkpoint.get("hyper_parameters", {}))
+    except Exception as fault:
+        remedy = "Give --ckpt_path a checkpoint that `fit` wrote; published weights go to --model.published_checkpoint."
+        raise InputError(path, f"is not a training checkpoint: {str(fault).splitlines()[0]}", remedy) from fault
+    settings.pop("_instantiator", None)
+    return settings.pop("_class_path", None), settings
+
+
+def check_same_module(path: Path, stored: str, asked: str | None, tasks: Sequence[Task]) -> None:
+    """Check that the command and the checkpoint are of the same module.
+
+    Args:
+        path: The checkpoint.
+        stored: Class path in the checkpoint.
+        asked: Class path in the command's settings.
+        tasks: All tasks; a class of none of them is not checked.
+
+    Raises:
+        InputError: They are of different modules.
+    """
+    names = [part.rpartition(".")[2] for part in (stored, asked or stored)]
+    of_checkpoint, of_command = (task_of(tasks, name) for name in names)
+    if of_checkpoint is None or of_command is None or names[0] == names[1]:
+        return
+    fault = (
+        f"this checkpoint is of the {of_checkpoint.title} task ({names[0]}); "
+        f"the command is for the {of_command.title} task ({names[1]})"
+    )
+    raise InputError(path, fault, f"Use a configuration of {names[0]}, or a checkpoint of {names[1]}.")
+
+
+def end_of_configs(words: Sequence[str]) -> int:
+    """Return the position after the last configuration file; 0 where there is none."""
+    ends = [position + 2 for position, (word, _) in enumerate(itertools.pairwise(words)) if word in CONFIG_OPTIONS]
+    ends += [position + 1 for position, word in enumerate(words) if word.startswith("--config=")]
+    return max(ends, default=0)

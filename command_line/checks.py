@@ -1,0 +1,104 @@
+"""Checks of class and option names against the classes themselves, before the parser reads a command line.
+
+The parser's own messages about a wrong argument enumerate every type that did not match. After it has refused a
+command line, :func:`refuse_wrong_value` tries each given value on its own and names the one at fault.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import lightning
+import lightning.pytorch.callbacks
+import lightning.pytorch.loggers
+from lightning import Callback
+from lightning.pytorch.loggers import Logger
+
+from command_line.arguments import Argument, check_name, check_value, suggestion, type_hints
+from command_line.settings import ClassSettings, Source, class_settings, listed_classes, named_class
+from command_line.tasks import Task, UsageError, classes_by_name, load, short_name
+from command_line.trainer import Trainer
+
+LISTED: dict[str, tuple[Any, type]] = {
+    "callbacks": (lightning.pytorch.callbacks, Callback),
+    "logger": (lightning.pytorch.loggers, Logger),
+}
+
+
+def check_names(sources: Sequence[Source], tasks: Sequence[Task]) -> None:
+    """Check the names of classes and options.
+
+    Raises:
+        UsageError: There is no such class, or it does not take such an option; similar names are suggested.
+    """
+    for argument in given_arguments(sources, tasks):
+        check_name(argument)
+
+
+def refuse_wrong_value(sources: Sequence[Source], tasks: Sequence[Task]) -> None:
+    """Find the value that made the parser refuse the command line.
+
+    Raises:
+        UsageError: A value does not fit its option; without this, the fault is of another kind.
+    """
+    for argument in given_arguments(sources, tasks):
+        check_value(argument)
+
+
+def given_arguments(sources: Sequence[Source], tasks: Sequence[Task]) -> Iterator[Argument]:
+    """Yield the arguments given to the trainer, the module, the datamodule, and listed callbacks and loggers.
+
+    Raises:
+        UsageError: There is no class of a given name.
+    """
+    known = classes_by_name(tasks)
+    for key, group in (("model", "modules"), ("data", "datamodules")):
+        own = {short_name(target) for task in tasks for target in getattr(task, group)}
+        owner = _resolve(named_class(sources, key), f"--{key}", known, own)
+        for part in filter(None, (class_settings(source, key) for source in sources)):
+            named = _resolve(part.class_path, part.option, known, own)
+            yield from _arguments(part, owner if named is None or named is owner else None)
+    callbacks = {short_name(target) for task in tasks for target in task.callbacks}
+    latest: dict[str, Any] = {}
+    for source in sources:
+        trainer = source.settings.get("trainer")
+        if isinstance(trainer, Mapping):
+            for name, value in trainer.items():
+                if name in LISTED:
+                    continue
+                owner = Trainer if name in type_hints(Trainer) else lightning.Trainer
+                yield Argument(f"--trainer.{name}", owner, name, value)
+        for key, (package, base) in LISTED.items():
+            own = {name for name, part in vars(package).items() if inspect.isclass(part) and issubclass(part, base)}
+            own |= callbacks if base is Callback else set()
+            for part in listed_classes(source, key):
+                if part.class_path is not None:
+                    latest[key] = _resolve(part.class_path, part.option, known, own, package)
+                yield from _arguments(part, latest.get(key))
+
+
+def _resolve(path: str | None, option: str, known: Mapping[str, str], choices: set[str], package: Any = None) -> Any:
+    """Return the class of a path; None where the path names a class that is neither ours nor Lightning's."""
+    if path is None:
+        return None
+    name = path.rpartition(".")[2]
+    if name in choices and path in (name, known.get(name, name).replace(":", ".")):
+        return load(known[name]) if name in known else getattr(package, name)
+    if path == name:
+        raise UsageError(option, f"there is no class {name}", suggestion(name, sorted(choices), "There are"))
+    return None
+
+
+def _arguments(part: ClassSettings, owner: Any) -> Iterator[Argument]:
+    """Yield a class's arguments; those of a dataclass, such as a network's settings, one by one."""
+    if owner is None:
+        return
+    hints = type_hints(owner)
+    for name, value in part.init_args.items():
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(hints.get(name)):
+            yield from _arguments(ClassSettings(f"{part.option}.{name}", None, value), hints[name])
+        else:
+            yield Argument(f"{part.option}.{name}", owner, name, value)

@@ -1,0 +1,146 @@
+"""Lightning's ``fit``, ``validate``, ``test`` and ``predict`` with this project's trainer, checkpoints and messages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError, Namespace
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
+
+from callbacks.step_seed import StepSeed
+from command_line.checkpoints import with_checkpoint_settings
+from command_line.checks import check_names, refuse_wrong_value
+from command_line.messages import shortened
+from command_line.quiet import log_wandb_offline_without_account, silence_warnings
+from command_line.settings import Source, read_sources, with_shipped_configs
+from command_line.shipped import with_shipped_weights
+from command_line.tasks import Task, UsageError, import_named_classes, short_name
+from command_line.threads import set_threads
+from command_line.trainer import SaveConfig, Trainer
+from formats.errors import InputError
+
+
+class TrilightCLI(LightningCLI):
+    """LightningCLI that lets what the user says override the settings stored in a checkpoint.
+
+    Checkpoints are local files, which torch reads without running code (``weights_only=True`` is its default).
+    """
+
+    ckpt_path: str | None = None
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add ``--num_threads``."""
+        parser.add_argument(
+            "--num_threads",
+            type=int | None,
+            default=None,
+            help="Threads of PyTorch on the processor; null chooses by the free cores, unless OMP_NUM_THREADS is set.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and set ``ckpt_path`` aside.
+
+        LightningCLI would lay the checkpoint's settings over the user's; they are beneath them already.
+        """
+        self.config = parser.parse_args(args)
+        settings = self._settings()
+        self.ckpt_path, settings.ckpt_path = settings.ckpt_path, None
+
+    def before_instantiate_classes(self) -> None:
+        """Put ``ckpt_path`` back, for the trainer."""
+        self._settings().ckpt_path = self.ckpt_path
+
+    def instantiate_classes(self) -> None:
+        """Make the objects.
+
+        Raises:
+            InputError: A setting cannot be used; the parser would wrap this error in its own.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as fault:
+            cause: BaseException | None = fault
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+            raise cause from None
+
+    def after_instantiate_classes(self) -> None:
+        """Choose the number of threads; the processes that Lightning starts have the first one's."""
+        if "LOCAL_RANK" not in os.environ:
+            rank_zero_info(set_threads(self._settings().num_threads, self.trainer.num_devices))
+
+    def _settings(self) -> Namespace:
+        settings: Namespace = self.config[self.config.subcommand]
+        return settings
+
+
+def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
+    """Run one of Lightning's commands.
+
+    Args:
+        tasks: All tasks.
+        args: The command and the words after it.
+
+    Raises:
+        InputError: A class, option, value or checkpoint cannot be used.
+        SystemExit: Help was asked for.
+    """
+    command, words = args[0], with_shipped_configs(args[1:])
+    sources = read_sources(words)
+    import_named_classes(tasks, [source.text for source in sources])
+    check_names(sources, tasks)
+    words = with_checkpoint_settings(words, sources, tasks)
+    if command == "predict":
+        words = with_shipped_weights(words, sources, tasks)
+    words = ["--print_config=comments" if word == "--print_config" else word for word in words]
+    log_wandb_offline_without_account()
+    silence_warnings()
+    try:
+        _one_command(command)(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=Trainer,
+            trainer_defaults={"callbacks": [StepSeed()]},
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": class_list(tasks)}},
+            args=[command, *words],
+        )
+    except ArgumentError as fault:
+        _explain(fault, sources, tasks, command)
+
+
+def _one_command(command: str) -> type[TrilightCLI]:
+    """Return the command line with one subcommand; the parsers of the others take time to build."""
+
+    class OneCommand(TrilightCLI):
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            return {command: LightningCLI.subcommands()[command]}
+
+    return OneCommand
+
+
+def class_list(tasks: Sequence[Task]) -> str:
+    """Return the classes of all tasks, as help shows them."""
+    lines: list[str] = []
+    groups: Mapping[str, str] = {"--model": "modules", "--data": "datamodules", "--trainer.callbacks": "callbacks"}
+    for option, group in groups.items():
+        names = [short_name(target) for task in tasks for target in getattr(task, group)]
+        lines.append(f"{option}: {', '.join(names)}.")
+    return " ".join(lines)
+
+
+def _explain(fault: ArgumentError, sources: Sequence[Source], tasks: Sequence[Task], command: str) -> None:
+    refuse_wrong_value(sources, tasks)
+    raise UsageError(command, shortened(str(fault)), f"See `python cli.py {command} --help`.") from fault

@@ -1,0 +1,67 @@
+"""One command of the command line, from the words typed to the exit status."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Callable, Sequence
+
+from command_line.tasks import TOOL_GROUPS, Task, UsageError, tool_targets
+from formats.errors import InputError
+
+LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def help_text(tasks: Sequence[Task]) -> str:
+    """Return the help of the whole command line."""
+    tools = {group: ", ".join(tool_targets(tasks, group)) for group in TOOL_GROUPS}
+    return f"""\
+usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
+
+  fit        train            python cli.py fit --config configs/dit_microdoppler.yaml
+  validate   losses and metrics on the validation split
+  test       the task's full evaluation, as a table and JSON
+  predict    make the task's results from a checkpoint
+  prepare    data tools: {tools["prepare"]}
+  pipeline   whole jobs: {tools["pipeline"]}
+
+--config may be given several times; later files override earlier ones, and options such as
+--trainer.max_epochs 10 override files. --print_config shows the complete configuration with comments.
+--version shows the version."""
+
+
+def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
+    """Run one command; PyTorch is imported by those that need it.
+
+    Args:
+        tasks: All tasks.
+        args: Words after the program's name.
+
+    Raises:
+        InputError: Something the user gave cannot be used.
+        SystemExit: Help of a command was asked for.
+    """
+    if not args or args[0] in ("-h", "--help"):
+        print(help_text(tasks))
+    elif args[0] == "--version":
+        print(importlib.metadata.version("trilight"))
+    elif args[0] in TOOL_GROUPS:
+        from command_line.tools import run_tool
+
+        run_tool(tasks, args[0], args[1:])
+    elif args[0] in LIGHTNING_COMMANDS:
+        from command_line.lightning_cli import run_lightning
+
+        run_lightning(tasks, args)
+    else:
+        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS])
+        raise UsageError("cli.py", f"there is no command '{args[0]}'", f"Choose from {commands}.")
+
+
+def exit_with_message(command: Callable[[], None]) -> None:
+    """Run a command; an error of the user's ends in one line and exit status 1, or 2 for a wrong option."""
+    try:
+        command()
+    except InputError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2 if isinstance(mistake, UsageError) else 1)

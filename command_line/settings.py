@@ -1,0 +1,172 @@
+"""Settings as the user gave them: configuration files and options, read before the parser sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs import find_config
+from formats.errors import InputError
+
+CONFIG_OPTIONS = ("-c", "--config")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One configuration file or option, and what it sets.
+
+    Attributes:
+        name: The file's path, or the option such as ``--model.depth``.
+        settings: Nested mapping; ``--model.depth 3`` is ``{"model": {"depth": 3}}``.
+        text: What was read.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class ClassSettings:
+    """A class that settings name, and the arguments they give it.
+
+    Attributes:
+        option: Where the class is set, such as ``--model`` or ``--trainer.callbacks``.
+        class_path: Short name or import path; None where only arguments are given.
+        init_args: Arguments of the constructor.
+    """
+
+    option: str
+    class_path: str | None
+    init_args: Mapping[str, Any] = field(default_factory=dict)
+
+
+def with_shipped_configs(args: Sequence[str]) -> list[str]:
+    """Replace names of shipped configuration files by their paths, where no such file is near.
+
+    Raises:
+        InputError: There is no such configuration file.
+    """
+    found: list[str] = []
+    for position, word in enumerate(args):
+        if position and args[position - 1] in CONFIG_OPTIONS:
+            found.append(_config_file(word))
+        elif word.startswith("--config="):
+            found.append(f"--config={_config_file(word.removeprefix('--config='))}")
+        else:
+            found.append(word)
+    return found
+
+
+def _config_file(value: str) -> str:
+    if _is_inline(value):
+        return value
+    path = find_config(value)
+    if not path.is_file():
+        remedy = "Name a YAML file, your own or a shipped one such as configs/dit_microdoppler.yaml."
+        raise InputError(value, "there is no such configuration file", remedy)
+    return str(path)
+
+
+def _is_inline(value: str) -> bool:
+    """Whether the value of ``--config`` is YAML itself rather than a path."""
+    return "\n" in value or value.lstrip().startswith("{")
+
+
+def read_sources(args: Sequence[str]) -> list[Source]:
+    """Read the configuration files and options of a command line, in order.
+
+    Args:
+        args: Words after the command.
+
+    Raises:
+        InputError: A configuration file cannot be read.
+    """
+    return list(_sources(args))
+
+
+def _sources(args: Sequence[str]) -> Iterator[Source]:
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            continue
+        option, has_value, value = word.partition("=")
+        if not has_value:
+            value = words.pop(0) if words and not words[0].startswith("--") else "true"
+        if option in CONFIG_OPTIONS:
+            yield _read_config(value)
+        else:
+            keys = option.lstrip("-").removesuffix("+").split(".")
+            settings: Any = _parse(value)
+            for key in reversed(keys):
+                settings = {key: settings}
+            yield Source(option.removesuffix("+"), settings, word if has_value else f"{word} {value}")
+
+
+def _read_config(value: str) -> Source:
+    name = "--config" if _is_inline(value) else value
+    try:
+        text = value if _is_inline(value) else Path(value).read_text(encoding="utf-8")
+        settings = yaml.safe_load(text) or {}
+    except (OSError, ValueError, yaml.YAMLError) as fault:
+        reason = " ".join(str(fault).split())
+        raise InputError(name, f"cannot be read as YAML: {reason}", "Correct the file.") from fault
+    if not isinstance(settings, Mapping):
+        raise InputError(name, "does not hold settings", "Write `name: value` lines.")
+    return Source(name, settings, text)
+
+
+def _parse(value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def last_value(sources: Sequence[Source], key: str) -> Any:
+    """Return the last value of a top-level setting such as ``ckpt_path``, or None."""
+    values = [source.settings[key] for source in sources if key in source.settings]
+    return values[-1] if values else None
+
+
+def class_settings(source: Source, key: str) -> ClassSettings | None:
+    """Return what a source says about ``model`` or ``data``, or None where it says nothing.
+
+    The forms ``--model X``, ``--model.class_path X``, ``--model.depth 3`` and ``--model.init_args.depth 3`` are
+    understood, like their counterparts in YAML.
+    """
+    value = source.settings.get(key)
+    return None if value is None else _as_class(f"--{key}", value)
+
+
+def _as_class(option: str, value: Any) -> ClassSettings | None:
+    if isinstance(value, str):
+        return ClassSettings(option, value)
+    if not isinstance(value, Mapping):
+        return None
+    init_args = {name: part for name, part in value.items() if name not in ("class_path", "init_args", "dict_kwargs")}
+    init_args.update(value.get("init_args") or {})
+    return ClassSettings(option, value.get("class_path"), init_args)
+
+
+def listed_classes(source: Source, key: str) -> list[ClassSettings]:
+    """Return the classes that a source lists under ``trainer.<key>``, such as its callbacks.
+
+    ``--trainer.callbacks.decay 0.9`` gives an argument to the class listed last, which it does not name.
+    """
+    trainer = source.settings.get("trainer")
+    value = trainer.get(key) if isinstance(trainer, Mapping) else None
+    parts = value if isinstance(value, list) else [value]
+    found = [_as_class(f"--trainer.{key}", part) for part in parts]
+    return [part for part in found if part is not None]
+
+
+def named_class(sources: Sequence[Source], key: str) -> str | None:
+    """Return the class path that ``model`` or ``data`` has in the end, or None where none is named."""
+    found = [part.class_path for source in sources if (part := class_settings(source, key)) and part.class_path]
+    return found[-1] if found else None

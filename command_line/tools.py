@@ -1,0 +1,81 @@
+"""The tools of ``prepare`` and ``pipeline``: plain functions, whose parameters are the options."""
+
+from __future__ import annotations
+
+import itertools
+import typing
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentError, auto_cli
+
+from command_line.arguments import Argument, check_name, check_value
+from command_line.messages import shortened
+from command_line.settings import read_sources
+from command_line.tasks import Task, UsageError, load_tool, summary, tool_targets
+
+
+def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
+    """Run a tool.
+
+    Args:
+        tasks: All tasks.
+        group: ``prepare`` or ``pipeline``.
+        args: Words after it: the tool's name and options.
+
+    Raises:
+        UsageError: There is no such tool, or its options are wrong.
+        SystemExit: Help was asked for.
+    """
+    if not args or args[0] in ("-h", "--help"):
+        print(tools_help(tasks, group))
+        return
+    name, tool = args[0], load_tool(tasks, group, args[0])
+    words = expand_options(args[1:], typing.get_type_hints(tool))
+    try:
+        auto_cli({name: tool}, args=[name, *words], prog=f"cli.py {group}", as_positional=False, exit_on_error=False)
+    except ArgumentError as fault:
+        for source in read_sources(words):
+            for option, value in source.settings.items():
+                argument = Argument(f"--{option}", tool, option, value)
+                check_name(argument)
+                check_value(argument)
+        remedy = f"See `python cli.py {group} {name} --help`."
+        raise UsageError(f"{group} {name}", shortened(str(fault)), remedy) from fault
+
+
+def tools_help(tasks: Sequence[Task], group: str) -> str:
+    """Return the list of a group's tools, each with the first line of its docstring."""
+    targets = tool_targets(tasks, group)
+    width = max(map(len, targets))
+    lines = [f"  {name:{width}}  {summary(target)}" for name, target in targets.items()]
+    return "\n".join([f"usage: python cli.py {group} TOOL [options]      (TOOL --help lists its options)", "", *lines])
+
+
+def expand_options(args: Sequence[str], types: dict[str, object]) -> list[str]:
+    """Rewrite flags and lists as the parser takes them.
+
+    Args:
+        args: Options, where a flag may come without a value and a list as several words.
+        types: Type of each option.
+
+    Example:
+        >>> expand_options(["--flag", "--ids", "1", "2"], {"flag": bool, "ids": list[int] | None})
+        ['--flag=true', '--ids', '[1, 2]']
+    """
+    expanded: list[str] = []
+    values: list[str] | None = None
+    for word, following in itertools.pairwise([*args, "--", "--"]):
+        if values is not None and not word.startswith("--"):
+            values.append(word)
+            continue
+        if values is not None:
+            is_list = len(values) == 1 and values[0].startswith("[")
+            expanded.append(values[0] if is_list else f"[{', '.join(values)}]")
+        kind = types.get(word.removeprefix("--"))
+        expanded.append(f"{word}=true" if kind is bool and following.startswith("--") else word)
+        values = [] if _is_list(kind) else None
+    return expanded[:-1]
+
+
+def _is_list(kind: object) -> bool:
+    return typing.get_origin(kind) is list or any(typing.get_origin(part) is list for part in typing.get_args(kind))

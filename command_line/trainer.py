@@ -1,0 +1,40 @@
+"""Lightning's Trainer with a precision that follows the hardware, and the record of a run's configuration."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import lightning
+import torch
+from lightning import LightningModule
+from lightning.pytorch.cli import SaveConfigCallback
+
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
+
+
+class Trainer(lightning.Trainer):
+    """Lightning's Trainer, with a precision chosen by the hardware.
+
+    Args:
+        precision: ``auto`` is bf16-mixed where the GPU computes in it, 16-mixed on older GPUs, and 32-true
+            without a GPU.
+    """
+
+    def __init__(self, *args: Any, precision: Precision = "auto", **kwargs: Any) -> None:
+        super().__init__(*args, precision=hardware_precision() if precision == "auto" else precision, **kwargs)
+
+
+def hardware_precision() -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+    """Return the precision that ``auto`` means on this machine."""
+    if not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+class SaveConfig(SaveConfigCallback):
+    """Save the configuration with the logs of a training run; other commands record theirs with their output."""
+
+    def setup(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write ``config.yaml`` once per run."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)

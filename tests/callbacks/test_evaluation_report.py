@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from lightning import LightningModule, Trainer
+from rich.console import Console
+
+from callbacks.evaluation_report import EvaluationReport, evaluation_table
+from formats.errors import InputError
+from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
+
+
+def test_table_reads_in_a_terminal() -> None:
+    results: dict[str, float | int | str] = {
+        "accuracy_real_to_generated": 0.5,
+        "accuracy_real_to_real": 0.975,
+        "accuracy_real_to_generated_user_0": 0.75,
+        "accuracy_real_to_generated_user_3": 0.25,
+        "frechet_distance_classifier": 1234.5,
+        "frechet_distance_classifier_real": 2.0,
+        "within_user_diversity_classifier": math.nan,
+        "frechet_distance_inception": 12.0,
+        **{"num_users": 4, "num_users_generated": 2, "num_train": 9, "num_val": 8, "num_generated": 7},
+        "inception": "weights from here",
+    }
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(evaluation_table(results))
+    lines = stream.getvalue().splitlines()
+
+    def row(start: str) -> list[str]:
+        return [cell.strip() for cell in next(line for line in lines if start in line).split("│")[2:5]]
+
+    assert row("recognised as their user") == ["0.500", "0.975", "↑"]
+    assert row("Fréchet distance") == ["1,234", "2.000", "↓"]
+    assert row("Difference between") == ["–", "–", "↑ up to real"]
+    assert row("Fréchet inception") == ["12.000", "–", "↓"]
+    assert "Inception score" not in stream.getvalue()
+    assert "user class 3, 0.250" in " ".join(lines)
+
+
+def test_results_are_written_where_the_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = Trainer(logger=False, default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False)
+    module = UserConditionedDiTModule()
+    EvaluationReport().on_test_end(trainer, module)
+    assert not list(tmp_path.iterdir())  # no test, no file
+    module.test_results = {
+        "accuracy_real_to_generated_user_1": 0.5,
+        **{f"num_{kind}": 3 for kind in ("users", "users_generated", "train", "val", "generated")},
+        "inception": "weights not found",
+    }
+    EvaluationReport().on_test_end(trainer, module)
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == module.test_results
+    assert "Generated micro-Doppler spectrograms" in capsys.readouterr().out
+    with pytest.raises(InputError, match="cannot report on LightningModule"):
+        EvaluationReport().on_test_end(trainer, LightningModule())
