@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from formats.aerial_megadepth import SKY
 from simulators.city.layout import City
-from simulators.city.solids import TREE, Array
+from simulators.city.solids import TREE, Array, SolidScene
 from simulators.city.textures import (
     GROUND_LABELS,
     Bools,
@@ -125,7 +125,7 @@ def _sky(city: City, rays: Array) -> Array:
     return ((1 - cloud) * clear + cloud * CLOUD) ** GAMMA
 
 
-def shadowed(city: City, points: Array) -> Bools:
+def shadowed(city: SolidScene, points: Array) -> Bools:
     """Whether something stands between points (N, 3), which face the sun, and the sun."""
     sun = city.sun
     level = np.cross([0.0, 1.0, 0.0], sun)  # any direction across the rays
