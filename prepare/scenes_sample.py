@@ -8,26 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from formats.aerial_megadepth import SKY, ImageFiles, image_files, write_camera, write_split
-from formats.atomic import atomic_path
+from formats.aerial_megadepth import SKY, ImageFiles, image_files, write_split
 from formats.errors import check_settings
-from formats.exr import write_depth
-from formats.images import write_png
 from prepare.output_folder import claim_folder
+from prepare.simulated_views import JPEG_QUALITY, write_view
 from simulators.scenes.cameras import MIN_OVERLAP
-from simulators.scenes.pairs import TEST, TRAIN, VALIDATION, ScenePair, scene_pair
+from simulators.scenes.pairs import TEST, TRAIN, VALIDATION, scene_pair
+from simulators.scenes.rendering import OTHER_LABEL
 
-JPEG_QUALITY = 95
 VIEWS = ("first", "second")
 SPLITS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 
 
 def scenes_sample(
     out: Path,
-    num_train: int = 4000,
+    num_train: int = 4500,
     num_val: int = 100,
     num_test: int = 100,
     width: int = 112,
@@ -41,7 +37,8 @@ def scenes_sample(
     Writes ``<out>/train.npz``, ``val.npz`` and ``test.npz``; per image ``<out>/<scene>/<image>.jpg``, ``.exr``
     (depth in metres, 0 = sky) and ``.npz`` (camera), where <image> is ``first.jpeg`` or ``second.jpeg``;
     ``<out>/seg/<scene>/<image>.png`` (2 = sky, 0 = anything else); and ``<out>/simulation.json``. Run again with
-    the same settings, it completes what is missing. A scene does not depend on how many scenes there are.
+    the same settings, it completes what is missing. A scene does not depend on how many scenes there are. The splits
+    give every pair the least overlap that the cameras are drawn for as its score.
 
     Args:
         out: Folder of the data set: new, empty, or begun with the same settings.
@@ -122,22 +119,12 @@ class Scene:
     def write(self) -> None:
         """Render and write all files."""
         split = SPLITS[self.split]
-        self.write_pair(scene_pair(self.seed, split, self.number, self.width, self.height, self.supersampling))
-
-    def write_pair(self, pair: ScenePair) -> None:
-        """Write the files of a rendered pair."""
+        pair = scene_pair(self.seed, split, self.number, self.width, self.height, self.supersampling)
         for index, view in enumerate(VIEWS):
-            files = self.files(view)
-            assert files.mask is not None
-            _write_jpeg(files.image, pair.images[index])
-            write_depth(files.depth, pair.depths[index])
-            write_png(files.mask, np.where(pair.depths[index] > 0, 0, SKY).astype(np.uint8))
-            write_camera(files.camera, pair.intrinsics[index], pair.cam2world[index])
-
-
-def _write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
-    with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+            depth = pair.depths[index]
+            labels = np.where(depth > 0, OTHER_LABEL, SKY).astype(np.uint8)
+            cameras = (pair.intrinsics[index], pair.cam2world[index])
+            write_view(self.files(view), pair.images[index], depth, labels, *cameras)
 
 
 def _write_split(path: Path, scenes: list[Scene]) -> None:

@@ -49,7 +49,7 @@ class CameraPair:
 def draw_cameras(scene: Scene, rng: np.random.Generator) -> CameraPair:
     """Draw two cameras until each sees at least ``MIN_OVERLAP`` of what the other sees.
 
-    Headings differ by up to ``MAX_TURN``, elevations by up to 50°, distances by a factor of up to 2.5.
+    Headings differ by up to ``MAX_TURN``, elevations by up to 50°, distances by a factor of up to 2.7.
 
     Raises:
         RuntimeError: None of ``MAX_TRIES`` pairs was accepted.
