@@ -8,17 +8,17 @@ from torch import Tensor
 
 
 class LayerBatch(TypedDict):
-    """Illustrations with the layer that painted each pixel, stretched to the network's square of S × S pixels.
+    """Illustrations with the layer that painted each pixel, stretched to S × S pixels.
 
     The layer index, background 0 and foremost 1, is ``orders / layer_counts``.
 
     Attributes:
         images: (B, 3, S, S) uint8, RGB.
         orders: (B, S, S) int32, paint order of the topmost layer: 0 the background, 1 … n from below.
-        layer_counts: (B,) int64, n of each image, at least 1; a crop keeps the n of the whole image.
+        layer_counts: (B,) int64, number n of layers of each image, at least 1; a crop keeps that of the whole image.
         masks: (B, S, S) bool, where the order is known.
-        names: Of each sample, such as ``animals/cat``; "" for a row that only fills up a batch.
-        weights: (B,) float32; 0 marks a row that only fills up a batch.
+        names: Name of each sample, such as ``animals/cat``; "" for a row that pads the batch.
+        weights: (B,) float32; 0 for a row that pads the batch.
     """
 
     images: Tensor
@@ -30,12 +30,14 @@ class LayerBatch(TypedDict):
 
 
 class IllustrationBatch(TypedDict):
-    """A picture to decompose, whose layers nobody knows.
+    """One image to decompose into layers.
 
     Attributes:
         image: (H, W, 4) uint8, RGBA, not premultiplied, at the file's size.
-        name: Of the picture, distinct among those of a run, fit for a folder's name.
+        rgb: (3, H, W) uint8, the image pasted on white.
+        name: Name of the image, distinct within a run and valid as a folder name.
     """
 
     image: Tensor
+    rgb: Tensor
     name: str

@@ -1,11 +1,11 @@
-"""What fine-tuning VGGT-1B on one image pair takes in memory and, on a GPU, in time.
+"""Memory, and on a GPU time, of fine-tuning VGGT-1B on one image pair.
 
 python benchmarks/vggt.py --out benchmarks/results/vggt_memory.json
 python benchmarks/vggt.py --device cuda --out benchmarks/results/vggt_gpu.json
 
-Without a GPU the training step runs at full size on fake tensors, which have shapes and no values, and every
-storage is counted from its making to its release. That leaves out what no tensor holds: the CUDA context (about
-0.5 GB), cuDNN's workspaces, and the allocator's rounding. On a GPU the allocator's own peak is read.
+Without a GPU the training step runs at full size on fake tensors, which have shapes but no values, and every
+storage is counted from its allocation to its release. This does not include memory outside of tensors: the CUDA
+context (about 0.5 GB), cuDNN's workspaces, and the allocator's rounding. On a GPU the allocator's peak is reported.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COUNTED = {
 
 
 class Case(NamedTuple):
-    """One way to fine-tune. ``budget`` is in GB, None where the case is there to compare with."""
+    """One way to fine-tune. ``budget`` is in GB, None for cases that serve as a comparison."""
 
     name: str
     frozen_aggregator: bool
@@ -58,7 +58,7 @@ CASES = (
 
 
 class LiveStorages(TorchDispatchMode):
-    """Counts the bytes of all tensors alive; ``peak`` is their greatest sum."""
+    """Counts the bytes of all live tensors; ``peak`` is their maximum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class LiveStorages(TorchDispatchMode):
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count the storages that it made."""
+        """Run the operation and count the storages that it allocated."""
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -87,23 +87,23 @@ class LiveStorages(TorchDispatchMode):
 
 
 class Step:
-    """One training step of a case, the way a training loop takes it."""
+    """One training step of a case, as in a training loop."""
 
     def __init__(self, network: VGGT, side: int, frames: int, device: str) -> None:
         self.device = device
-        # On the GPU memory and time do not depend on the weights' values, so they are left as they come.
+        # Memory and time do not depend on the values of the weights, so these stay uninitialised.
         self.network = network.to_empty(device=device)
         self.images = torch.rand(1, frames, 3, side, side, device=device)
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=True)
 
     def forward(self) -> VGGTOutput:
-        """Look at the pair under bf16 autocast."""
+        """Run the network under bf16 autocast."""
         with torch.autocast(self.device, torch.bfloat16):
             return self.network(self.images)
 
     def backward(self, output: VGGTOutput) -> None:
-        """Take gradients of a stand-in for the losses, which are small beside the network."""
+        """Compute gradients of a substitute for the losses, whose cost is small compared to the network."""
         loss = torch.stack([encoding.abs().mean() for encoding in output["pose_enc_list"]]).mean()
         (loss + (output["depth"].squeeze(-1) * output["depth_conf"]).mean()).backward()
 
@@ -113,7 +113,7 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
 
     def held(self) -> dict[str, float]:
-        """GB of what stays between steps, and of the gradients."""
+        """Return the memory in GB that remains between steps, and that of the gradients."""
         parameters = list(self.network.parameters())
         trained = [p for p in parameters if p.requires_grad]
         return {
@@ -133,11 +133,11 @@ def _on_meta(case: Case) -> VGGT:
 
 
 def counted(case: Case, side: int, frames: int) -> dict[str, float]:
-    """GB of a case by counting storages, without memory for them."""
+    """Return the memory of a case in GB by counting storages, without allocating them."""
     network = _on_meta(case)
     with FakeTensorMode(allow_non_fake_inputs=True), LiveStorages() as storages:
         step = Step(network, side, frames, "cpu")
-        storages.peak = storages.live  # building is no part of training
+        storages.peak = storages.live  # building is not part of training
         for _ in range(2):
             before = storages.live
             output = step.forward()
@@ -149,7 +149,7 @@ def counted(case: Case, side: int, frames: int) -> dict[str, float]:
 
 
 def measured(case: Case, side: int, frames: int) -> dict[str, float]:
-    """GB and seconds of a case on the GPU."""
+    """Return memory in GB and time in seconds of a case on the GPU."""
     torch.cuda.empty_cache()
     step = Step(_on_meta(case), side, frames, "cuda")
     torch.cuda.synchronize()
@@ -163,13 +163,13 @@ def measured(case: Case, side: int, frames: int) -> dict[str, float]:
         step.update()
     figures = step.held() | {"after forward": after / GB, "peak": torch.cuda.max_memory_allocated() / GB}
 
-    def whole() -> None:
+    def full_step() -> None:
         step.backward(step.forward())
         step.update()
 
     with torch.no_grad():
         forward = _median_seconds(step.forward)
-    return figures | {"seconds forward": forward, "seconds step": _median_seconds(whole)}
+    return figures | {"seconds forward": forward, "seconds step": _median_seconds(full_step)}
 
 
 def _median_seconds(work: Callable[[], object], repeats: int = 7) -> float:
@@ -183,7 +183,7 @@ def _median_seconds(work: Callable[[], object], repeats: int = 7) -> float:
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Lay the figures out for a person."""
+    """Format the figures as a table."""
     columns = list(next(iter(results.values())))
     width = max(map(len, results)) + 2
     lines = ["GB (10⁹ bytes)".ljust(width) + "".join(c.rjust(17) for c in columns)]

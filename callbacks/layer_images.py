@@ -1,4 +1,4 @@
-"""Pictures of the layer index while it is learnt."""
+"""Callback that draws the layer index during training."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from lightning import Callback, LightningModule, Trainer
 
 from batches.layers import LayerBatch
 from callbacks.image_logging import is_due, log_image
-from exporters.visualization.layers import layer_index_sheet
+from exporters.visualization.layer_index import layer_index_sheet
 from lightning_modules.layer_index import LayerIndexModule
 
 
 class LayerImages(Callback):
-    """Log the first validation images: input, true index, predicted index, difference.
+    """Logs the first validation images: input, true index, predicted index, difference.
 
     Args:
-        every_n_epochs: Draw at the validation of every so many epochs.
-        num_images: At most this many rows, from the first batch.
+        every_n_epochs: Draw at the validation of every n-th epoch.
+        num_images: Largest number of rows, taken from the first batch.
     """
 
     def __init__(self, every_n_epochs: int = 1, num_images: int = 4) -> None:

@@ -1,4 +1,4 @@
-"""Writes a picture taken apart into layers, as files that other programs open."""
+"""Callback that decomposes images into layers and writes them as files for other programs."""
 
 from __future__ import annotations
 
@@ -7,35 +7,47 @@ from typing import Any
 
 import numpy as np
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from numpy.typing import NDArray
 from torch import Tensor
 
+from batches.layers import IllustrationBatch
+from batches.trainer import datamodule_of
+from callbacks.prediction_writer import PredictionWriter
+from datamodules.illustration_folder import IllustrationFolderDataModule
 from decomposition.separation import Separation, separate_layers
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
 from exporters.relief import layer_heights, write_relief
-from exporters.visualization.layers import before_after_figure, colour_index, index_to_16bit
+from exporters.visualization.layer_index import colour_index, index_to_16bit
+from exporters.visualization.layer_stack import before_after_figure
 from formats.errors import InputError
 from formats.images import write_png
 
 
-class LayerWriter(BasePredictionWriter):
-    """Write, for every picture, a folder of its own in the datamodule's ``output_dir``.
+class LayerWriter(PredictionWriter):
+    """Writes a folder per image in the datamodule's ``output_dir``.
 
     ``index.png`` (16 bits, 0 … 65535 for 0 … 1) and ``index_colour.png``; ``layers/00_background.png``, … (RGBA, bottom
     to top, hidden parts filled in); ``layers.ora``, ``layers.psd`` and ``layers.svg``; ``relief.stl`` (millimetres) and
-    ``relief.glb``; ``overview.png``. Each process writes its own pictures.
+    ``relief.glb``; ``overview.png``. Each process writes its share of the images; the files do not depend on the number
+    of processes.
 
     Args:
-        max_layers: Most layers where the index map decides on their number.
+        max_layers: Largest number of layers where the index map determines it.
         relief_width_mm: Width of the relief.
-        relief_height_mm: Height of the foremost layer over the background.
+        relief_height_mm: Height of the foremost layer above the background.
+        num_threads: CPU threads of each process, see :class:`PredictionWriter`.
     """
 
-    def __init__(self, max_layers: int = 16, relief_width_mm: float = 100.0, relief_height_mm: float = 8.0) -> None:
-        super().__init__(write_interval="batch")
+    def __init__(
+        self,
+        max_layers: int = 16,
+        relief_width_mm: float = 100.0,
+        relief_height_mm: float = 8.0,
+        num_threads: int = 1,
+    ) -> None:
+        super().__init__(num_threads)
         self.max_layers = max_layers
         self.relief_width_mm, self.relief_height_mm = relief_width_mm, relief_height_mm
 
@@ -45,11 +57,11 @@ class LayerWriter(BasePredictionWriter):
         pl_module: LightningModule,
         prediction: Tensor,
         batch_indices: Any,
-        batch: Any,
+        batch: IllustrationBatch,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = datamodule_of(trainer, IllustrationFolderDataModule)
         folder = Path(data.output_dir) / batch["name"]
         separation = self.write(folder, batch["image"].cpu().numpy(), prediction.cpu().numpy(), data.num_layers)
         count = len(separation.layers)
@@ -59,25 +71,25 @@ class LayerWriter(BasePredictionWriter):
     def write(
         self, folder: Path, image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None = None
     ) -> Separation:
-        """Write all files of one picture; layers of an earlier run are replaced.
+        """Write all files of one image; layers of an earlier run are replaced.
 
         Args:
-            folder: Where to.
+            folder: Output folder of the image.
             image: (H, W, 4), RGBA, not premultiplied.
             index: (H, W), its layer index in 0…1.
-            num_layers: Of the result; None lets the index decide.
+            num_layers: Number of layers; None chooses it from the index.
 
         Returns:
-            The layers, and what there is to say of them.
+            The layers, with a note on them.
 
         Raises:
-            InputError: The folder cannot be made.
+            InputError: The folder cannot be created.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
+        except OSError as error:
             remedy = "Choose another --data.output_dir."
-            raise InputError(folder, f"cannot be a folder: {fault.strerror}", remedy) from None
+            raise InputError(folder, f"the folder cannot be created: {error.strerror}", remedy) from None
 
         separation = separate_layers(image, index, num_layers, max_layers=self.max_layers)
         layers = separation.layers

@@ -1,4 +1,4 @@
-"""Makes the random draws of a training step depend on the seed, the step and the process alone."""
+"""Random numbers of a training step that depend on the seed, the step and the process only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class StepSeed(Callback):
-    """Seed torch before every training step, so that an interrupted run goes on with the very same draws.
+    """Seed PyTorch before every training step, so that a resumed run draws the same random numbers.
 
     Args:
-        seed: Start of all seeds.
+        seed: Seed of the run.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Derive the step's seed from the batches seen so far, which gradient accumulation counts too."""
-        seen = trainer.fit_loop.epoch_loop.total_batch_idx
-        key = np.random.SeedSequence((self.seed, seen, trainer.global_rank))
+        """Derive the step's seed from the number of batches so far, which includes those of gradient accumulation."""
+        num_batches = trainer.fit_loop.epoch_loop.total_batch_idx
+        key = np.random.SeedSequence((self.seed, num_batches, trainer.global_rank))
         torch.manual_seed(int(key.generate_state(1, np.uint64)[0] >> 1))

@@ -1,4 +1,4 @@
-"""Plain pictures, for taking them apart into layers."""
+"""Images to decompose into layers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from batches.layers import IllustrationBatch
+from batches.trainer import process_of, trainer_of
 from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
-from formats.images import distinct_names, find_images, read_rgba
+from formats.images import distinct_names, find_images, on_white, read_rgba
 
 
 class IllustrationFolderDataModule(LightningDataModule):
-    """A picture, several, or a folder of them, each a :class:`batches.layers.IllustrationBatch` of its own.
-
-    Pictures may have any size and may be transparent.
+    """Images of any size, maybe transparent, each as one :class:`batches.layers.IllustrationBatch`.
 
     Args:
-        images: A file, files, or a folder, of which all images are taken.
-        num_layers: Layers to take each picture apart into; None lets its index map decide.
-        num_workers: Processes that read files.
-        output_dir: Folder for the layers; each picture has a folder of its own in it.
+        images: A file, several files, or a folder, whose images are all taken.
+        num_layers: Number of layers per image; None chooses it from the index map.
+        num_workers: Number of processes that read files.
+        output_dir: Folder of the results; each image gets a folder in it.
     """
 
     def __init__(
@@ -35,34 +34,36 @@ class IllustrationFolderDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if num_layers is not None and num_layers < 1:
-            raise InputError("--data.num_layers", f"{num_layers} layers cannot be", "Give 1 or more, or null.")
+            raise InputError("--data.num_layers", f"must be at least 1, not {num_layers}", "Give 1 or more, or null.")
         self.images, self.num_layers = images, num_layers
         self.num_workers, self.output_dir = num_workers, output_dir
-        self.pictures: list[tuple[Path, str]] = []
+        self.files: list[tuple[Path, str]] = []
 
     def setup(self, stage: str) -> None:
-        """List the pictures.
+        """List the images.
 
         Raises:
             InputError: A file or the folder is missing, or there are no images.
         """
         paths = find_images(self.images, "--data.images")
-        files = distinct_names(paths)
-        names = [Path(file).stem for file in files]
-        names = files if len(set(names)) < len(names) else names  # a.png beside a.jpg
-        processes = self.trainer.world_size if self.trainer else 1
+        file_names = distinct_names(paths)
+        names = [Path(name).stem for name in file_names]
+        names = file_names if len(set(names)) < len(names) else names  # a.png and a.jpg
+        _, processes = process_of(trainer_of(self))
         if len(paths) < processes:
-            fault = f"names {len(paths)} for {processes} processes, so that one would have nothing to do"
-            raise InputError("--data.images", fault, f"Pass --trainer.devices {len(paths)} or less.")
-        self.pictures = list(zip(paths, names, strict=True))
+            fault = f"names {len(paths)} images for {processes} processes, which leaves some without work"
+            raise InputError("--data.images", fault, f"Pass --trainer.devices {len(paths)} or fewer.")
+        self.files = list(zip(paths, names, strict=True))
 
-    def predict_dataloader(self) -> DataLoader:
-        """This process's pictures, one to a batch."""
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        pictures = PrebatchedDataset(self.pictures[rank::world_size], _read)
-        return DataLoader(pictures, batch_size=None, num_workers=self.num_workers)
+    def predict_dataloader(self) -> DataLoader[IllustrationBatch]:
+        """This process's images, one per batch."""
+        rank, processes = process_of(trainer_of(self))
+        batches = PrebatchedDataset(self.files[rank::processes], _read)
+        return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
 
 
-def _read(picture: tuple[Path, str]) -> IllustrationBatch:
-    path, name = picture
-    return {"image": torch.from_numpy(read_rgba(path).copy()), "name": name}
+def _read(file: tuple[Path, str]) -> IllustrationBatch:
+    path, name = file
+    image = read_rgba(path)
+    rgb = torch.from_numpy(on_white(image)).permute(2, 0, 1)
+    return {"image": torch.from_numpy(image.copy()), "rgb": rgb, "name": name}

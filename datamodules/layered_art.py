@@ -1,9 +1,10 @@
-"""Layered art: illustrations whose every pixel knows which layer painted it."""
+"""Layered art: illustrations with the layer that painted each pixel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -31,37 +32,37 @@ from formats.layered_art.layouts import Layout, open_layered_art
 class LayeredArtDataModule(ResumableDataModule):
     """Illustrations with their layer index as :class:`batches.layers.LayerBatch`.
 
-    Pictures are stretched to a square, images antialiased, orders by the nearest pixel. A sample's split follows from
-    the split's seed, its category and its name alone, so that every category gives about the same shares and added
-    files move none that is there. Few files may therefore leave a split empty, which is refused. A data set in the
-    COCO-style layout keeps its own split, and tests on what it validates on.
+    Images are stretched to a square with antialiasing, orders by the nearest pixel. The split of a sample depends only
+    on the split's seed, its category and its name, so that every category contributes about the same shares, and adding
+    files does not move others. A split without samples is refused. A data set in the COCO layout keeps its own split,
+    and uses its validation set for the test too.
 
-    Augmentation is for training only and moves image and orders alike; a crop keeps the number of layers of the whole
-    picture. What is drawn depends on the seed, the epoch and the sample, not on workers or processes.
+    Augmentation is applied in training only, to image and orders alike; a crop keeps the number of layers of the whole
+    image. It depends on the seed, the epoch and the sample, not on the number of workers or processes.
 
     Args:
-        data_dir: Folder of a data set, or several folders, which are trained on together.
-        val_data_dir: Folder or folders whose held-out samples validate and test; None takes those of ``data_dir``. So
-            a network can be trained on simulated and real pictures and judged by real ones alone. Folders named here
-            only are not trained on.
-        layout: Of the folders: ``pairs`` (``prepare layers``, ``prepare illustrations-sample``), ``parsed_dataset``,
-            ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` recognises each.
-        categories: Only these; None takes all.
-        limit: At most so many training samples of each folder, chosen by a hash of their names.
-        val_limit: At most so many samples of each folder in validation and test.
+        data_dir: Folder of a data set, or several folders to train on together.
+        val_data_dir: Folder or folders whose held-out samples are used for validation and test, such as those of real
+            images where simulated ones are trained on as well; None takes ``data_dir``. Folders named only here are not
+            used for training.
+        layout: Layout of the folders: ``pairs`` (``prepare layers``, ``prepare illustrations-sample``),
+            ``parsed_dataset``, ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` recognises each.
+        categories: Names of categories to use; None takes all.
+        limit: Largest number of training samples of each folder, chosen by a hash of their names.
+        val_limit: Largest number of samples of each folder in validation and test.
         image_size: Side of the square in pixels.
-        batch_size: Pictures per process and step.
-        val_share: Share of the samples that validate.
-        test_share: Share of the samples that test.
-        split_seed: Another seed gives other splits.
-        flip_augmentation: Mirror half of the pictures left to right.
-        turn_augmentation: Turn pictures by 0 to 3 quarters.
-        crop_augmentation: Sides are cut by a share drawn up to this; at least two layers stay where that is possible.
-        colour_augmentation: Brightness, contrast and saturation change by a factor drawn up to 1 ± this.
-        on_error: ``raise``: the first broken file ends the run. ``skip``: a sample with a broken file gets weight 0,
-            and one with a missing file is left out; all are listed at the end of every epoch.
-        num_workers: Processes that read files.
-        seed: Of the order and the augmentation in training.
+        batch_size: Images per process and step.
+        val_share: Share of the samples for validation.
+        test_share: Share of the samples for the test.
+        split_seed: Seed of the splits.
+        flip_augmentation: Mirror half of the images left to right.
+        turn_augmentation: Rotate images by 0 to 3 quarter turns.
+        crop_augmentation: Largest share of the sides that is cut off; at least two layers remain where possible.
+        colour_augmentation: Brightness, contrast and saturation are multiplied by random factors in 1 ± this.
+        on_error: ``raise`` stops at the first broken file. ``skip`` gives a sample with a broken file weight 0 and
+            leaves out one with a missing file; all are listed at the end of every epoch.
+        num_workers: Number of processes that read files.
+        seed: Seed of the order and the augmentation in training.
     """
 
     def __init__(
@@ -115,13 +116,13 @@ class LayeredArtDataModule(ResumableDataModule):
         self._opened: dict[Path, LayeredArt] = {}
 
     def setup(self, stage: str) -> None:
-        """List the samples of the splits that the stage needs, and see that their files are there.
+        """List the samples of the splits that the stage needs, and check that their files exist.
 
         Raises:
             InputError: A folder is missing or has no known layout, a file is missing, or a split is empty.
         """
-        wanted: dict[str, tuple[SplitName, ...]] = {"fit": ("train", "val"), "test": ("test",)}
-        for split in wanted.get(stage, ("val",)):
+        splits: dict[str, tuple[SplitName, ...]] = {"fit": ("train", "val"), "test": ("test",)}
+        for split in splits.get(stage, ("val",)):
             if split not in self.datasets:
                 augmentation = self.augmentation if split == "train" else None
                 files = self._files(split)
@@ -145,7 +146,7 @@ class LayeredArtDataModule(ResumableDataModule):
         where = ", ".join(str(root) for root in roots)
         found = sorted({sample.category for art in arts for sample in art.samples})
         if self.categories is not None and not set(found) & set(self.categories):
-            fault = f"holds none of the categories {', '.join(self.categories)}"
+            fault = f"has none of the categories {', '.join(self.categories)}"
             raise InputError(where, fault, f"It has {', '.join(found)}; choose with --data.categories.")
         count = sum(len(art.samples) for art in arts)
         share = "" if split == "train" else f"a larger --data.{split}_share, "
@@ -158,20 +159,20 @@ class LayeredArtDataModule(ResumableDataModule):
         return self._opened[root]
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of :class:`batches.layers.LayerBatch` in an order drawn from the seed and the epoch."""
+        """Batches of :class:`batches.layers.LayerBatch` in a random order, which depends on the seed and the epoch."""
         return self.resumable_loader(
             self.datasets["train"], self.batch_size, self.seed, self.num_workers, ReportingTrainLoader
         )
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Every validation sample once, in order."""
         return self._evaluation_loader("val")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Every test sample once, in order."""
         return self._evaluation_loader("test")
 
-    def _evaluation_loader(self, split: SplitName) -> DataLoader:
+    def _evaluation_loader(self, split: SplitName) -> DataLoader[Any]:
         return evaluation_loader(
             self.datasets[split], self.batch_size, *self.process(), self.num_workers, ReportingLoader
         )

@@ -1,9 +1,8 @@
-"""Layered art as batches: which samples belong to which split, and reading them with augmentation."""
+"""Dataset of layered art: splits, and reading batches with augmentation."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from batches.layers import LayerBatch
-from datamodules.layer_transforms import crop, draw_window, recolour, resize_image, resize_orders, turn
+from datamodules.layer_transforms import draw_window, recolour, resize_image, resize_orders, turn
 from datamodules.loading import OnError
+from datamodules.transforms import crop
 from formats.errors import InputError
 from formats.existing_files import ExistingFiles
 from formats.layered_art.base import ArtSample, LayeredArt
@@ -25,7 +25,7 @@ SplitName = Literal["train", "val", "test"]
 
 
 class ArtFile(NamedTuple):
-    """A sample and the data set that reads it."""
+    """A sample and the data set it belongs to."""
 
     art: LayeredArt
     sample: ArtSample
@@ -33,7 +33,15 @@ class ArtFile(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerAugmentation:
-    """What is drawn at random; 0 and False leave pictures as they are."""
+    """Random augmentation; the defaults leave images unchanged.
+
+    Attributes:
+        flip: Whether to mirror half of the images.
+        turn: Whether to rotate by 0 to 3 quarter turns.
+        crop: Largest share of both sides that is cut off.
+        colour: Largest relative change of brightness, contrast and saturation.
+        seed: Seed of the random numbers.
+    """
 
     flip: bool = False
     turn: bool = False
@@ -43,58 +51,58 @@ class LayerAugmentation:
 
 
 class LoadedLayers(LayerBatch):
-    """A batch with what was skipped in it, which a loader takes out and lists.
+    """A batch with the errors of skipped samples, which the loader removes and reports.
 
     Attributes:
-        faults: One line for each skipped sample.
+        faults: One line per skipped sample.
     """
 
     faults: list[str]
 
 
 def sample_number(purpose: str, seed: int, sample: ArtSample) -> int:
-    """A number of 64 bits that depends on these and nothing else, so not on what other samples there are."""
+    """Hash a sample to 64 bits, independently of all other samples."""
     text = "\0".join([purpose, str(seed), sample.category, sample.name])
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
 def split_of(sample: ArtSample, val_share: float, test_share: float, seed: int) -> tuple[SplitName, ...]:
-    """The splits a sample belongs to: its data set's own, or by its number.
+    """Return the splits of a sample: that of its data set, or one chosen by its hash.
 
-    Each category gives about the same share. More samples never move one that is there. What a data set holds out
-    itself both validates and tests.
+    Each category contributes about the same share. Adding samples never moves others. Where a data set defines its own
+    split, the held-out part is used for both validation and test.
     """
     if sample.split == "train":
         return ("train",)
     if sample.split == "val":
         return "val", "test"
-    place = sample_number("split", seed, sample) / 2**64
-    return ("test",) if place < test_share else ("val",) if place < test_share + val_share else ("train",)
+    share = sample_number("split", seed, sample) / 2**64
+    return ("test",) if share < test_share else ("val",) if share < test_share + val_share else ("train",)
 
 
 def first_samples(files: Iterable[ArtFile], limit: int | None, seed: int) -> list[ArtFile]:
-    """At most ``limit`` of the files, those with the lowest numbers, in the order given."""
-    given = list(files)
-    if limit is None or len(given) <= limit:
-        return given
-    numbers = [sample_number("limit", seed, file.sample) for file in given]
-    chosen = sorted(range(len(given)), key=numbers.__getitem__)[:limit]
-    return [given[place] for place in sorted(chosen)]
+    """Choose at most ``limit`` files by the hash of their samples, and keep their order."""
+    candidates = list(files)
+    if limit is None or len(candidates) <= limit:
+        return candidates
+    numbers = [sample_number("limit", seed, file.sample) for file in candidates]
+    chosen = sorted(range(len(candidates)), key=numbers.__getitem__)[:limit]
+    return [candidates[position] for position in sorted(chosen)]
 
 
-class LayeredArtDataset(Dataset):
-    """Samples of a split, read from files whole batches at a time.
+class LayeredArtDataset(Dataset[LoadedLayers]):
+    """Samples of a split, read in whole batches.
 
-    Random draws depend on the seed, the epoch and the sample.
+    Random augmentation depends on the seed, the epoch and the sample only.
 
     Args:
         files: The samples.
-        image_size: Side of the square that pictures are stretched to.
-        augmentation: Of training.
+        image_size: Side of the square that images are stretched to.
+        augmentation: Random augmentation in training; None for none.
         on_error: ``raise``, or ``skip`` samples that cannot be read.
 
     Raises:
-        InputError: A file is missing and errors are not skipped, or nothing is left.
+        InputError: A file is missing and errors are not skipped, or no sample is left.
     """
 
     def __init__(
@@ -106,16 +114,16 @@ class LayeredArtDataset(Dataset):
     ) -> None:
         self.image_size, self.on_error = image_size, on_error
         self.augmentation = augmentation or LayerAugmentation()
-        # Shared, so that workers that live on see a new epoch.
+        # Shared with persistent workers, which thus see a new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self.left_out: list[str] = []  # skipped for good, as files are missing
+        self.left_out: list[str] = []  # samples without all their files
         self.files = self._present(files)
         names = [f"{file.sample.category}/{file.sample.name}" for file in self.files]
         roots = [file.art.root.name for file in self.files]
         self.names = _distinct(names, roots)
 
     def _present(self, files: Sequence[ArtFile]) -> list[ArtFile]:
-        """The samples whose files are there."""
+        """Return the samples whose files exist."""
         present, kept = ExistingFiles(), []
         for file in files:
             missing = present.missing(file.art.files(file.sample))
@@ -136,11 +144,11 @@ class LayeredArtDataset(Dataset):
         return len(self.files)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the random draws."""
+        """Choose the epoch, which changes the augmentation."""
         self._epoch.fill_(epoch)
 
     def __getitems__(self, indices: list[int]) -> LoadedLayers:
-        """Return the batch of these indices; index −1 and skipped samples become rows of weight 0.
+        """Read a batch; index −1 and skipped samples give rows of weight 0.
 
         Raises:
             InputError: A sample cannot be read, and errors are not skipped.
@@ -156,10 +164,10 @@ class LayeredArtDataset(Dataset):
                 if index >= 0:
                     layer_counts[row] = self._read(index, images[row], orders[row])
                     weights[row] = 1.0
-            except InputError as fault:
+            except InputError as error:
                 if self.on_error == "raise":
                     raise
-                faults.append(f"{self.names[index]}: {fault}")
+                faults.append(f"{self.names[index]}: {error}")
             masks[row] = bool(weights[row])
             if not weights[row]:
                 images[row], orders[row] = 0, 0
@@ -179,17 +187,17 @@ class LayeredArtDataset(Dataset):
         image, orders, layer_count = art.read(sample)
         augmentation = self.augmentation
         seed = [augmentation.seed, int(self._epoch), sample_number("augmentation", 0, sample)]
-        draws = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         if augmentation.crop:
-            window = draw_window(orders, augmentation.crop, draws)
+            window = draw_window(orders, augmentation.crop, rng)
             image, orders = crop(image, window), crop(orders, window)
-        quarter_turns = int(draws.integers(4)) if augmentation.turn else 0
-        mirrored = bool(draws.random() < 0.5) if augmentation.flip else False
+        quarter_turns = int(rng.integers(4)) if augmentation.turn else 0
+        mirrored = bool(rng.random() < 0.5) if augmentation.flip else False
         image = np.ascontiguousarray(turn(image, quarter_turns, mirrored))
         orders = turn(orders, quarter_turns, mirrored)
-        reach = augmentation.colour
-        factors = draws.uniform(1 - reach, 1 + reach, 3).tolist() if reach else None
-        small = image.shape[0] * image.shape[1] < self.image_size**2  # colours change where there are fewer pixels
+        change = augmentation.colour
+        factors = rng.uniform(1 - change, 1 + change, 3).tolist() if change else None
+        small = image.shape[0] * image.shape[1] < self.image_size**2  # colours are changed at the smaller size
         if factors and small:
             image = recolour(image, *factors)
         resized = resize_image(image, self.image_size)
@@ -202,16 +210,14 @@ class LayeredArtDataset(Dataset):
 
 
 def _distinct(names: list[str], roots: list[str]) -> list[str]:
-    """Names, with the root folder's and if need be a number behind those that several samples bear."""
-    for suffixes in (roots, [str(place) for place in range(len(names))]):
+    """Make names distinct by appending the root folder's name, else a number."""
+    for suffixes in (roots, [str(position) for position in range(len(names))]):
         counts = Counter(names)
         names = [f"{name}@{suffix}" if counts[name] > 1 else name for name, suffix in zip(names, suffixes, strict=True)]
     return names
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor, in a worker in memory shared with the main process, so that it is not copied there."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=dtype)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
-    return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+    """Create an uninitialised tensor; a worker's is in shared memory, so that it reaches the main process uncopied."""
+    tensor = torch.empty(shape, dtype=dtype)
+    return tensor if get_worker_info() is None else tensor.share_memory_()

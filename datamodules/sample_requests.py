@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from batches.trainer import process_of
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from batches.microdoppler import SampleRequestBatch
+from batches.trainer import process_of
 from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.latent_space import LatentSpace

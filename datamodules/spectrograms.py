@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from batches.trainer import process_of
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from batches.microdoppler import ExtractionBatch, SpectrogramBatch
+from batches.trainer import process_of
 from datamodules.loading import PrebatchedDataset
 from formats.errors import InputError
 from formats.images import SUFFIXES, read_rgb, resize_rgb

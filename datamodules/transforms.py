@@ -34,7 +34,8 @@ def resize_nearest(values: NDArray[Any], height: int, width: int) -> NDArray[Any
     """Resize (H, W) by taking the source pixel whose area holds the centre of the new one."""
     rows = ((np.arange(height) + 0.5) * (values.shape[0] / height)).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * (values.shape[1] / width)).astype(np.int64)
-    return values.take(rows, axis=0).take(columns, axis=1)  # five times as fast as indexing by both
+    resized: NDArray[Any] = values.take(rows, axis=0).take(columns, axis=1)  # five times as fast as indexing by both
+    return resized
 
 
 def output_size(aspect: float, image_size: int) -> tuple[int, int]:

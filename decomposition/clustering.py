@@ -1,4 +1,4 @@
-"""How many layers a layer-index map holds, and at which indices: clusters of numbers on a line."""
+"""One-dimensional clustering of layer indices: number of layers and their boundaries."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 BINS = 500
-WIDEST = 0.25  # of the range of the index that one cluster may span when nothing parts it
-VALLEY = 0.7  # of the lower peak beside it: a shallower valley parts nothing
+MAX_SPAN = 0.25  # of the range of the index; wider clusters are split
+VALLEY = 0.7  # of the lower adjacent peak: shallower valleys are ignored
 
 Numbers = NDArray[np.float64]
 
 
 def cluster_boundaries(values: Numbers, weights: Numbers, bandwidth: float, largest: int) -> Numbers:
-    """Part values at the valleys of their density, a sum of Gaussian bells.
+    """Split values at the valleys of their Gaussian kernel density.
 
-    Clusters that span more than a quarter of the range, such as a ramp without valleys, are parted further.
+    Clusters that span more than a quarter of the range, such as a ramp without valleys, are split further.
 
     Args:
         values: (N,) in 0…1, at least one.
-        weights: (N,), above 0.
-        bandwidth: Standard deviation of a bell; peaks nearer than about twice that are one.
-        largest: Number of clusters to give at most.
+        weights: (N,), positive.
+        bandwidth: Standard deviation of the kernel; peaks closer than about twice that merge.
+        largest: Largest number of clusters.
 
     Returns:
-        The inner boundaries, ascending: one fewer than there are clusters.
+        The inner boundaries, ascending: one fewer than clusters.
     """
     margin = 50  # empty bins on both sides, so that every peak has two slopes
     histogram = np.bincount(_bin(values) + margin, weights, BINS + 2 * margin)
@@ -37,33 +37,33 @@ def cluster_boundaries(values: Numbers, weights: Numbers, bandwidth: float, larg
     for cluster, edge in enumerate(np.split(np.sort(values), np.searchsorted(np.sort(values), boundaries))):
         inside = np.searchsorted(boundaries, values) == cluster
         span = float(np.ptp(_quantiles(values[inside], weights[inside], (0.05, 0.95)))) if edge.size else 0.0
-        if span > WIDEST:
-            cuts += jenks_boundaries(values[inside], weights[inside], 1 + int(span / WIDEST)).tolist()
+        if span > MAX_SPAN:
+            cuts += jenks_boundaries(values[inside], weights[inside], 1 + int(span / MAX_SPAN)).tolist()
     if len(cuts) >= largest:
         return jenks_boundaries(values, weights, largest)
     return np.sort(cuts)
 
 
 def jenks_boundaries(values: Numbers, weights: Numbers, count: int) -> Numbers:
-    """Part values into clusters of the least weighted variance (Fisher, 1958; Jenks), by dynamic programming.
+    """Split values into clusters of minimal weighted variance (Fisher, 1958; Jenks) by dynamic programming.
 
     Args:
         values: (N,) in 0…1; grouped into 500 bins.
-        weights: (N,), above 0.
-        count: Number of clusters; fewer where fewer bins are occupied.
+        weights: (N,), positive.
+        count: Number of clusters; fewer if fewer bins are occupied.
 
     Returns:
-        The inner boundaries, ascending, midway between the neighbouring values.
+        The inner boundaries, ascending, midway between adjacent values.
     """
-    places = _bin(values)
-    total = np.bincount(places, weights, BINS)
+    bins = _bin(values)
+    total = np.bincount(bins, weights, BINS)
     occupied = np.flatnonzero(total)
     weight = total[occupied]
-    mean = np.bincount(places, weights * values, BINS)[occupied] / weight
+    mean = np.bincount(bins, weights * values, BINS)[occupied] / weight
     low = np.full(BINS, np.inf)
-    np.minimum.at(low, places, values)
+    np.minimum.at(low, bins, values)
     high = np.full(BINS, -np.inf)
-    np.maximum.at(high, places, values)
+    np.maximum.at(high, bins, values)
     low, high = low[occupied], high[occupied]
 
     sums = [np.concatenate([[0], np.cumsum(weight * mean**power)]) for power in range(3)]
@@ -89,7 +89,7 @@ def _bin(values: Numbers) -> NDArray[np.intp]:
 
 
 def _valleys(density: Numbers) -> list[int]:
-    """Return the lowest places between peaks, as far as they lie clearly below both."""
+    """Return the minima between peaks that are clearly lower than both."""
     inner = density[1:-1]
     peaks = list(np.flatnonzero((inner > density[:-2]) & (inner >= density[2:])) + 1)
     valleys = [int(a + density[a : b + 1].argmin()) for a, b in pairwise(peaks)]
@@ -98,7 +98,7 @@ def _valleys(density: Numbers) -> list[int]:
         worst = int(np.argmax(ratios))
         if ratios[worst] <= VALLEY:
             break
-        # The two peaks become one, the higher of them.
+        # Merge the two peaks into the higher one.
         del peaks[worst if density[peaks[worst]] < density[peaks[worst + 1]] else worst + 1]
         del valleys[worst]
     return valleys

@@ -1,4 +1,4 @@
-"""Layers laid over one another as every image editor does it, and the boxes that hold them."""
+"""Compositing of layers, and their bounding boxes."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ Box = tuple[slice, slice]
 
 
 def compose(layers: Sequence[Layer]) -> NDArray[np.uint8]:
-    """Lay layers over one another by ordinary "source over" (Porter and Duff, 1984).
+    """Composite layers by "source over" (Porter and Duff, 1984).
 
     Args:
-        layers: Bottom to top, of one size; at least one.
+        layers: At least one layer, bottom to top, all of one size.
 
     Returns:
         (H, W, 4) RGBA, not premultiplied; zeros where every layer is fully transparent.
 
     Raises:
-        ValueError: There is no layer, or layers differ in size.
+        ValueError: ``layers`` is empty, or layers differ in size.
     """
     if not layers:
-        raise ValueError("there is no layer to compose")
+        raise ValueError("at least one layer is needed")
     shape = layers[0].pixels.shape
     colour = np.zeros((*shape[:2], 3), np.float32)  # premultiplied by alpha
     alpha = np.zeros((*shape[:2], 1), np.float32)
     for layer in layers:
         if layer.pixels.shape != shape:
-            raise ValueError(f"layer {layer.name!r} has shape {layer.pixels.shape}, the lowest {shape}")
+            raise ValueError(f"layer {layer.name!r} has shape {layer.pixels.shape}, the lowest layer {shape}")
         box = bounding_box(layer.pixels[..., 3] > 0)
         over = layer.pixels[box].astype(np.float32)
         share = over[..., 3:] / np.float32(255)
@@ -43,11 +43,11 @@ def compose(layers: Sequence[Layer]) -> NDArray[np.uint8]:
 
 
 def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> Box:
-    """Return the rows and columns that hold all of a mask (H, W); empty slices for an empty mask.
+    """Return the rows and columns of a mask (H, W) that are not empty; empty slices for an empty mask.
 
     Args:
         mask: (H, W).
-        margin: Pixels to add on every side, as far as there are any.
+        margin: Number of pixels to add on every side, within the mask.
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
@@ -57,6 +57,6 @@ def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> Box:
 
 
 def filled_box(pixels: NDArray[np.uint8]) -> Box:
-    """Return the rows and columns that hold all that is not fully transparent in (H, W, 4); at least one pixel."""
+    """Return the bounding box of all pixels of (H, W, 4) that are not fully transparent; at least one pixel."""
     box = bounding_box(pixels[..., 3] > 0)
     return box if box[0].stop else (slice(0, 1), slice(0, 1))

@@ -1,4 +1,4 @@
-"""What layers hide of the layers below: how far those reach beneath, and in which colours."""
+"""Inpainting of the hidden parts of layers: their extent and their colours."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from scipy import ndimage
 
 from decomposition.compositing import bounding_box
 
-LEAST_CONTACT = 0.15  # share of its outline that a layer must touch to continue beneath a part
+MIN_CONTACT = 0.15  # share of a part's outline that a layer must touch to continue below it
 
-SMALLEST_GRID = 4  # pixels; solved without a coarser one
-DAMPING = np.float32(0.8)  # of a step towards the neighbours' mean; without it chequers would stay
-LEAST_THIN = 12  # pixels of a thin part that counts
+MIN_GRID = 4  # pixels; solved without a coarser grid
+DAMPING = np.float32(0.8)  # of a step towards the neighbours' mean; without it checkerboard patterns would persist
+MIN_THIN = 12  # pixels of a thin part that is used
 
 
 def layer_extents(labels: NDArray[np.int32], opaque: NDArray[np.bool_], count: int) -> list[NDArray[np.bool_]]:
-    """Find how far every layer reaches when the layers above it are peeled off, from the top downwards.
+    """Find the extent of every layer by removing the layers above it one by one, from the top.
 
-    What a peeled layer covered goes to the layers below that it touches: to that one which encloses a part,
-    else to the nearest. A layer that touches only a small piece of a part's outline gets nothing of it, and what
-    touches no lower layer goes to the lowest. So every opaque pixel belongs to its visible layer, perhaps to some
-    between, and to the lowest.
+    Pixels of a removed layer go to the lower layers that it touches: a part enclosed by one layer to that layer, others
+    to the nearest. A layer that touches only a small share of a part's outline gets none of it, and a part that touches
+    no lower layer goes to the lowest. So every opaque pixel belongs to its visible layer, possibly to some layers below
+    it, and to the lowest.
 
     Args:
-        labels: (H, W), the visible layer, 0 the lowest; −1 where there is none.
-        opaque: (H, W); other pixels show through, so that nothing may be put beneath them.
+        labels: (H, W), the visible layer, 0 the lowest; −1 for none.
+        opaque: (H, W) bool; nothing is placed below other pixels, since it would show through.
         count: Number of layers.
 
     Returns:
-        Per layer (H, W) bool: its visible and its hidden pixels.
+        Visible and hidden pixels (H, W) bool of each layer.
     """
     current = labels.copy()
     extents = [labels == 0] * count
@@ -52,7 +52,7 @@ def _peel(labels: NDArray[np.int32], layer: int) -> None:
         return
     contacts = _contacts(labels, parts, layer, number)
     shares = contacts / np.maximum(contacts.sum(1, keepdims=True), 1)
-    continues = (contacts > 0) & (shares >= np.minimum(LEAST_CONTACT, shares.max(1, keepdims=True)))
+    continues = (contacts > 0) & (shares >= np.minimum(MIN_CONTACT, shares.max(1, keepdims=True)))
     pixels = np.nonzero(mask)
     lower = (labels >= 0) & (labels < layer)
     part = parts[pixels]
@@ -60,10 +60,10 @@ def _peel(labels: NDArray[np.int32], layer: int) -> None:
         labels[pixels] = 0
         return
     nearest = labels[_nearest(lower, pixels)]
-    # A part that one layer encloses needs no distances; those that several touch take the nearest of them.
+    # The nearest of the layers that continue below a part; other pixels wait for the next step.
     labels[pixels] = np.where(continues[part, nearest], nearest, layer)
-    alone = ~continues.any(1)
-    labels[mask & alone[parts]] = 0
+    isolated = ~continues.any(1)
+    labels[mask & isolated[parts]] = 0
     pending = labels == layer
     if pending.any():
         pixels = np.nonzero(pending)
@@ -71,7 +71,7 @@ def _peel(labels: NDArray[np.int32], layer: int) -> None:
 
 
 def _contacts(labels: NDArray[np.int32], parts: NDArray[np.int32], layer: int, number: int) -> NDArray[np.int64]:
-    """Count the sides of pixels at which each part touches each lower layer: (parts + 1, layers)."""
+    """Count the pixel sides at which each part touches each lower layer, (parts + 1, layers)."""
     counts = np.zeros((number + 1) * layer, np.int64)
     for first, second in (
         (np.s_[:-1], np.s_[1:]),
@@ -88,23 +88,23 @@ def _contacts(labels: NDArray[np.int32], parts: NDArray[np.int32], layer: int, n
 def _nearest(
     sources: NDArray[np.bool_], pixels: tuple[NDArray[np.intp], ...]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the place of the nearest source for every pixel."""
+    """Return the position of the nearest source of every pixel."""
     rows, columns = ndimage.distance_transform_edt(~sources, return_distances=False, return_indices=True)
     return rows[pixels], columns[pixels]
 
 
 def clean_pixels(visible: NDArray[np.bool_], elsewhere: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Choose the pixels of a layer that carry its colour alone.
+    """Choose the pixels of a layer that have its pure colour.
 
-    Pixels beside another layer are antialiased, a mixture of both. They are left out with those next to them, as
-    far as a part is wide enough to have others.
+    Pixels next to another layer are antialiased, a mixture of both. They and their neighbours are left out where a part
+    is wide enough.
 
     Args:
-        visible: (H, W), pixels of the layer.
-        elsewhere: (H, W), pixels of other layers; neither of the two where nothing is visible.
+        visible: (H, W) bool, pixels of the layer.
+        elsewhere: (H, W) bool, pixels of other layers.
 
     Returns:
-        (H, W); some pixels wherever ``visible`` has any.
+        (H, W) bool; not empty unless ``visible`` is.
     """
     parts, number = ndimage.label(visible)
     waiting = np.arange(number + 1) > 0
@@ -114,23 +114,23 @@ def clean_pixels(visible: NDArray[np.bool_], elsewhere: NDArray[np.bool_]) -> ND
         inner = visible & ~ndimage.binary_dilation(elsewhere, square)
         clean |= inner & waiting[parts]
         waiting[parts[inner]] = False
-    thin = waiting & (np.bincount(parts.reshape(-1), minlength=number + 1) >= LEAST_THIN)
+    thin = waiting & (np.bincount(parts.reshape(-1), minlength=number + 1) >= MIN_THIN)
     clean |= thin[parts]
     return clean if clean.any() else visible
 
 
 def fill_colours(colours: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Fill unknown pixels smoothly from the known ones: a membrane stretched between them (Laplace's equation).
+    """Fill unknown pixels smoothly from the known ones by solving Laplace's equation.
 
     Solved by full multigrid (Brandt, 1977): each level starts from the coarser one and corrects it in one cycle. Flat
-    colours stay flat, and linear gradients go on through enclosed holes.
+    colours stay flat, and linear gradients continue through enclosed holes.
 
     Args:
         colours: (H, W, C); any finite value where unknown.
         known: (H, W).
 
     Returns:
-        (H, W, C), equal to ``colours`` where known; zeros where nothing is known.
+        (H, W, C), equal to ``colours`` where known; zeros if nothing is known.
     """
     return _fill(np.where(known[..., None], colours, 0).astype(np.float32), known.astype(np.float32))
 
@@ -159,7 +159,7 @@ def _quarter(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _double(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Enlarge (H, W, C) twofold, linearly between the middles of the pixels."""
+    """Upsample (H, W, C) by two, linearly between pixel centres."""
     for axis in (0, 1):
         ends = [(1, 1) if axis == side else (0, 0) for side in range(values.ndim)]
         padded = np.moveaxis(np.pad(values, ends, mode="edge"), axis, 0)
@@ -170,8 +170,8 @@ def _double(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _cycle(values: NDArray[np.float32], unknown: NDArray[np.bool_], source: NDArray[np.float32]) -> None:
-    """Improve values = mean of their neighbours + source, where unknown, by one multigrid cycle, in place."""
-    small = max(unknown.shape) <= SMALLEST_GRID
+    """Improve values = mean of their neighbours + source where unknown, by one multigrid cycle in place."""
+    small = max(unknown.shape) <= MIN_GRID
     for _ in range(20 if small else 2):
         values += DAMPING * _residual(values, unknown, source)
     if small:

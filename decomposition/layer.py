@@ -1,4 +1,4 @@
-"""What a decomposed illustration is made of."""
+"""A layer of a decomposed illustration."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an illustration, as large as its canvas.
+    """One layer of an illustration, of the size of its canvas.
 
-    Lists of layers stand bottom to top.
+    Lists of layers are ordered bottom to top.
 
     Attributes:
-        name: For a person, such as ``layer 2``; distinct within an illustration.
-        pixels: (H, W, 4) uint8, RGBA, not premultiplied. What layers above hide is filled in.
-        index: Layer index in 0…1: 0 the background, 1 the foremost.
+        name: Display name, such as ``layer 2``; distinct within an illustration.
+        pixels: (H, W, 4) uint8, RGBA, not premultiplied. Parts hidden by layers above are inpainted.
+        index: Layer index in 0…1: 0 the background, 1 the foremost layer.
     """
 
     name: str
@@ -29,5 +29,5 @@ class Layer:
 
     @property
     def xml_name(self) -> str:
-        """The name with what no XML file may hold replaced."""
+        """The name with characters that XML does not allow replaced."""
         return _NOT_XML.sub("\ufffd", self.name)

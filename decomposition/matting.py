@@ -1,4 +1,4 @@
-"""Layers' pixels out of an image: own colours within, hidden parts filled in, antialiased edges taken apart."""
+"""Alpha matting of layers: own colours inside, hidden parts inpainted, antialiased edges unmixed."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from decomposition.inpainting import clean_pixels, fill_colours
 
 Colours = NDArray[np.float32]
 
-LEAST_CONTRAST = 16.0  # levels of 255 between two layers, for a mixture of both to be told
-LARGEST_DEVIATION = 24.0  # levels between a pixel and the nearest mixture of its two layers' colours
-LEAST_SHARE = 0.03  # of the upper layer in a mixture, for the pixel to be taken apart
+MIN_CONTRAST = 16.0  # levels of 255 between two layers, to recognise a mixture of both
+MAX_DEVIATION = 24.0  # levels between a pixel and the nearest mixture of its two layers' colours
+MIN_SHARE = 0.03  # of the upper layer in a mixture, to unmix the pixel
 SOLID_SHARE = 0.98
 
 
 def layer_pixels(
     image: NDArray[np.uint8], labels: NDArray[np.int32], extents: list[NDArray[np.bool_]]
 ) -> list[NDArray[np.uint8]]:
-    """Cut an image into layers that recompose to it and leave neither hole nor fringe when moved.
+    """Split an image into layers that compose to it and leave no holes or fringes when moved.
 
-    A pixel c on the edge of an upper layer of colour F over B is c = a F + (1 − a) B. F and B are known from the
-    layers' own pixels nearby; the upper layer then gets a and that F′ which gives back c over B exactly.
+    A pixel c on the edge of an upper layer of colour F over B is c = a F + (1 − a) B. F and B are estimated from the
+    layers' own pixels nearby; the upper layer then gets a and the F′ that gives exactly c over B.
 
     Args:
         image: (H, W, 4) RGBA, not premultiplied.
-        labels: (H, W), the visible layer, 0 the lowest; −1 where there is none.
-        extents: Per layer (H, W): its visible and its hidden pixels, of `decomposition.inpainting.layer_extents`.
+        labels: (H, W), the visible layer, 0 the lowest; −1 for none.
+        extents: Visible and hidden pixels (H, W) of each layer, from `decomposition.inpainting.layer_extents`.
 
     Returns:
-        Per layer (H, W, 4) RGBA, not premultiplied. Laid over one another they give the image, within one level.
+        (H, W, 4) RGBA of each layer, not premultiplied. They compose to the image within one level.
     """
     opaque = image[..., 3] == 255
-    given = image[..., :3].astype(np.float32)
-    # The highest layer at a pixel or beside it may have a share in its colour; beside transparency none has.
+    colours = image[..., :3].astype(np.float32)
+    # The highest layer at a pixel or next to it may contribute to its colour, except next to transparent pixels.
     square = np.ones((3, 3), np.bool_)
     highest = np.where(opaque, ndimage.maximum_filter(labels, footprint=square), labels)
     lowest = ndimage.minimum_filter(np.where(labels < 0, len(extents), labels), footprint=square)
     edge = opaque & (lowest < highest)
 
     fills: list[tuple[Box, NDArray[np.uint8]]] = []
-    clean = np.zeros_like(given)
+    clean = np.zeros_like(colours)
     for layer, extent in enumerate(extents):
         visible = labels == layer
         box = bounding_box(extent | (edge & (highest == layer)), margin=1)
         filled = _own_colours(image[box], visible[box], (labels[box] >= 0) & ~visible[box])
         fills.append((box, filled))
         np.copyto(clean[box], filled, where=visible[box][..., None])
-    claimed = _claimed(given, clean, fills, edge & (highest > labels), highest)
+    claimed = _claimed(colours, clean, fills, edge & (highest > labels), highest)
 
-    below = np.zeros_like(given)
+    below = np.zeros_like(colours)
     results = []
     for layer, (extent, (box, filled)) in enumerate(zip(extents, fills, strict=True)):
         visible = labels[box] == layer
@@ -63,7 +63,7 @@ def layer_pixels(
         part[..., 3][visible] = image[box][..., 3][visible]
         if layer:
             mixed = edge[box] & (highest[box] == layer) & (claimed[box] | solid)
-            part[mixed] = _taken_apart(given[box][mixed], filled[mixed].astype(np.float32), below[box][mixed])
+            part[mixed] = _unmixed(colours[box][mixed], filled[mixed].astype(np.float32), below[box][mixed])
         part[part[..., 3] == 0] = 0
         share = part[..., 3:].astype(np.float32) / np.float32(255)
         below[box] += share * (part[..., :3] - below[box])
@@ -74,45 +74,45 @@ def layer_pixels(
 def _own_colours(
     image: NDArray[np.uint8], visible: NDArray[np.bool_], elsewhere: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """Spread a layer's own colours over its whole box."""
+    """Extend a layer's own colours over its whole box."""
     known = clean_pixels(visible, elsewhere)
-    firm = known & (image[..., 3] >= 64)  # the colour of a nearly transparent pixel is rounded coarsely
+    firm = known & (image[..., 3] >= 64)  # colours of nearly transparent pixels are coarsely rounded
     filled = fill_colours(image[..., :3].astype(np.float32), firm if firm.any() else known)
     return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
 
 
 def _claimed(
-    given: Colours,
+    colours: Colours,
     clean: Colours,
     fills: list[tuple[Box, NDArray[np.uint8]]],
-    beside: NDArray[np.bool_],
+    edge: NDArray[np.bool_],
     highest: NDArray[np.int32],
 ) -> NDArray[np.bool_]:
-    """Find pixels of lower layers in which the higher layer beside them has a share."""
-    claimed = np.zeros_like(beside)
+    """Find edge pixels of lower layers to which the higher layer next to them contributes."""
+    claimed = np.zeros_like(edge)
     for layer, (box, filled) in enumerate(fills):
-        here = beside[box] & (highest[box] == layer)
-        share = _upper_share(given[box][here], filled[here].astype(np.float32), clean[box][here])
-        claimed[box][here] = (share >= LEAST_SHARE) & (share < 1)
+        here = edge[box] & (highest[box] == layer)
+        share = _upper_share(colours[box][here], filled[here].astype(np.float32), clean[box][here])
+        claimed[box][here] = (share >= MIN_SHARE) & (share < 1)
     return claimed
 
 
 def _upper_share(colours: Colours, upper: Colours, lower: Colours) -> NDArray[np.float32]:
-    """Return a (N,) of colours (N, 3) that are mixtures a · upper + (1 − a) · lower; 1 where they are none."""
+    """Estimate a (N,) of mixtures a · upper + (1 − a) · lower, (N, 3); 1 for colours that are not mixtures."""
     span = upper - lower
     squared = (span**2).sum(1)
     share = np.clip(((colours - lower) * span).sum(1) / np.maximum(squared, 1), 0, 1)
     deviation = np.abs(lower + share[:, None] * span - colours).max(1)
-    told = (np.abs(span).max(1) >= LEAST_CONTRAST) & (deviation <= LARGEST_DEVIATION)
-    return np.where(told & (share < SOLID_SHARE), share, 1).astype(np.float32)
+    is_mixture = (np.abs(span).max(1) >= MIN_CONTRAST) & (deviation <= MAX_DEVIATION)
+    return np.where(is_mixture & (share < SOLID_SHARE), share, 1).astype(np.float32)
 
 
-def _taken_apart(colours: Colours, upper: Colours, lower: Colours) -> NDArray[np.uint8]:
-    """Return RGBA (N, 4) that laid over ``lower`` gives ``colours``, with the alpha that ``upper`` suggests."""
+def _unmixed(colours: Colours, upper: Colours, lower: Colours) -> NDArray[np.uint8]:
+    """Compute RGBA (N, 4) that gives ``colours`` over ``lower``, with alpha estimated from ``upper``."""
     difference = colours - lower
-    room = np.where(difference > 0, 255 - lower, lower)
-    # With less alpha than this not even black or white would do.
-    least = (np.abs(difference) / np.maximum(room, np.float32(1e-6))).max(1)
+    largest = np.where(difference > 0, 255 - lower, lower)
+    # With less alpha than this even black or white would not suffice.
+    least = (np.abs(difference) / np.maximum(largest, np.float32(1e-6))).max(1)
     alpha = np.clip(np.ceil(255 * np.maximum(least, _upper_share(colours, upper, lower)) - 1e-3), 1, 255)
     solved = np.rint(lower + difference * (255 / alpha)[:, None])
     return np.concatenate([np.clip(solved, 0, 255), alpha[:, None]], axis=1).astype(np.uint8)
@@ -121,7 +121,7 @@ def _taken_apart(colours: Colours, upper: Colours, lower: Colours) -> NDArray[np
 def _hidden_alpha(
     extent: NDArray[np.bool_], opaque: NDArray[np.bool_], hidden: NDArray[np.bool_], layer: int
 ) -> NDArray[np.uint8]:
-    """Return alpha (H, W), softened where a layer ends beneath others; the lowest ends nowhere."""
+    """Return alpha (H, W), softened where a layer ends below others; the lowest layer has no end."""
     alpha = np.where(extent, np.uint8(255), np.uint8(0))
     if layer and extent.size:
         coverage = ndimage.uniform_filter((extent | ~opaque).astype(np.float32), 3, mode="nearest")

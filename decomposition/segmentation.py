@@ -1,4 +1,4 @@
-"""From a blurred, noisy layer-index map to one layer per pixel, by the edges of the image."""
+"""Segmentation of a blurred, noisy layer index into one layer per pixel, guided by the edges of the image."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from scipy.sparse import csgraph
 
 from decomposition.clustering import cluster_boundaries, jenks_boundaries
 
-FLAT_STEP = 6  # levels of 255 between neighbours within a region: flat colours, gentle gradients, compression
-LEAST_AREA = 12  # pixels of a region
-WIDEST_SPREAD = 0.12  # of the smoothed index within a region, from the 10th to the 90th percentile
-EMPTY_MIDDLE = 0.15  # share of a region's pixels in the middle third of that range; 0.33 for bell-shaped noise
-THIN = 0.0075  # of the longer side, depth on average: blur mixes the index of such lines, so that colour decides
-RAMP = 0.02  # change of the smoothed index per pixel that marks a blurred edge
+FLAT_STEP = 6  # largest step in levels of 255 within a region: flat colours, gentle gradients, compression noise
+MIN_AREA = 12  # pixels of a region
+MAX_SPREAD = 0.12  # of the smoothed index within a region, from the 10th to the 90th percentile
+EMPTY_MIDDLE = 0.15  # share of a region's pixels in the middle third of that range; 0.33 for Gaussian noise
+THIN = 0.0075  # mean depth of thin lines, as a share of the longer side; their index is blurred, so colour decides
+RAMP = 0.02  # change of the smoothed index per pixel at a blurred edge
 LEVELS = 24  # of the smoothed index, where the image has no regions
-LEAST_WEIGHT = 0.6  # of a region that counts: hairlines are mostly edges between others
-REACH = 2  # pixels that layers grow at a time
+MIN_WEIGHT = 0.6  # of a region in clustering: hairlines are mostly edges between others
+REACH = 2  # pixels per step of growing
 
 Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class IndexLayers:
-    """Attributes: labels (H, W), 0 the lowest, −1 where nothing is visible; the index of every layer, ascending."""
+    """Layers of an index map.
+
+    Attributes:
+        labels: (H, W), number of the layer, 0 the lowest; −1 where nothing is visible.
+        indices: Index of every layer, ascending.
+    """
 
     labels: Labels
     indices: list[float]
@@ -34,7 +39,15 @@ class IndexLayers:
 
 @dataclass(frozen=True)
 class _Regions:
-    """Labels (H, W), 0 … N − 1 or −1; index, area and thickness (N,); typical noise of the index."""
+    """Regions of an image.
+
+    Attributes:
+        labels: (H, W), number of the region, 0 … N − 1; −1 for none.
+        index: (N,), median index.
+        area: (N,), in pixels.
+        thickness: (N,), distance from edge to core in pixels.
+        noise: Typical noise of the index.
+    """
 
     labels: Labels
     index: NDArray[np.float64]
@@ -46,39 +59,39 @@ class _Regions:
 def index_layers(
     image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None, max_layers: int
 ) -> IndexLayers:
-    """Find the layers of an index map and give every visible pixel to one of them.
+    """Find the layers of an index map, and assign every visible pixel to one of them.
 
-    A map of few distinct values is exact and taken as it is. Otherwise regions of near-flat colour get the median
-    index of their core, away from blurred edges; where the image has no such regions, or they hold several
-    layers, the smoothed map itself makes them. Regions of like index are one layer, and pixels between regions, the
-    antialiased ones and those on ramps of the map, go to the layer beside them that they resemble.
+    A map of few distinct values is exact and used unchanged. Otherwise regions of nearly flat colour get the median
+    index of their core, away from blurred edges; where the image has no such regions, or they contain several layers,
+    regions are level sets of the smoothed map. Regions of similar index form one layer. Pixels between regions, such as
+    antialiased ones and those on ramps of the map, go to the most similar adjacent layer.
 
     Args:
         image: (H, W, 4) RGBA, not premultiplied.
         index: (H, W) in 0…1.
-        num_layers: Number of layers wanted; None lets the map decide.
-        max_layers: The most that the map may decide for.
+        num_layers: Number of layers; None determines it from the map.
+        max_layers: Largest number of layers that is determined from the map.
     """
     visible = image[..., 3] > 0
-    seen = np.round(index[visible], 4).astype(np.float64)
-    if not seen.size:
+    values = np.round(index[visible], 4).astype(np.float64)
+    if not values.size:
         return IndexLayers(np.full(index.shape, -1, np.int32), [])
-    distinct, counts = np.unique(seen, return_counts=True)
-    if distinct.size == 1 or (distinct.size <= max(max_layers, num_layers or 0) and 4 * distinct.size <= seen.size):
+    distinct, counts = np.unique(values, return_counts=True)
+    if distinct.size == 1 or (distinct.size <= max(max_layers, num_layers or 0) and 4 * distinct.size <= values.size):
         if num_layers is not None and num_layers < distinct.size:
             boundaries = jenks_boundaries(distinct, np.sqrt(counts), num_layers)
         else:
             boundaries = (distinct[1:] + distinct[:-1]) / 2
-        values = np.where(visible, index, np.nan)
-        return _numbered(np.where(visible, np.searchsorted(boundaries, values), -1), index)
+        everywhere = np.where(visible, index, np.nan)
+        return _numbered(np.where(visible, np.searchsorted(boundaries, everywhere), -1), index)
 
     colours = (image[..., :3].astype(np.int32) * image[..., 3:] // 255).astype(np.int16)
     regions = _regions(np.concatenate([colours, image[..., 3:].astype(np.int16)], axis=2), index, visible)
-    if not regions.index.size:  # nothing is large enough to be told from noise
+    if not regions.index.size:  # no region is large enough to be distinguished from noise
         return _numbered(np.where(visible, 0, -1), index)
-    # Small regions count for more than their area, thin ones for less: blur has mixed their index with others'.
+    # Small regions weigh more than their area, thin ones less, since blur mixes their index with that of others.
     weights = np.sqrt(regions.area) * np.clip((regions.thickness - 1) / 4, 0.05, 1)
-    counted = weights >= min(LEAST_WEIGHT, weights.max())
+    counted = weights >= min(MIN_WEIGHT, weights.max())
     values, weights = regions.index[counted], weights[counted]
     if num_layers is None:
         bandwidth = float(np.clip(regions.noise, 0.004, 0.03))
@@ -92,7 +105,7 @@ def index_layers(
 
 
 def _numbered(labels: Labels, index: NDArray[np.float32]) -> IndexLayers:
-    """Renumber labels so that none is empty; a layer's index is the median of its pixels'."""
+    """Renumber labels without gaps; the index of a layer is the median of its pixels."""
     used, renumbered = np.unique(labels[labels >= 0], return_inverse=True)
     result = np.full(labels.shape, -1, np.int32)
     result[labels >= 0] = renumbered
@@ -100,15 +113,15 @@ def _numbered(labels: Labels, index: NDArray[np.float32]) -> IndexLayers:
 
 
 def _regions(colours: NDArray[np.int16], index: NDArray[np.float32], visible: NDArray[np.bool_]) -> _Regions:
-    """Find regions by colour where they can be trusted, elsewhere by the smoothed map."""
+    """Find regions by colour where they are reliable, elsewhere by the smoothed map."""
     smoothed = ndimage.gaussian_filter(index, 2.0)
-    by_colour, noise = _trusted(_components(visible & ~_between(colours), colours, FLAT_STEP), index, smoothed)
-    # Antialiased edges are left to the regions beside them.
+    by_colour, noise = _reliable(_components(visible & ~_between(colours), colours, FLAT_STEP), index, smoothed)
+    # Antialiased edges are assigned to adjacent regions later.
     apart = ndimage.distance_transform_edt(by_colour < 0) > REACH if (by_colour >= 0).any() else visible
     ramp = np.hypot(ndimage.sobel(smoothed, 0), ndimage.sobel(smoothed, 1)) / 8 > RAMP
     levels = np.rint(smoothed * LEVELS).astype(np.int16)[..., None]
     by_index = _components(visible & apart & ~ramp, levels, 0)
-    by_index = _kept(by_index, np.bincount(by_index[by_index >= 0]) >= LEAST_AREA)
+    by_index = _kept(by_index, np.bincount(by_index[by_index >= 0]) >= MIN_AREA)
 
     labels = np.where(by_index >= 0, by_index + by_colour.max(initial=-1) + 1, by_colour)
     area = np.bincount(labels[labels >= 0]).astype(np.float64)
@@ -116,9 +129,9 @@ def _regions(colours: NDArray[np.int16], index: NDArray[np.float32], visible: ND
     return _Regions(labels, _quantiles(core, index, area.size, 0.5), area, thickness, noise)
 
 
-def _trusted(labels: Labels, index: NDArray[np.float32], smoothed: NDArray[np.float32]) -> tuple[Labels, float]:
-    """Keep regions that are large enough and not several layers of one colour; return the noise within them too."""
-    labels = _kept(labels, np.bincount(labels[labels >= 0]) >= LEAST_AREA)
+def _reliable(labels: Labels, index: NDArray[np.float32], smoothed: NDArray[np.float32]) -> tuple[Labels, float]:
+    """Keep regions that are large enough and not several layers of one colour; also return their noise."""
+    labels = _kept(labels, np.bincount(labels[labels >= 0]) >= MIN_AREA)
     core, _ = _cores(labels)
     inside = core >= 0
     region, values = core[inside], smoothed[inside]
@@ -127,10 +140,10 @@ def _trusted(labels: Labels, index: NDArray[np.float32], smoothed: NDArray[np.fl
         return labels, 0.0
     low, high = (_quantiles(core, smoothed, area.size, share) for share in (0.1, 0.9))
     spread = high - low
-    # Two layers leave the middle of their range empty; noise fills it most.
+    # Two layers leave the middle of their range empty; noise fills it.
     middle = np.abs(values - (low + high)[region] / 2) < spread[region] / 6
-    mixed = (spread > WIDEST_SPREAD) & (np.bincount(region[middle], minlength=area.size) < EMPTY_MIDDLE * area)
-    mixed |= spread > 2 * WIDEST_SPREAD
+    mixed = (spread > MAX_SPREAD) & (np.bincount(region[middle], minlength=area.size) < EMPTY_MIDDLE * area)
+    mixed |= spread > 2 * MAX_SPREAD
     everywhere = labels >= 0
     depth = np.bincount(labels[everywhere], _depth(labels)[everywhere]) / np.bincount(labels[everywhere])
     mixed &= depth > THIN * max(labels.shape)
@@ -139,7 +152,7 @@ def _trusted(labels: Labels, index: NDArray[np.float32], smoothed: NDArray[np.fl
 
 
 def _cores(labels: Labels) -> tuple[Labels, NDArray[np.float64]]:
-    """Return labels (H, W) of regions' inner halves alone, and the regions' thickness from edge to core, in pixels."""
+    """Return labels (H, W) of the inner halves of regions, and the regions' thickness from edge to core in pixels."""
     depth = _depth(labels)
     thickness = np.zeros(int(labels.max(initial=-1)) + 1)
     np.maximum.at(thickness, labels[labels >= 0], depth[labels >= 0])
@@ -147,9 +160,9 @@ def _cores(labels: Labels) -> tuple[Labels, NDArray[np.float64]]:
 
 
 def _between(colours: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Tell pixels whose colour lies between those of two opposite neighbours, clearly off both: antialiased ones.
+    """Find antialiased pixels, whose colour is between those of two opposite neighbours and differs from both.
 
-    Without this, edges that are nearly level or upright would join what they part by a chain of small steps.
+    Otherwise edges that are nearly horizontal or vertical would connect the regions on both sides by small steps.
     """
     height, width = colours.shape[:2]
     padded = np.pad(colours, ((2, 2), (2, 2), (0, 0)), mode="edge")
@@ -169,7 +182,7 @@ def _step(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.int
 
 
 def _components(mask: NDArray[np.bool_], values: NDArray[np.int16], step: int) -> Labels:
-    """Label the parts of a mask that are connected through neighbours of like values (H, W, C); −1 outside."""
+    """Label the parts of a mask that are connected through neighbours of similar values (H, W, C); −1 outside."""
     numbers = np.arange(mask.size, dtype=np.int32).reshape(mask.shape)
     ends = []
     for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
@@ -182,13 +195,13 @@ def _components(mask: NDArray[np.bool_], values: NDArray[np.int16], step: int) -
 
 
 def _kept(labels: Labels, keep: NDArray[np.bool_]) -> Labels:
-    """Renumber the regions that are kept; −1 for the others."""
-    renumbered = np.append(np.where(keep, np.cumsum(keep) - 1, -1), -1)  # the last is what −1 finds
+    """Renumber the kept regions; −1 for the others."""
+    renumbered = np.append(np.where(keep, np.cumsum(keep) - 1, -1), -1)  # the last entry is for label −1
     return np.asarray(renumbered[labels], np.int32)
 
 
 def _depth(labels: Labels) -> NDArray[np.float32]:
-    """Return how far each pixel is within its region, 1 at its edge; the end of the image is no edge."""
+    """Return the depth of each pixel in its region, 1 at its edge; the image border is not an edge."""
     edge = np.zeros(labels.shape, np.bool_)
     for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         differ = labels[first] != labels[second]
@@ -200,12 +213,12 @@ def _depth(labels: Labels) -> NDArray[np.float32]:
 
 
 def _quantiles(labels: Labels, index: NDArray[np.float32], count: int, share: float) -> NDArray[np.float64]:
-    """Return a quantile of the index for every label, (count,); no label may be without pixels."""
+    """Return a quantile of the index for every label, (count,); every label must have pixels."""
     scale = 2**24 - 1
     keys = np.sort(labels[labels >= 0].astype(np.int64) << 24 | np.rint(index[labels >= 0] * scale).astype(np.int64))
     pixels = np.bincount(keys >> 24, minlength=count)
-    places = np.cumsum(pixels) - pixels + (share * (pixels - 1)).astype(np.int64)
-    return (keys[places] & scale) / scale
+    positions = np.cumsum(pixels) - pixels + (share * (pixels - 1)).astype(np.int64)
+    return np.asarray((keys[positions] & scale) / scale)
 
 
 def _grown(
@@ -215,14 +228,14 @@ def _grown(
     means: NDArray[np.float64],
     visible: NDArray[np.bool_],
 ) -> Labels:
-    """Give every visible pixel without a label that of a pixel nearby, of like colour and index."""
+    """Assign every visible pixel without a label to that of a nearby pixel of similar colour and index."""
     frame = ((REACH, REACH), (REACH, REACH))
     labels = np.pad(labels, frame, constant_values=-1)
     waiting = np.pad(visible, frame) & (labels < 0)
     own = np.pad(colours.astype(np.float32) / 255, (*frame, (0, 0))).reshape(-1, colours.shape[2])
-    wanted = np.pad(index, frame).reshape(-1)
+    target = np.pad(index, frame).reshape(-1)
     flat = labels.reshape(-1)  # a view
-    passed = own.copy()  # the colour of the region that a label came from
+    passed = own.copy()  # colour of the region that a label comes from
     square = np.ones((2 * REACH + 1, 2 * REACH + 1), np.bool_)
     shifts = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1) if y or x]
     for _ in range(max(visible.shape)):
@@ -234,14 +247,14 @@ def _grown(
         for down, right in shifts:
             near = front + down * labels.shape[1] + right
             cost = np.sqrt(((own[front] - passed[near]) ** 2).sum(1)) + 0.02 * np.hypot(down, right)
-            cost += 0.5 * np.abs(wanted[front] - means[flat[near]])
+            cost += 0.5 * np.abs(target[front] - means[flat[near]])
             better = (flat[near] >= 0) & (cost < best)
             best[better], source[better] = cost[better], near[better]
         found, passed[front] = flat[source], passed[source]
         flat[front] = found
         waiting.reshape(-1)[front] = False
     inner = labels[REACH:-REACH, REACH:-REACH]
-    if (visible & (inner < 0)).any():  # islands without a region of their own
-        places = ndimage.distance_transform_edt(inner < 0, return_distances=False, return_indices=True)
-        inner = np.where(visible, inner[tuple(places)], -1)
+    if (visible & (inner < 0)).any():  # islands without a region
+        nearest = ndimage.distance_transform_edt(inner < 0, return_distances=False, return_indices=True)
+        inner = np.where(visible, inner[tuple(nearest)], -1)
     return np.asarray(inner, np.int32)

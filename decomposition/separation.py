@@ -1,4 +1,4 @@
-"""From an image and its layer-index map to editable layers."""
+"""Separation of an image into editable layers by its layer index."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from decomposition.matting import layer_pixels
 from decomposition.segmentation import index_layers
 from formats.errors import InputError
 
-BACKGROUND = 0.1  # the lowest layer is called background up to this index
+BACKGROUND = 0.1  # largest index of a lowest layer that is named background
 
 
 @dataclass(frozen=True)
 class Separation:
-    """An image taken apart.
+    """Result of the separation.
 
     Attributes:
-        layers: Bottom to top, at least one.
-        labels: (H, W), number of the layer that is visible at each pixel; −1 where the image is fully transparent.
-        note: For a person: how the result differs from what was asked for; empty where it does not.
+        layers: At least one layer, bottom to top.
+        labels: (H, W), number of the visible layer at each pixel; −1 where the image is fully transparent.
+        note: How the result differs from the request, as a message; empty if it does not.
     """
 
     layers: list[Layer]
@@ -34,34 +34,34 @@ class Separation:
 def separate_layers(
     image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None = None, max_layers: int = 32
 ) -> Separation:
-    """Take an image apart into layers whose hidden parts are filled in.
+    """Separate an image into layers with inpainted hidden parts.
 
-    Laid over one another by `decomposition.compositing.compose` the layers give the image, within one level of 255.
-    Every layer reaches beneath those above it, in its own colours, and the lowest lies beneath every opaque pixel, so
-    that moving a layer leaves no hole. At antialiased edges the upper layer is partly transparent, in its own colour.
-    Beneath pixels that the image itself shows as partly transparent nothing is filled in: it would show through.
+    Composed by `decomposition.compositing.compose` the layers give the image within one level of 255. Every layer
+    extends below those above it in its own colours, and the lowest below every opaque pixel, so that moving a layer
+    leaves no holes. At antialiased edges the upper layer is partly transparent in its own colour. Nothing is inpainted
+    below pixels that are partly transparent in the image, since it would show through.
 
     Args:
         image: (H, W, 4) RGBA, not premultiplied.
-        index: (H, W), layer index in 0…1, exact or a network's: it may be blurred at edges, noisy and only roughly
-            constant within a layer. It is made crisp by the edges of the image.
-        num_layers: How many layers to make; None lets the map decide. With fewer distinct indices there are fewer
-            layers, and a note says so.
-        max_layers: The most that the map may decide for.
+        index: (H, W), layer index in 0…1, exact or predicted: it may be blurred at edges, noisy, and roughly constant
+            within a layer. It is sharpened by the edges of the image.
+        num_layers: Number of layers; None determines it from the index. With fewer distinct indices there are fewer
+            layers, and a note.
+        max_layers: Largest number of layers that is determined from the index.
 
     Raises:
-        InputError: A number of layers below 1, or a map that is not finite.
-        ValueError: Shapes that do not belong together.
+        InputError: A number of layers is below 1, or the index is not finite.
+        ValueError: The shapes do not match.
     """
     if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"an image of shape {image.shape} and type {image.dtype} is not (H, W, 4) uint8")
+        raise ValueError(f"the image must be (H, W, 4) uint8, not {image.shape} {image.dtype}")
     if index.shape != image.shape[:2]:
-        raise ValueError(f"the index map has shape {index.shape}, the image {image.shape[:2]}")
+        raise ValueError(f"the index has shape {index.shape}, the image {image.shape[:2]}")
     for name, number in (("num_layers", num_layers), ("max_layers", max_layers)):
         if number is not None and number < 1:
-            raise InputError(name, f"{number} layers cannot be made", "Give a number of 1 or more.")
+            raise InputError(name, f"must be at least 1, not {number}", "Give 1 or more.")
     if not np.isfinite(index).all():
-        raise InputError("index map", "it has values that are not finite", "Check the network's weights.")
+        raise InputError("index map", "has values that are not finite", "Check the network's weights.")
 
     found = index_layers(image, np.clip(index, 0, 1).astype(np.float32), num_layers, max_layers)
     if not found.indices:
@@ -73,5 +73,5 @@ def separate_layers(
     layers = [Layer(*parts) for parts in zip(names, pixels, found.indices, strict=True)]
     note = ""
     if num_layers is not None and len(layers) < num_layers:
-        note = f"{num_layers} layers were asked for; the map holds only {len(layers)}."
+        note = f"{num_layers} layers were requested, but the index has only {len(layers)}."
     return Separation(layers, found.labels, note)

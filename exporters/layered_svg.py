@@ -1,4 +1,4 @@
-"""Layers as one SVG drawing with a group per layer, for Inkscape, Illustrator and browsers."""
+"""Layers as an SVG drawing with a group per layer, for Inkscape, Illustrator and browsers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from formats.atomic import atomic_path
 SVG = "http://www.w3.org/2000/svg"
 INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
 
-_EDGE = 3.0  # pixels; how far from opaque ones an antialiased edge reaches
-_MARGIN = 1  # of transparent pixels around what is traced
+_EDGE = 3.0  # pixels; largest distance of an antialiased edge from opaque pixels
+_MARGIN = 1  # transparent pixels around the traced part
 
 
 def write_layered_svg(
@@ -37,29 +37,29 @@ def write_layered_svg(
     mode: Literal["spline", "polygon"] = "spline",
     corner_threshold: int = 60,
 ) -> None:
-    """Trace layers into filled shapes and write them as an SVG of the canvas's size.
+    """Trace layers into filled shapes and write them as an SVG of the size of the canvas.
 
-    Every layer becomes a group in the same order, bottom to top, that Inkscape shows as a layer of its name; one
-    without pixels becomes an empty group, so that order and names are complete.
+    Every layer becomes a group, bottom to top, which Inkscape shows as a layer of that name; a layer without pixels
+    becomes an empty group.
 
-    A traced shape is opaque and its edge is drawn by whoever renders it. An antialiased pixel of a layer's edge
-    therefore belongs to the shape where its alpha is at least half of the layer's largest, and takes the colour of
-    the nearest pixel inside the shape. A layer whose largest alpha is below 255 becomes a translucent group; alpha
-    that varies within a layer, as in a blurred shadow, is lost.
+    Traced shapes are opaque, and renderers antialias their edges. An antialiased pixel at the edge of a layer therefore
+    belongs to the shape if its alpha is at least half of the layer's largest, and takes the colour of the nearest pixel
+    inside the shape. A layer whose largest alpha is below 255 becomes a translucent group; alpha that varies within a
+    layer, as in a blurred shadow, is lost.
 
     Args:
-        path: The file; a folder that is missing is made.
-        layers: At least one, all of one size.
-        colours: Colours that a layer is reduced to before tracing, 2…256, so that a gradient becomes bands; None
-            reduces nothing: flat colours stay the same, a smooth gradient becomes a single colour.
+        path: Path of the file; missing folders are created.
+        layers: At least one layer, all of one size.
+        colours: Number of colours that a layer is reduced to before tracing, 2…256, so that a gradient becomes bands.
+            With None flat colours are unchanged, and a smooth gradient becomes a single colour.
         filter_speckle: Patches with a side of fewer pixels are left out.
-        colour_precision: Bits per channel by which colours are told apart, 1…8.
-        colour_step: Difference of colour, 0…255, from which a patch within another is a shape of its own.
-        mode: ``spline`` for smooth outlines, ``polygon`` for straight ones, which make a smaller file.
-        corner_threshold: Angle in degrees from which a bend of the outline stays a corner; smaller keeps more.
+        colour_precision: Bits per channel in the comparison of colours, 1…8.
+        colour_step: Smallest difference of colours, 0…255, between a patch and the shape around it.
+        mode: ``spline`` for smooth outlines, ``polygon`` for straight ones, which make smaller files.
+        corner_threshold: Smallest angle of a corner in degrees; smaller values keep more corners.
 
     Raises:
-        ValueError: There is no layer, the layers differ in size, or are not (H, W, 4) uint8.
+        ValueError: ``layers`` is empty, or layers differ in size or are not (H, W, 4) uint8.
     """
     height, width = _canvas(layers)
     ElementTree.register_namespace("", SVG)
@@ -87,17 +87,17 @@ def write_layered_svg(
 def _canvas(layers: Sequence[Layer]) -> tuple[int, int]:
     shapes = {layer.pixels.shape for layer in layers}
     if len(shapes) != 1:
-        raise ValueError(f"layers of one size are needed, not of {sorted(shapes) or 'none'}")
+        raise ValueError(f"layers must have one size, not {sorted(shapes) or 'none'}")
     (shape,) = shapes
     if len(shape) != 3 or shape[2] != 4 or any(layer.pixels.dtype != np.uint8 for layer in layers):
-        raise ValueError(f"pixels of a layer are (H, W, 4) uint8, not {shape}")
+        raise ValueError(f"the pixels of a layer must be (H, W, 4) uint8, not {shape}")
     return shape[0], shape[1]
 
 
 def _trace_into(
     group: ElementTree.Element, pixels: NDArray[np.uint8], colours: int | None, options: dict[str, str | int]
 ) -> None:
-    """Put the shapes of (H, W, 4) into the group, which is moved and made translucent as they need."""
+    """Add the traced shapes of (H, W, 4) to a group, and set its position and opacity."""
     alpha = pixels[..., 3]
     largest = int(alpha.max(initial=0))
     inside = alpha >= max(1, (largest + 1) // 2)
@@ -108,12 +108,12 @@ def _trace_into(
     if colours is not None:
         colour[inside[box]] = _reduced(colour[inside[box]], colours)
     clean = np.dstack([colour, np.where(inside[box], 255, 0)]).astype(np.uint8)
-    # The tracer takes clear pixels for clear only where they fill enough of the rows it samples, and both outermost
-    # rows are among these; elsewhere it would fill holes with black.
+    # The tracer respects transparency only if enough pixels of the rows that it samples are transparent, among them the
+    # first and the last row; otherwise it would fill holes with black.
     clean = np.pad(clean, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)))
 
     paths = list(_paths(clean, options))
-    if not paths:  # a pixel or two have no outline that could be smoothed: draw their squares
+    if not paths:  # one or two pixels have no outline to smooth: draw squares
         paths = list(_paths(clean, {**options, "mode": "none", "filter_speckle": 0}))
     group.set("transform", f"translate({box[1].start - _MARGIN},{box[0].start - _MARGIN})")
     if largest < 255:
@@ -122,7 +122,7 @@ def _trace_into(
 
 
 def _paths(pixels: NDArray[np.uint8], options: dict[str, str | int]) -> Iterator[ElementTree.Element]:
-    """Trace (H, W, 4) and give the paths that enclose something, each with its fill and its translation."""
+    """Trace (H, W, 4) and yield the paths with an area, each with its fill and translation."""
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, format="PNG", compress_level=1)
     drawing = vtracer.convert_raw_image_to_svg(encoded.getvalue(), img_format="png", path_precision=2, **options)
@@ -134,7 +134,7 @@ def _paths(pixels: NDArray[np.uint8], options: dict[str, str | int]) -> Iterator
 
 
 def _clean_colour(pixels: NDArray[np.uint8], inside: NDArray[np.bool_], largest: int) -> NDArray[np.uint8]:
-    """Return (H, W, 3) where pixels of the edge have the colour of the nearest pixel that is wholly inside."""
+    """Return (H, W, 3) in which edge pixels have the colour of the nearest pixel of full alpha."""
     colour = pixels[..., :3].copy()
     whole = pixels[..., 3] == largest
     edge = inside & ~whole
@@ -146,13 +146,13 @@ def _clean_colour(pixels: NDArray[np.uint8], inside: NDArray[np.bool_], largest:
 
 
 def _reduced(colour: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-    """Reduce (N, 3) to so many colours by median cut."""
+    """Reduce (N, 3) to ``number`` colours by median cut."""
     chosen = Image.fromarray(colour[None]).quantize(number, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    place = np.asarray(chosen)[0].astype(np.int64)
+    cluster = np.asarray(chosen)[0].astype(np.int64)
     palette = np.empty((number, 3), dtype=np.uint8)
     for channel in range(3):
-        # The median, since the mean of a flat colour and the blends around it would be neither.
-        counts = np.bincount(place * 256 + colour[:, channel], minlength=number * 256).reshape(number, 256)
+        # The median, since a mean would mix a flat colour with the blends around it.
+        counts = np.bincount(cluster * 256 + colour[:, channel], minlength=number * 256).reshape(number, 256)
         total = counts.cumsum(1)
         palette[:, channel] = (2 * total >= total[:, -1:]).argmax(1)
-    return palette[place]
+    return np.asarray(palette[cluster])

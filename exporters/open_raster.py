@@ -1,4 +1,4 @@
-"""Layers as one OpenRaster file, which GIMP, Krita, MyPaint and others open."""
+"""Layers as an OpenRaster file for GIMP, Krita, MyPaint and others."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from formats.atomic import atomic_path
 from formats.images import COMPRESSION
 
 VERSION = "0.0.5"
-THUMBNAIL = 256  # pixels, the longer side at most
+THUMBNAIL = 256  # longer side in pixels at most
 
 
 def write_open_raster(path: str | Path, layers: Sequence[Layer]) -> None:
     """Write layers as OpenRaster 0.0.5 (https://www.openraster.org): a zip of PNGs and one XML.
 
-    Each layer is cut to the box that holds it; a merged image and a thumbnail stand beside them.
+    Each layer is cropped to its bounding box; a merged image and a thumbnail are included.
 
     Args:
-        path: The file, by custom ``.ora``.
-        layers: Bottom to top, of one size; at least one.
+        path: Path of the file, usually ``.ora``.
+        layers: At least one layer, bottom to top, all of one size.
 
     Raises:
-        ValueError: There is no layer, or layers differ in size.
+        ValueError: ``layers`` is empty, or layers differ in size.
     """
     merged = compose(layers)
     height, width = merged.shape[:2]
     image = ElementTree.Element("image", version=VERSION, w=str(width), h=str(height))
     stack = ElementTree.SubElement(image, "stack")
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        # First and stored, so that the kind of file can be told by its bytes at a fixed place.
+        # First and uncompressed, so that programs recognise the file type at a fixed offset.
         _add(archive, "mimetype", b"image/openraster")
         for number, layer in reversed(list(enumerate(layers))):
             source = f"data/layer{number:02d}.png"
@@ -63,7 +63,7 @@ def write_open_raster(path: str | Path, layers: Sequence[Layer]) -> None:
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes, compression: int = zipfile.ZIP_STORED) -> None:
-    # A date of its own choosing, so that the same layers give the same bytes.
+    # A fixed date, so that the same layers give the same bytes.
     archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, compression)
 
 

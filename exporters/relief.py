@@ -1,4 +1,4 @@
-"""A layered illustration as a solid relief: STL for printers, GLB with its colours for viewers."""
+"""A layered illustration as a solid relief: STL for 3D printers, GLB with colours for viewers."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from trimesh.visual.material import PBRMaterial
 from formats.atomic import atomic_path
 from formats.images import on_white
 
-METRES_PER_MILLIMETRE = 1e-3  # glTF's unit over STL's
+METRES_PER_MILLIMETRE = 1e-3  # unit of glTF and of STL
 
-_MOST_LEVELS = 256  # above, heights are no layers and are picked, not voted on
-_LARGEST_TEXTURE = 2048  # pixels
+_MAX_LEVELS = 256  # with more distinct heights, reducing takes the nearest height rather than the most common one
+_MAX_TEXTURE = 2048  # pixels
 
 
 def layer_heights(
     labels: NDArray[np.integer], layer_indices: Sequence[float], spacing: Literal["equal", "index"] = "equal"
 ) -> NDArray[np.float32]:
-    """Give every pixel the height of its layer.
+    """Return the height of every pixel's layer.
 
     Args:
-        labels: (H, W), the place of the layer seen there in ``layer_indices``; −1 where there is none.
+        labels: (H, W), number of the visible layer in ``layer_indices``; −1 for none.
         layer_indices: Layer index in 0…1 of each layer, bottom to top.
-        spacing: ``equal`` raises each of N layers by 1/N above the one beneath, the lowest by 1/N above nothing;
-            ``index`` takes the layer index for the height, so that a background of 0 lies flat on the base.
+        spacing: ``equal`` places each of N layers 1/N above the one below, the lowest at 1/N; ``index`` uses the layer
+            index as the height, so that a background of 0 is flat on the base.
 
     Returns:
-        (H, W), 0…1; 0 where there is no layer.
+        (H, W), 0…1; 0 without a layer.
 
     Raises:
-        ValueError: A label names no layer, or a layer index is not in 0…1.
+        ValueError: A label is out of range, or a layer index is not in 0…1.
     """
     number = len(layer_indices)
     indices = np.asarray(layer_indices, dtype=np.float32)
     if labels.size and not (labels.min() >= -1 and labels.max() < number):
-        raise ValueError(f"labels {labels.min()} … {labels.max()} do not fit to {number} layers")
+        raise ValueError(f"labels {labels.min()} … {labels.max()} do not match {number} layers")
     if not ((indices >= 0) & (indices <= 1)).all():
-        raise ValueError(f"layer indices are numbers in 0 … 1, not {list(layer_indices)}")
+        raise ValueError(f"layer indices must be in 0 … 1, not {list(layer_indices)}")
     steps = np.arange(1, number + 1, dtype=np.float32) / max(number, 1) if spacing == "equal" else indices
-    return np.append(steps, np.float32(0))[labels]  # label −1 is the last, 0
+    return np.asarray(np.append(steps, np.float32(0))[labels])  # label −1 is the last entry, 0
 
 
 def relief_mesh(
@@ -59,38 +59,38 @@ def relief_mesh(
     base_mm: float = 2,
     max_side: int = 512,
 ) -> trimesh.Trimesh:
-    """Raise a height map to a watertight solid with a flat bottom and upright sides.
+    """Build a watertight solid from a height map, with a flat bottom and vertical sides.
 
-    The top has a vertex in the middle of every pixel and along the rim: layers stay flat, and the walls between
-    them are one pixel wide. So no two surfaces ever meet in a line, as exact steps would where pixels touch by a
-    corner, and the solid is a manifold whatever the map.
+    The top has a vertex at the centre of every pixel and along the rim: layers are flat, and the walls between them are
+    one pixel wide. Exact steps would meet in a line where pixels touch at a corner; this way the solid is a manifold
+    for every map.
 
     Args:
         heights: (H, W), 0…1, such as those of `layer_heights`.
-        image: (H, W, 3) or (H, W, 4), of any size; becomes the texture, laid on white where transparent.
-        width_mm: Width of the whole in millimetres; its depth follows from the map's proportions.
-        relief_mm: What height 1 stands above the base.
-        base_mm: Thickness under height 0, above 0.
-        max_side: A longer map is reduced to so many pixels on its longer side; each takes the height that most
-            of its area has, so that heights stay those of layers.
+        image: (H, W, 3) or (H, W, 4), of any size; the texture, on white where it is transparent.
+        width_mm: Width of the solid in millimetres; its depth follows from the aspect ratio of the map.
+        relief_mm: Height of 1 above the base.
+        base_mm: Thickness at height 0, above 0.
+        max_side: Largest side of the map in pixels. Larger maps are reduced; each pixel takes the most common height of
+            its area, so that heights remain those of layers.
 
     Returns:
-        In millimetres: x right and y up as in the image, z toward who looks at it, from (0, 0, 0) on.
+        Solid in millimetres, from (0, 0, 0): x to the right and y up as in the image, z towards the viewer.
 
     Raises:
-        ValueError: Heights are not (H, W) numbers in 0…1, or a measure is not positive.
+        ValueError: Heights are not (H, W) in 0…1, or a size is out of range.
     """
     if heights.ndim != 2 or not heights.size:
-        raise ValueError(f"heights have shape {heights.shape}, not (H, W)")
+        raise ValueError(f"heights must be (H, W), not {heights.shape}")
     if not ((heights >= 0) & (heights <= 1)).all():
-        raise ValueError("heights are numbers in 0 … 1")
+        raise ValueError("heights must be in 0 … 1")
     if min(width_mm, base_mm, max_side) <= 0 or relief_mm < 0:
-        raise ValueError("width_mm, base_mm and max_side are above 0, relief_mm is not below")
+        raise ValueError("width_mm, base_mm and max_side must be positive, relief_mm at least 0")
     depth_mm = width_mm * heights.shape[0] / heights.shape[1]
     levels = _reduced(heights, max_side)
     rows, columns = levels.shape
-    x = _stations(columns) / columns
-    y = 1 - _stations(rows) / rows
+    x = _vertex_positions(columns) / columns
+    y = 1 - _vertex_positions(rows) / rows
     z = base_mm + relief_mm * np.pad(levels.astype(np.float64), 1, mode="edge")
 
     share_y, share_x = np.meshgrid(y, x, indexing="ij")
@@ -114,24 +114,24 @@ def write_relief(
     base_mm: float = 2,
     max_side: int = 512,
 ) -> None:
-    """Write the solid of `relief_mesh` for printers and for viewers.
+    """Write the solid of `relief_mesh` for printers and viewers.
 
-    STL has no unit; printers take millimetres, and the relief lies on its back, z up. glTF has metres, y up, and an
-    object's front toward +z: there the relief stands upright like the picture and faces the viewer. Both have the
-    same axes therefore. The GLB holds no normals, which by glTF's rules makes viewers shade every triangle flat.
+    STL has no unit; printers assume millimetres, and the relief lies on its back with z up. In glTF units are metres,
+    y is up and the front of an object is +z, so the relief is upright and faces the viewer with the same axes. The GLB
+    has no normals, so that viewers shade every triangle flat, as glTF specifies.
 
     Args:
-        stl_path: Binary STL; a folder that is missing is made.
-        glb_path: GLB with the image as texture; a folder that is missing is made.
-        heights: As for `relief_mesh`, as everything below.
-        image: Colours; None leaves the GLB plain.
-        width_mm: Width in millimetres.
-        relief_mm: What height 1 stands above the base.
-        base_mm: Thickness under height 0.
-        max_side: Most pixels on the longer side.
+        stl_path: Path of the binary STL; missing folders are created.
+        glb_path: Path of the GLB with the image as texture; missing folders are created.
+        heights: See `relief_mesh`.
+        image: See `relief_mesh`; None for no texture.
+        width_mm: See `relief_mesh`.
+        relief_mm: See `relief_mesh`.
+        base_mm: See `relief_mesh`.
+        max_side: See `relief_mesh`.
 
     Raises:
-        ValueError: As `relief_mesh`.
+        ValueError: See `relief_mesh`.
     """
     mesh = relief_mesh(heights, image, width_mm=width_mm, relief_mm=relief_mm, base_mm=base_mm, max_side=max_side)
     with atomic_path(stl_path) as temporary:
@@ -142,31 +142,31 @@ def write_relief(
 
 
 def _reduced(heights: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
-    """Return heights no longer than ``max_side``; every one of them is a height that was there."""
+    """Reduce heights to at most ``max_side`` pixels per side; no new heights appear."""
     longest = max(heights.shape)
     if longest <= max_side:
         return heights
     height, width = (max(1, round(side * max_side / longest)) for side in heights.shape)
-    levels, place = np.unique(heights, return_inverse=True)
-    if len(levels) > _MOST_LEVELS:
+    levels, number_of = np.unique(heights, return_inverse=True)
+    if len(levels) > _MAX_LEVELS:
         return np.asarray(Image.fromarray(heights.astype(np.float32)).resize((width, height), Image.Resampling.NEAREST))
-    place = place.reshape(heights.shape)
-    most, winner = np.full((height, width), -1.0, dtype=np.float32), np.zeros((height, width), dtype=np.int64)
+    number_of = number_of.reshape(heights.shape)
+    largest, winner = np.full((height, width), -1.0, dtype=np.float32), np.zeros((height, width), dtype=np.int64)
     for number in range(len(levels)):
-        mask = Image.fromarray((place == number).astype(np.float32))
+        mask = Image.fromarray((number_of == number).astype(np.float32))
         area = np.asarray(mask.resize((width, height), Image.Resampling.BOX))
-        ahead = area > most
-        most[ahead], winner[ahead] = area[ahead], number
+        larger = area > largest
+        largest[larger], winner[larger] = area[larger], number
     return levels[winner].astype(np.float32)
 
 
-def _stations(number: int) -> NDArray[np.float64]:
-    """Return where vertices stand along so many pixels: at both ends and in the middle of each, (number + 2)."""
+def _vertex_positions(number: int) -> NDArray[np.float64]:
+    """Return the vertex positions along ``number`` pixels: both ends and all centres, (number + 2,)."""
     return np.concatenate([[0.0], np.arange(number) + 0.5, [number]])
 
 
 def _rim(rows: int, columns: int) -> NDArray[np.int64]:
-    """Return the numbers of the outermost vertices of a grid, clockwise in the image from its upper left."""
+    """Return the numbers of the border vertices of a grid, clockwise in the image from the upper left."""
     grid = np.arange(rows * columns).reshape(rows, columns)
     return np.concatenate([grid[0, :-1], grid[:-1, -1], grid[-1, :0:-1], grid[:0:-1, 0]])
 
@@ -182,7 +182,7 @@ def _top_faces(rows: int, columns: int) -> NDArray[np.int64]:
 
 
 def _hull_faces(rim: NDArray[np.int64], top_count: int) -> NDArray[np.int64]:
-    """Join the rim of the top to the bottom's, which follows the top's vertices, and that to the bottom's middle."""
+    """Connect the rim of the top to that of the bottom, whose vertices follow, and this to the centre of the bottom."""
     below = top_count + np.arange(len(rim))
     middle = np.full(len(rim), top_count + len(rim))
     next_rim, next_below = np.roll(rim, -1), np.roll(below, -1)
@@ -191,11 +191,11 @@ def _hull_faces(rim: NDArray[np.int64], top_count: int) -> NDArray[np.int64]:
 
 
 def _texture(image: NDArray[np.uint8], shares: NDArray[np.float64]) -> trimesh.visual.TextureVisuals:
-    """Lay the image on vertices at (N, 2) shares of its width and, from its lower edge, of its height."""
+    """Map the image to vertices at (N, 2) shares of its width and, from its lower edge, of its height."""
     opaque = on_white(image) if image.shape[2] == 4 else image
-    picture = Image.fromarray(opaque)
-    picture.thumbnail((_LARGEST_TEXTURE, _LARGEST_TEXTURE), Image.Resampling.LANCZOS)
-    # Half a texel from the edges, since textures repeat and would blend with the opposite edge there.
-    half = 0.5 / np.array(picture.size)
-    material = PBRMaterial(baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0)
+    texture = Image.fromarray(opaque)
+    texture.thumbnail((_MAX_TEXTURE, _MAX_TEXTURE), Image.Resampling.LANCZOS)
+    # Half a texel away from the edges, since textures repeat and would blend with the opposite edge.
+    half = 0.5 / np.array(texture.size)
+    material = PBRMaterial(baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0)
     return trimesh.visual.TextureVisuals(uv=np.clip(shares, half, 1 - half), material=material)

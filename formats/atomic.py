@@ -1,4 +1,4 @@
-"""Writing a file so that a reader finds either the old one whole or the new one whole."""
+"""Atomic writes: a reader finds either the complete old file or the complete new one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that is renamed to it when the block ends well.
+    """Yield a temporary path in the same folder that is renamed to ``path`` when the block succeeds.
 
-    The temporary name keeps the suffix, since many writers choose their format by it. When the block raises,
-    the temporary file is removed and ``path`` is as it was. Missing parent folders are made.
+    The temporary name keeps the suffix, since many writers choose their format by it. If the block raises, the
+    temporary file is removed and ``path`` is unchanged. Missing parent folders are created.
 
     Example::
 
@@ -27,7 +27,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # some writers make files that no one else may read
+        temporary.chmod(0o666 & ~_umask())  # some writers create files that only the owner may read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -40,11 +40,11 @@ def _umask() -> int:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path``, whole or not at all."""
+    """Write ``text`` as UTF-8 to ``path`` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write ``content`` as indented JSON to ``path``, whole or not at all."""
+    """Write ``content`` as indented JSON to ``path`` atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

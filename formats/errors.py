@@ -1,4 +1,4 @@
-"""The one error that says a user's input cannot be used, and settings that are looked at before all else."""
+"""Error for input that cannot be used, and a check of settings that raises it."""
 
 from __future__ import annotations
 
@@ -7,40 +7,45 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """A file, folder or setting that cannot be used, said so that its owner can repair it.
+    """A file, folder or setting that cannot be used.
 
     The command line prints it as one line and exits with status 1; library users can catch it.
 
     Args:
-        where: The file, folder or setting at fault.
-        fault: What is wrong with it, as a clause without a full stop.
-        remedy: What to do about it, as a sentence.
+        where: File, folder or setting at fault.
+        fault: Description of the fault, as a clause without a full stop.
+        remedy: How to correct it, as a sentence.
 
-    Example::
-
-        raise InputError("data/train", "no folder ID_<n> in it", "Name the data set's root with --data.data_dir.")
+    Example:
+        >>> print(InputError("data/train", "there is no folder ID_<n> in it", "Set --data.data_dir to the data set."))
+        data/train: there is no folder ID_<n> in it. Set --data.data_dir to the data set.
     """
 
     def __init__(self, where: str | Path, fault: str = "", remedy: str = "") -> None:
         self.where, self.fault, self.remedy = str(where), fault, remedy
-        super().__init__(where, fault, remedy)  # all three, so that another process can send it back
+        super().__init__(where, fault, remedy)  # all three, so that the error can be pickled
 
     def __str__(self) -> str:
-        if not self.fault:
-            # Out of a worker of a DataLoader, torch makes the error anew of its printed traceback alone.
-            return self.where.strip().splitlines()[-1].removeprefix("formats.errors.InputError: ")
-        return f"{self.where}: {self.fault}. {self.remedy}"
+        if self.fault:
+            return f"{self.where}: {self.fault}. {self.remedy}"
+        # An error in a worker of a DataLoader is raised again with its printed traceback as the only argument. The
+        # traceback ends with the name of the class, as Python prints it, and the message.
+        name = f"{type(self).__module__}.{type(self).__qualname__}: "
+        return self.where.rpartition(name)[2].strip()
 
 
 def check_settings(requirements: Mapping[str, tuple[str, bool]]) -> None:
-    """See that settings can be used.
+    """Check that settings can be used.
 
     Args:
-        requirements: Option, such as ``--data.batch_size`` → what it must be, and whether it is.
+        requirements: For each option, such as ``--data.batch_size``, what its value must be, and whether it is.
 
     Raises:
-        InputError: One is not; the first of them is named.
+        InputError: A setting cannot be used; the first of them is named.
+
+    Example:
+        >>> check_settings({"--data.batch_size": ("at least 1", 8 >= 1)})
     """
-    for name, (wanted, met) in requirements.items():
-        if not met:
-            raise InputError(name, f"must be {wanted}", "Choose another value.")
+    for name, (requirement, is_met) in requirements.items():
+        if not is_met:
+            raise InputError(name, f"must be {requirement}", "Choose another value.")

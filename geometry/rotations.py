@@ -58,9 +58,10 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     )
     outer = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
     largest = torch.stack(diagonal, dim=-1).argmax(-1)[..., None, None].expand(*matrix.shape[:-2], 1, 4)
-    row = outer.gather(-2, largest)[..., 0, :]
+    row: Tensor = outer.gather(-2, largest)[..., 0, :]
     row = torch.where(row[..., 3:] < 0, -row, row)
-    return row / torch.linalg.vector_norm(row, dim=-1, keepdim=True)
+    quaternion: Tensor = row / torch.linalg.vector_norm(row, dim=-1, keepdim=True)
+    return quaternion
 
 
 def rotation_angle(a: Tensor, b: Tensor) -> Tensor:

@@ -194,7 +194,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Return the objective of a batch, and log every term."""
-        terms = self.loss(self.network(batch["images"]), normalised_targets(batch))
+        terms: dict[str, Tensor] = self.loss(self.network(batch["images"]), normalised_targets(batch))
         logged = {f"train/{name}": value.detach() for name, value in terms.items()}
         self.log_dict(logged, on_step=True, on_epoch=False, batch_size=len(batch["images"]))
         self.log("objective", terms["loss_objective"].detach(), prog_bar=True, logger=False)

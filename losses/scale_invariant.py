@@ -13,41 +13,41 @@ _EDGE_SCALES = 4
 class ScaleInvariantLoss(nn.Module):
     """Mean |d̂_p − d̂_t| of an image, then the mean over images, with d̂ = (d − median) / (mean |d − median| + eps).
 
-    Medians and means are over an image's masked pixels, of the prediction and of the target each: an image's
-    error lies in 0…2, and scale and shift of the prediction do not matter.
+    Medians and means are taken over the masked pixels of an image, separately for prediction and target. The error
+    of an image is in 0…2 and does not depend on the scale and shift of the prediction.
 
-    An image whose target has a single value shows no order, and normalising would set the prediction's noise
-    against it; such an image is left out of the mean, as is one with nothing in its mask. A constant prediction
-    has d̂_p = 0 and an error just below 1; its gradient is finite but large, of the order 1 / eps over the number
-    of pixels, so gradients need clipping. A prediction that is NaN or infinite where it counts makes the loss NaN.
+    An image whose target has a single value has no order, and normalising would compare it with the noise of the
+    prediction; such an image is left out of the mean, as is one with an empty mask. A constant prediction has d̂_p = 0
+    and an error just below 1; its gradient is finite but large, about 1 / eps divided by the number of pixels, so
+    gradients need clipping. A prediction that is NaN or infinite at a masked pixel makes the loss NaN.
 
     Args:
-        edge_weight: Of the edge term in the loss. The paper uses 0.1 where it has one; 0 leaves it out.
+        edge_weight: Weight of the edge term in the loss; the paper's optional term has 0.1. 0 disables it.
         eps: Added to the divisors.
 
     Raises:
-        ValueError: A setting has no meaning.
+        ValueError: ``edge_weight`` is negative, or ``eps`` is not positive.
     """
 
     def __init__(self, edge_weight: float = 0.0, eps: float = 1e-6) -> None:
         super().__init__()
         if edge_weight < 0 or eps <= 0:
-            raise ValueError(f"edge_weight is 0 or above and eps above 0, not {edge_weight} and {eps}")
+            raise ValueError(f"edge_weight must be at least 0 and eps above 0, not {edge_weight} and {eps}")
         self.edge_weight, self.eps = edge_weight, eps
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """Return ``loss``, what it is made of, and how many images it is the mean of; scalars, float32 at least.
+        """Return ``loss``, its terms, and the number of images it averages; scalars, at least float32.
 
         Terms: ``scale_invariant``; ``edge`` where it has a weight, see `edge_error`; ``loss``, the first plus
-        edge_weight times the second; ``images_with_order``, a count. With no image to count the terms are 0 and
-        still on the graph, so all processes of a run go backward together. The host is not made to wait for the
+        edge_weight times the second; ``images_with_order``, a count. Without any image with an order the terms are 0
+        but stay on the graph, so that all processes take part in the backward pass. No call synchronises host and
         device.
 
         Args:
             prediction: (B, H, W) or (B, 1, H, W), any float type.
             target: (B, H, W) float; may be anything outside the mask.
             mask: (B, H, W) bool.
-            weights: (B,); a row of weight 0 counts for nothing, whatever it holds.
+            weights: (B,); rows of weight 0 are ignored.
 
         Raises:
             ValueError: The shapes do not agree.
@@ -56,8 +56,8 @@ class ScaleInvariantLoss(nn.Module):
             prediction = prediction.squeeze(1)
         if not prediction.shape == target.shape == mask.shape or mask.ndim != 3:
             shapes = ", ".join(str(tuple(x.shape)) for x in (prediction, target, mask))
-            raise ValueError(f"prediction, target and mask are (B, H, W), not {shapes}")
-        # bfloat16 would round the loss to two digits; nothing from here on is an operation that autocast lowers
+            raise ValueError(f"prediction, target and mask must be (B, H, W), not {shapes}")
+        # bfloat16 would round the loss to two digits; autocast lowers none of the operations below
         prediction, target = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (prediction, target))
         true, true_spread = normalise_by_median(target, mask, self.eps)
         counted = (weights > 0) & (true_spread != 0)
@@ -78,11 +78,11 @@ class ScaleInvariantLoss(nn.Module):
 
 
 def edge_error(difference: Tensor, mask: Tensor) -> Tensor:
-    """Mean |∇d̂_p − ∇d̂_t| of each image: how differently two maps step from pixel to pixel.
+    """Mean |∇d̂_p − ∇d̂_t| of each image: difference of the steps from pixel to pixel.
 
-    The published description says no more than that there is such a term, so its form is this project's: a scale
-    s = 0 … 3 looks at every 2^s-th pixel, takes the mean over all pairs of horizontal or vertical neighbours there
-    that are both masked (0 where there are none), and the scales are averaged.
+    The paper mentions such a term without its definition, so this form is our own: at scale s = 0 … 3 every 2^s-th
+    pixel is taken, the mean is over all pairs of horizontal or vertical neighbours that are both masked (0 if there
+    are none), and the scales are averaged.
 
     Args:
         difference: (B, H, W), d̂_p − d̂_t, finite.

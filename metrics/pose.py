@@ -132,7 +132,8 @@ class PoseErrors(Metric):
 def _same_position(first: Tensor, motion: Tensor) -> Tensor:
     """Return whether a motion (…, 3, 4) from cameras (…, 3, 4) has no translation beyond rounding."""
     reach = torch.linalg.vector_norm(first[..., 3], dim=-1)
-    return torch.linalg.vector_norm(motion[..., 3], dim=-1) <= _MIN_BASELINE * reach
+    same: Tensor = torch.linalg.vector_norm(motion[..., 3], dim=-1) <= _MIN_BASELINE * reach
+    return same
 
 
 def _below(errors: Tensor, counted: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Data tools behind `python cli.py prepare`."""
+"""Data tools of `python cli.py prepare` and jobs of `python cli.py pipeline`."""

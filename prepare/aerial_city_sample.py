@@ -1,4 +1,4 @@
-"""Write a simulated data set in AerialMegaDepth's layout: small cities seen from the air and from the street."""
+"""Simulated data set in AerialMegaDepth's layout: small cities seen from the air and from the street."""
 
 from __future__ import annotations
 
@@ -38,38 +38,38 @@ def aerial_city_sample(
     height: int = 240,
     seed: int = 0,
 ) -> None:
-    """Simulate small cities and write pairs of an aerial and a ground picture with depth, cameras and masks.
+    """Simulate small cities and write pairs of an aerial and a ground image with depth, cameras and masks.
 
     Writes ``<out>/train.npz`` and ``val.npz``; per image ``<out>/<scene>/<image>.jpg``, ``.exr`` (depth in
-    metres, 0 = sky) and ``.npz`` (camera), where <image> is a name with its own extension such as
+    metres, 0 = sky) and ``.npz`` (camera), where <image> is a name that has an extension itself, such as
     ``0001_aerial.jpeg``; ``<out>/seg/<scene>/<image>.png`` (ADE20k labels, 2 = sky); and
-    ``<out>/simulation.json``. Run again with the same settings, it completes what is missing. A scene does not
-    depend on how many scenes there are, nor a pair on how many pairs.
+    ``<out>/simulation.json``. A second run with the same settings completes missing files. A scene does not
+    depend on the number of scenes, nor a pair on the number of pairs.
 
     Args:
-        out: Folder of the data set: new, empty, or begun with the same settings.
-        num_scenes: Cities in all.
-        val_scenes: How many of them, the last ones, are held out in ``val.npz``.
-        pairs_per_scene: Pairs of one aerial and one ground picture per city.
-        width: Of the pictures, in pixels.
-        height: Of the pictures, in pixels.
-        seed: Another seed gives other cities and other cameras.
+        out: Folder of the data set: new, empty, or started with the same settings.
+        num_scenes: Number of cities.
+        val_scenes: Number of cities, the last ones, held out in ``val.npz``.
+        pairs_per_scene: Pairs of one aerial and one ground image per city.
+        width: Width of the images in pixels.
+        height: Height of the images in pixels.
+        seed: Seed of cities and cameras.
 
     Raises:
-        InputError: A number is out of range, or ``out`` holds something else.
+        InputError: A number is out of range, or ``out`` contains something else.
     """
     limits = {
         "num_scenes": (num_scenes, 2, 9999),
-        "val_scenes": (val_scenes, 1, max(1, num_scenes - 1)),  # at least one is left to train on
+        "val_scenes": (val_scenes, 1, max(1, num_scenes - 1)),  # at least one remains for training
         "pairs_per_scene": (pairs_per_scene, 1, 9999),
         "width": (width, MIN_SIDE, MAX_SIDE),
         "height": (height, MIN_SIDE, MAX_SIDE),
     }
     for name, (number, low, high) in limits.items():
         if not low <= number <= high:
-            raise InputError(f"--{name}", f"{number} is out of range", f"Give a number from {low} to {high}.")
+            raise InputError(f"--{name}", f"{number} is out of range", f"Choose a number from {low} to {high}.")
     if seed < 0:
-        raise InputError("--seed", f"{seed} is negative", "Give 0 or more.")
+        raise InputError("--seed", f"must be at least 0, not {seed}", "Choose another seed.")
     names = [f"{number:04d}" for number in range(1, num_scenes + 1)]
     splits = {"train": names[:-val_scenes], "val": names[-val_scenes:]}
     out = Path(out)
@@ -88,19 +88,19 @@ def aerial_city_sample(
     images = sum(len(scene.images) for scene in scenes)
     missing = sum(len(scene.missing()) for scene in scenes)
     if missing or not all((out / f"{split}.npz").is_file() for split in splits):
-        # Threads: most of the array work releases Python's lock, and a second process would begin by importing
+        # Threads, since most of the array operations release Python's lock and another process would have to import
         # the whole program again.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             scores = dict(zip(names, pool.map(Scene.write, scenes), strict=True))
         for split, members in splits.items():
             _write_split(out / f"{split}.npz", [scenes[names.index(name)] for name in members], scores)
-    kept = f" ({images - missing} were there already)" if missing < images else ""
+    kept = f" ({images - missing} already existed)" if missing < images else ""
     print(f"{out}: wrote {missing} images of {num_scenes} cities, {len(splits['val'])} of them held out{kept}")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One city and the files of its pictures; arguments as for `aerial_city_sample`."""
+    """One city and the files of its images; arguments as for `aerial_city_sample`."""
 
     out: Path
     name: str
@@ -115,19 +115,19 @@ class Scene:
         return [f"{number:04d}_{view}.jpeg" for number in range(1, self.num_pairs + 1) for view in VIEWS]
 
     def files(self, image: str) -> ImageFiles:
-        """Where the files of an image lie."""
+        """Return the paths of an image's files."""
         return image_files(self.out, self.out / "seg", self.name, image)
 
     def missing(self) -> list[str]:
-        """Images of which a file is not there."""
+        """Return the images that lack a file."""
         return [image for image in self.images if not all(path.is_file() for path in self.files(image).all())]
 
     def city(self) -> City:
-        """Draw the city, always the same."""
+        """Return the city of this scene."""
         return draw_city(np.random.default_rng([self.seed, 0, int(self.name)]))
 
     def cameras(self, city: City, pair: int) -> CameraPair:
-        """Draw the cameras of pair 0, 1 …, always the same."""
+        """Return the cameras of pair 0, 1 …."""
         return draw_cameras(city, np.random.default_rng([self.seed, 1, int(self.name), pair + 1]))
 
     def write(self) -> list[float]:
@@ -147,7 +147,7 @@ class Scene:
 
 
 def _write_split(path: Path, scenes: Sequence[Scene], scores: dict[str, list[float]]) -> None:
-    """Write the split of these scenes: all their images, and every aerial one paired with its ground one."""
+    """Write the split of these scenes: all their images, with a pair of each aerial image and its ground image."""
     images = [image for scene in scenes for image in scene.images]
     owners = [scene.name for scene in scenes for _ in scene.images]
     pairs = np.arange(len(images), dtype=np.int64).reshape(-1, 2)

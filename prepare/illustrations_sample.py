@@ -1,4 +1,4 @@
-"""Write simulated illustrations with the paint order of every pixel, to train and try the layer index on."""
+"""Sample data for the layer index: simulated illustrations with the paint order of every pixel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from formats.layered_art.pairs import LayerPair, layer_pair, write_layer_pair
 from prepare.output_folder import claim_folder
 from simulators.illustration.scenes import KINDS, draw_illustration
 
-PER_ROUND = ("object", "landscape", "object", "arrangement")  # every other picture is one thing, as in clip-art
+PER_ROUND = ("object", "landscape", "object", "arrangement")  # every other image is one object, as in clip art
 MIN_SIZE, MAX_SIZE = 16, 4096
 
 
@@ -21,17 +21,17 @@ def illustrations_sample(out: str, num_images: int = 400, size: int = 512, seed:
 
     Writes ``<out>/images/<category>/<0001>.png`` (RGB) and ``<out>/orders/<category>/<0001>.png`` (16-bit grey, 0 the
     background, 1 … n the layers from below), in the categories ``object``, ``landscape`` and ``arrangement``; and
-    ``<out>/simulation.json``. Run again with the same settings, it completes what is missing; with more images, it
-    adds them. An image does not depend on how many images there are.
+    ``<out>/simulation.json``. A second run with the same settings adds missing images, and those of a larger
+    ``num_images``. An image does not depend on their number.
 
     Args:
-        out: Folder of the data set: new, empty, or begun with the same settings.
-        num_images: Illustrations in all; half of them of the category ``object``.
-        size: Side of the pictures in pixels.
-        seed: Another seed gives other illustrations.
+        out: Folder of the data set: new, empty, or from a run with the same settings.
+        num_images: Number of illustrations; half of them are of the category ``object``.
+        size: Side of the images in pixels.
+        seed: Seed of the illustrations.
 
     Raises:
-        InputError: A number is out of range, or ``out`` holds something else.
+        InputError: A number is out of range, or ``out`` holds other data.
     """
     if num_images < 1:
         raise InputError("--num_images", f"{num_images} is less than 1", "Give 1 or more.")
@@ -42,15 +42,14 @@ def illustrations_sample(out: str, num_images: int = 400, size: int = 512, seed:
     root = Path(out)
     claim_folder(root, {"seed": seed, "size": size, "categories": list(KINDS)})
 
-    wanted = [_files(root, number) for number in range(num_images)]
-    missing = [number for number, files in enumerate(wanted) if not all(path.is_file() for path in files)]
-    # Threads: rasterising and the PNG encoder release Python's lock, and a second process would begin by importing
-    # the whole program again.
+    pairs = [_files(root, number) for number in range(num_images)]
+    missing = [number for number, files in enumerate(pairs) if not all(path.is_file() for path in files)]
+    # Threads suffice: rasterising and PNG encoding release the interpreter lock, and processes take long to start.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for _ in pool.map(partial(_write, root, size, seed), missing):
             pass
-    kept = f" ({num_images - len(missing)} were there already)" if len(missing) < num_images else ""
-    print(f"{root}: wrote {len(missing)} illustrations of {size}×{size} pixels{kept}")
+    existing = f" ({num_images - len(missing)} already exist)" if len(missing) < num_images else ""
+    print(f"{root}: wrote {len(missing)} illustrations of {size}×{size} pixels{existing}")
 
 
 def _files(root: Path, number: int) -> LayerPair:
@@ -58,6 +57,6 @@ def _files(root: Path, number: int) -> LayerPair:
 
 
 def _write(root: Path, size: int, seed: int, number: int) -> None:
-    # Seeds of one data set never meet those of another: the picture's number stands above the data set's seed.
+    # Seeds of different data sets never collide: the image number is in the upper 32 bits.
     illustration = draw_illustration(PER_ROUND[number % len(PER_ROUND)], number * 2**32 + seed, size)
     write_layer_pair(_files(root, number), *illustration)

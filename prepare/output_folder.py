@@ -1,4 +1,4 @@
-"""A folder of prepared data, and the settings it was made with."""
+"""Output folder of a data tool, with a record of the settings it was made with."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from formats.errors import InputError
 
 
 def claim_folder(out: Path, settings: dict[str, Any], record_name: str = "simulation.json") -> None:
-    """Make ``out`` the place for data of these settings.
+    """Reserve a folder for data of these settings.
 
     Args:
-        out: The folder: new, empty, or begun with the same settings.
-        settings: What the data depends on.
-        record_name: File in the folder that keeps the settings, one for each kind of data.
+        out: The folder; new, empty, or started with the same settings.
+        settings: Settings that the data depends on.
+        record_name: File in the folder that stores the settings, one per kind of data.
 
     Raises:
-        InputError: The folder holds something else.
+        InputError: The folder holds other files, or data of other settings.
     """
     record = out / record_name
     if record.is_file():
@@ -29,9 +29,9 @@ def claim_folder(out: Path, settings: dict[str, Any], record_name: str = "simula
             found = None
         if found != settings:
             fault = "the folder holds a data set made with other settings"
-            raise InputError(record, fault, "Name a new folder, or delete this one first.")
+            raise InputError(record, fault, "Choose a new folder, or delete this one first.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        fault = f"exists and holds no data set of this tool (no {record_name} in it)"
-        raise InputError(out, fault, "Name a new or empty folder.")
+        fault = f"exists, but not as a data set of this tool (there is no {record_name} in it)"
+        raise InputError(out, fault, "Choose a new or empty folder.")
     else:
         write_json(record, settings)

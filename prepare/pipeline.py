@@ -1,4 +1,4 @@
-"""Whole jobs as a row of commands, each remembered when it is done, so that a repeated job goes on where it stopped."""
+"""Whole jobs as a sequence of commands. A repeated job continues where it stopped."""
 
 from __future__ import annotations
 
@@ -7,38 +7,79 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.table import Table
 
+import configs
 from formats.atomic import write_json, write_text
 from formats.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / "configs"
+CLI = Path(__file__).resolve().parents[1] / "cli.py"
+
+# Option of the pipeline → option of the stage's command.
+SIMULATION_OPTIONS = {"num_users": "--num_users"}
+EXTRACTION_OPTIONS = {
+    "data_dir": "--data.data_dir",
+    "devices": "--trainer.devices",
+    "vavae_path": "--model.tokenizer_path",
+    "imagenet_statistics": "--data.imagenet_statistics",
+    "resize": "--data.resize",
+    "image_size": "--data.image_size",
+}
+TRAINING_OPTIONS = {
+    "devices": "--trainer.devices",
+    "batch_size": "--data.batch_size",
+    "max_epochs": "--trainer.max_epochs",
+}
+GENERATION_OPTIONS = {
+    "num_samples_per_user": "--data.samples_per_user",
+    "generate_user_ids": "--data.user_ids",
+    "devices": "--trainer.devices",
+}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of a job: its name and the words after ``cli.py``."""
+    """One command of a job.
+
+    Attributes:
+        name: Name in the report.
+        words: Words after ``cli.py``.
+        options: Options of the pipeline behind options of the command, for error messages.
+    """
 
     name: str
     words: tuple[str, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def in_terms_of_pipeline(self, message: str) -> str:
+        """Return an error message with the options of the pipeline in place of those of the command.
+
+        Example:
+            >>> Stage("latents", (), {"resize": "--data.resize"}).in_terms_of_pipeline("Pass --data.resize true.")
+            'Pass --resize true.'
+        """
+        for name, option in self.options.items():
+            message = message.replace(option, f"--{name}")
+        return message
 
 
 class Job:
-    """Runs stages, each as its own process, and remembers the finished ones in ``pipeline.json``.
+    """Runs stages, each as its own process, and records the finished ones in ``pipeline.json``.
 
-    A stage is finished when the same words have once ended well after the same stages before it.
+    A stage is finished if the same words succeeded once, after the same stages before it.
     """
 
     def __init__(self, output_dir: Path) -> None:
         self.output_dir = output_dir
         self.record_path = output_dir / "pipeline.json"
-        self.finished: list[dict] = []
+        self.finished: list[dict[str, Any]] = []
         if self.record_path.is_file():
             try:
                 self.finished = json.loads(self.record_path.read_text(encoding="utf-8"))["finished"]
@@ -52,33 +93,42 @@ class Job:
         """Run a stage unless it is finished.
 
         Raises:
-            InputError: The stage failed; its own message stands above.
+            InputError: The stage failed; its own message has been printed.
         """
         key = {"name": stage.name, "words": list(stage.words)}
         if self.position < len(self.finished):
             before = self.finished[self.position]
             if {name: before[name] for name in key} == key:
-                print(f"{stage.name}: done before", flush=True)
+                print(f"{stage.name}: finished before", flush=True)
                 self.seconds[stage.name] = before["seconds"]
                 self.position += 1
                 return
             self.finished = self.finished[: self.position]
         print(f"{stage.name}: python cli.py {' '.join(stage.words)}", flush=True)
         start = time.monotonic()
-        status = subprocess.run([sys.executable, str(ROOT / "cli.py"), *stage.words], check=False).returncode
+        status = _run_command(stage)
         if status:
-            fault = f"failed with status {status}"
-            raise InputError(
-                f"stage '{stage.name}'", fault, "See its message above; the same command goes on from here."
-            )
+            remedy = "See its message above; the same command continues from here."
+            raise InputError(f"stage '{stage.name}'", f"failed with status {status}", remedy)
         self.seconds[stage.name] = round(time.monotonic() - start, 1)
         self.finished.append({**key, "seconds": self.seconds[stage.name]})
         self.position += 1
         write_json(self.record_path, {"finished": self.finished})
 
 
+def _run_command(stage: Stage) -> int:
+    """Run a stage's command, and pass on its messages."""
+    command = [sys.executable, str(CLI), *stage.words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            sys.stderr.write(stage.in_terms_of_pipeline(line) if line.startswith("error: ") else line)
+            sys.stderr.flush()
+    return process.returncode
+
+
 def newest_checkpoint(training_dir: Path) -> Path | None:
-    """The ``last.ckpt`` written most recently by the runs in a folder."""
+    """Return the ``last.ckpt`` written most recently by the runs in a folder, or None."""
     found = sorted(training_dir.glob("version_*/checkpoints/last*.ckpt"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
 
@@ -88,6 +138,8 @@ def microdoppler(
     output_dir: Path,
     vavae_path: Path | None = None,
     imagenet_statistics: Path | None = None,
+    resize: bool = False,
+    image_size: int | None = None,
     batch_size: int = 32,
     max_epochs: int = 400,
     devices: str = "auto",
@@ -96,110 +148,111 @@ def microdoppler(
     overlays: list[Path] | None = None,
     evaluate: bool = False,
 ) -> None:
-    """Spectrograms to generated spectrograms: extract latents, train, generate.
+    """Extract latents from spectrograms, train a generator on them, and generate spectrograms.
 
-    Repeated after a failure, it goes on at the stage that failed, and within training at the last checkpoint.
+    Repeated after a failure, it continues with the stage that failed, and within training from the last checkpoint.
 
     Args:
         data_dir: Folder with train/ID_<n>/*.png and val/ID_<n>/*.png.
         output_dir: Folder for latents, training, samples and pipeline.json.
-        vavae_path: Published VA-VAE, or another tokenizer; without it PatchPCA is fitted on the training images.
+        vavae_path: Published VA-VAE, or another tokenizer; by default PatchPCA is fitted on the training images.
         imagenet_statistics: Latent statistics published with the VA-VAE.
+        resize: Resize images of other sizes to ``image_size``.
+        image_size: Side of the images in pixels; by default 256. Another size needs an overlay with the network's
+            input_size.
         batch_size: Latents per device and step.
-        max_epochs: Length of training.
+        max_epochs: Epochs of training.
         devices: Number of GPUs or processes, or auto.
         generate_user_ids: Users to generate, as in the folder names; all by default.
-        num_samples_per_user: Samples of each.
-        overlays: Configuration files laid over configs/dit_microdoppler.yaml.
-        evaluate: Measure the generator against the validation images at the end.
+        num_samples_per_user: Samples of each user.
+        overlays: Configuration files added to configs/dit_microdoppler.yaml.
+        evaluate: Evaluate the generator against the validation images at the end.
     """
+    settings = {
+        "data_dir": data_dir,
+        "vavae_path": vavae_path,
+        "imagenet_statistics": imagenet_statistics,
+        "resize": resize or None,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "max_epochs": max_epochs,
+        "devices": devices,
+        "generate_user_ids": generate_user_ids,
+        "num_samples_per_user": num_samples_per_user,
+    }
     job = Job(output_dir)
-    _microdoppler_stages(
-        job,
-        data_dir,
-        vavae_path,
-        imagenet_statistics,
-        [f"--data.batch_size={batch_size}", f"--trainer.max_epochs={max_epochs}"],
-        devices,
-        generate_user_ids,
-        num_samples_per_user,
-        overlays or [],
-        evaluate,
-    )
+    _run_microdoppler_stages(job, settings, [configs.find_config(path) for path in overlays or []], evaluate)
     _report(job)
 
 
 def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5) -> None:
-    """The whole micro-Doppler task on simulated walking people, small enough for a laptop.
+    """Run the whole micro-Doppler task on simulated walking people, small enough for a laptop.
 
     Args:
-        output_dir: Folder for everything.
-        num_users: Simulated users.
+        output_dir: Folder for all files.
+        num_users: Number of simulated users.
     """
     job, data_dir = Job(output_dir), output_dir / "spectrograms"
-    job.run(Stage("simulate", ("prepare", "microdoppler-sample", f"--out={data_dir}", f"--num_users={num_users}")))
-    overlays = [CONFIGS / "overlays" / "tiny_microdoppler.yaml"]
-    _microdoppler_stages(job, data_dir, None, None, [], "1", None, 8, overlays, evaluate=True)
+    simulation = ("prepare", "microdoppler-sample", f"--out={data_dir}", f"--num_users={num_users}")
+    job.run(Stage("simulate", simulation, SIMULATION_OPTIONS))
+    settings = {"data_dir": data_dir, "devices": "1", "num_samples_per_user": 8}
+    overlays = [configs.FOLDER / "overlays" / "tiny_microdoppler.yaml"]
+    _run_microdoppler_stages(job, settings, overlays, evaluate=True)
     _report(job)
 
 
-def _microdoppler_stages(
-    job: Job,
-    data_dir: Path,
-    vavae_path: Path | None,
-    imagenet_statistics: Path | None,
-    training: list[str],
-    devices: str,
-    user_ids: list[int] | None,
-    samples_per_user: int,
-    overlays: list[Path],
-    evaluate: bool,
-) -> None:
+def _run_microdoppler_stages(job: Job, settings: Mapping[str, Any], overlays: list[Path], evaluate: bool) -> None:
     out = job.output_dir
     latents, runs = out / "latents", out / "training"
-    on_devices = f"--trainer.devices={devices}"
-    extraction = [f"--data.data_dir={data_dir}", f"--data.output_dir={latents}", on_devices]
-    if vavae_path is not None:
-        extraction.append(f"--model.tokenizer_path={vavae_path}")
-    if imagenet_statistics is not None:
-        extraction.append(f"--data.imagenet_statistics={imagenet_statistics}")
-    job.run(Stage("latents", ("predict", f"--config={CONFIGS / 'microdoppler_extract_latents.yaml'}", *extraction)))
+    extraction = [f"--config={configs.FOLDER / 'microdoppler_extract_latents.yaml'}"]
+    extraction += [*_options(EXTRACTION_OPTIONS, settings), f"--data.output_dir={latents}"]
+    job.run(Stage("latents", ("predict", *extraction), EXTRACTION_OPTIONS))
 
     run_folder = out / "run_folder.yaml"
     if not run_folder.is_file():
         write_text(run_folder, yaml.safe_dump(_loggers(out)))
-    configs = [f"--config={path}" for path in (CONFIGS / "dit_microdoppler.yaml", *overlays, run_folder)]
-    common = [*configs, f"--data.data_dir={latents}", on_devices]
-    _train(job, Stage("train", ("fit", *common, *training)), runs)
+    files = [configs.FOLDER / "dit_microdoppler.yaml", *overlays, run_folder]
+    experiment = [*(f"--config={path}" for path in files), f"--data.data_dir={latents}"]
+    training = [*experiment, *_options(TRAINING_OPTIONS, settings)]
+    _train(job, Stage("train", ("fit", *training), TRAINING_OPTIONS), runs)
 
     checkpoint = newest_checkpoint(runs)
     assert checkpoint is not None
-    wanted = [f"--data.samples_per_user={samples_per_user}", f"--data.output_dir={out / 'samples'}"]
-    if user_ids is not None:
-        wanted.append(f"--data.user_ids={user_ids}")
-    generate = ("predict", f"--config={CONFIGS / 'generate_microdoppler.yaml'}", f"--ckpt_path={checkpoint}")
-    job.run(Stage("generate", (*generate, *wanted, on_devices)))
+    generation = [f"--config={configs.FOLDER / 'generate_microdoppler.yaml'}", f"--ckpt_path={checkpoint}"]
+    generation += [*_options(GENERATION_OPTIONS, settings), f"--data.output_dir={out / 'samples'}"]
+    job.run(Stage("generate", ("predict", *generation), GENERATION_OPTIONS))
     if evaluate:
-        where = ("--trainer.logger=false", f"--trainer.default_root_dir={out / 'evaluation'}")
-        job.run(Stage("evaluate", ("test", *common, f"--ckpt_path={checkpoint}", *where)))
+        evaluation = [*experiment, f"--trainer.devices={settings['devices']}", f"--ckpt_path={checkpoint}"]
+        evaluation += ["--trainer.logger=false", f"--trainer.default_root_dir={out / 'evaluation'}"]
+        job.run(Stage("evaluate", ("test", *evaluation), TRAINING_OPTIONS))
+
+
+def _options(options: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
+    """Return the options of a command for the settings that are given."""
+    given = {option: settings.get(name) for name, option in options.items()}
+    return [f"{option}={_as_yaml(value)}" for option, value in given.items() if value is not None]
+
+
+def _as_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _train(job: Job, stage: Stage, runs: Path) -> None:
-    """Train, from the last checkpoint where an earlier try left one."""
-    done = job.position < len(job.finished) and job.finished[job.position]["words"] == list(stage.words)
+    """Train, from the last checkpoint if an earlier attempt left one."""
+    finished = job.position < len(job.finished) and job.finished[job.position]["words"] == list(stage.words)
     checkpoint = newest_checkpoint(runs)
-    if done or checkpoint is None:
+    if finished or checkpoint is None:
         job.run(stage)
         return
-    print(f"train: going on from {checkpoint}", flush=True)
-    job.run(Stage(stage.name, (*stage.words, f"--ckpt_path={checkpoint}")))
-    # On record stands the command without the checkpoint, which is what a repeated job asks for.
+    print(f"train: continuing from {checkpoint}", flush=True)
+    job.run(Stage(stage.name, (*stage.words, f"--ckpt_path={checkpoint}"), stage.options))
+    # Recorded without the checkpoint: these are the words that a repeated job asks for.
     job.finished[-1]["words"] = list(stage.words)
     write_json(job.record_path, {"finished": job.finished})
 
 
-def _loggers(out: Path) -> dict:
-    """Overlay that puts a run's logs and checkpoints into the job's folder."""
+def _loggers(out: Path) -> dict[str, Any]:
+    """Return an overlay that puts a run's logs and checkpoints into the job's folder."""
     csv_logger = {"class_path": "CSVLogger", "init_args": {"save_dir": str(out), "name": "training"}}
     wandb_arguments = {"project": "trilight-microdoppler", "save_dir": str(out)}
     wandb_logger = {"class_path": "WandbLogger", "init_args": wandb_arguments}
@@ -207,7 +260,7 @@ def _loggers(out: Path) -> dict:
 
 
 def _last_values(runs: Path) -> dict[str, float]:
-    """The last value of each logged number of the newest run."""
+    """Return the last value of each metric that the newest run logged."""
     values: dict[str, float] = {}
     for path in sorted(runs.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
         with path.open(newline="", encoding="utf-8") as file:
@@ -218,7 +271,7 @@ def _last_values(runs: Path) -> dict[str, float]:
 
 def _report(job: Job) -> None:
     out, table = job.output_dir, Table(title="micro-Doppler generator", title_justify="left")
-    table.add_column("what")
+    table.add_column("quantity")
     table.add_column("value", justify="right")
     losses = _last_values(out / "training")
     for label, name in (("training loss", "train/loss_epoch"), ("validation loss", "val/loss")):

@@ -1,4 +1,4 @@
-"""Take one pair out of an AerialMegaDepth data set, and check what training sees of pairs."""
+"""Extract one pair from an AerialMegaDepth data set, and check pairs as training loads them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from formats.atomic import atomic_path, write_text
 from formats.errors import InputError
 
 CONFIG_NAME = "single_pair.yaml"
-MASKS = "seg"  # folder of the masks in what is written
+MASKS = "seg"  # folder of the masks in the output
 
 
 def single_pair(
@@ -29,20 +29,20 @@ def single_pair(
     pair_index: int = 0,
     create_config: bool = False,
 ) -> None:
-    """Copy one pair into a data set of its own, on which a network must be able to over-fit.
+    """Copy one pair into a data set of its own, for over-fit tests.
 
     Writes photographs, depth and cameras to ``<output_root>/<scene>/``, masks to ``<output_root>/seg/<scene>/``,
-    and ``train.npz`` and ``val.npz`` that both hold that pair. What is there already is left as it is where it is
-    the same, and nothing is written where it is not. In the end it prints what `check-pairs` prints.
+    and ``train.npz`` and ``val.npz`` that both hold that pair. Existing files with the same content are kept; if
+    one has other content, nothing is written. Finally it prints the output of `check-pairs`.
 
     Args:
         source_root: Folder of the data set with its scenes.
         source_seg_root: Folder of its masks.
         source_npz: Split file with the pair.
-        output_root: Folder to write to.
-        pair_index: Place of the pair in the split, from 0.
-        create_config: Also write ``single_pair.yaml``, to be added with --config to the task's configuration:
-            this data set, batches of one pair, 100 epochs, every step logged.
+        output_root: Output folder.
+        pair_index: Index of the pair in the split, from 0.
+        create_config: Also write ``single_pair.yaml``, to be added with --config to the task's configuration: this
+            data set, batches of one pair, 100 epochs, every step logged.
 
     Raises:
         InputError: The index is out of range, a file of the pair is missing or broken, or another file would be
@@ -50,8 +50,8 @@ def single_pair(
     """
     split = read_split(source_npz)
     if not 0 <= pair_index < len(split):
-        held = f"pairs 0 to {len(split) - 1}" if len(split) else "no pairs"
-        fault = f"{pair_index} is out of range: {source_npz} holds {held}"
+        available = f"pairs 0 to {len(split) - 1}" if len(split) else "no pairs"
+        fault = f"{pair_index} is out of range: {source_npz} has {available}"
         raise InputError("--pair_index", fault, "Choose one of these." if len(split) else "Name another split.")
     images = [split.image(int(image)) for image in split.pairs[pair_index]]
     output_root, masks = Path(output_root), Path(output_root) / MASKS
@@ -93,16 +93,16 @@ def _config(output_root: Path) -> str:
         "data": {"class_path": "AerialMegaDepthDataModule", "init_args": {**settings, "batch_size": 1}},
         "trainer": {"max_epochs": 100, "log_every_n_steps": 1, "check_val_every_n_epoch": 1},
     }
-    about = "# One pair, to see that a network can over-fit on it: add this file with a further --config.\n"
+    about = "# One pair for an over-fit test: add this file with a further --config.\n"
     return about + yaml.safe_dump(content, sort_keys=False)
 
 
 def _copy_all(copies: dict[Path, Path]) -> None:
-    """Copy sources to targets, after seeing that no target holds anything else."""
+    """Copy sources to targets, after checking that no target has other content."""
     for target, source in copies.items():
         if target.exists() and not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
             remedy = "Name a new --output_root, or remove this one first."
-            raise InputError(target, "exists with other content, and is not overwritten", remedy)
+            raise InputError(target, "exists with other content and is not overwritten", remedy)
     for target, source in copies.items():
         if not target.exists():
             with atomic_path(target) as temporary:
@@ -118,22 +118,22 @@ def check_pairs(
     max_depth: float = 2000.0,
     depth_percentile: float = 98.0,
 ) -> None:
-    """Load pairs as training does, and print for every image its shapes, valid depth and range of depth.
+    """Load pairs as in training, and print the shapes, valid depth and depth range of every image.
 
     Args:
         root: Folder of the data set with its scenes.
-        seg_root: Folder of its masks; None leaves the sky in.
-        npz: Split file; None takes ``<root>/train.npz``.
-        limit: Check that many pairs from the first on; None checks all.
+        seg_root: Folder of its masks; None does not remove the sky.
+        npz: Split file; None uses ``<root>/train.npz``.
+        limit: Number of pairs to check, from the first on; None checks all.
         image_size: Longer side in pixels, a multiple of 14.
-        max_depth: In metres; beyond it there is no depth.
-        depth_percentile: Depths over this percentile of an image are left out; 100 keeps all.
+        max_depth: Maximum depth in metres.
+        depth_percentile: Depths above this percentile of an image are outliers; 100 keeps all.
 
     Raises:
-        InputError: The split cannot be read, or pairs cannot be used; each is named in what is printed.
+        InputError: The split cannot be read, or pairs cannot be used; each of them is printed.
     """
     if image_size < 14 or image_size % 14:
-        raise InputError("--image_size", f"{image_size} is no positive multiple of 14", "Try 518.")
+        raise InputError("--image_size", f"must be a positive multiple of 14, not {image_size}", "Try 518.")
     path = Path(root) / "train.npz" if npz is None else Path(npz)
     options = PairOptions(image_size, max_depth=max_depth, depth_percentile=depth_percentile, on_error="skip")
     dataset = AerialMegaDepthDataset(read_split(path), root, seg_root, options)
@@ -148,7 +148,7 @@ def check_pairs(
         if not batch["faults"]:
             _print_pair(batch, [files.image for files in dataset.files(index)])
     if unusable:
-        remedy = "Repair or remove what is named above, or train with --data.on_error skip."
+        remedy = "Repair or remove the files named above, or train with --data.on_error skip."
         raise InputError(path, f"{unusable} of {len(checked) + len(dataset.left_out)} pairs cannot be used", remedy)
     print(f"{path}: {len(checked)} of {len(dataset)} pairs checked, all can be used")
 

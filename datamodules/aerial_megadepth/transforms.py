@@ -104,9 +104,16 @@ def change_colours(
         contrast: Factor, at least 0.
         saturation: Factor, at least 0.
     """
-    luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    values = np.minimum(image.astype(np.float32) * brightness, 255)
-    mean = float((values @ luma).mean())
+    values: NDArray[np.float32] = np.minimum(image.astype(np.float32) * brightness, 255)
+    mean = float(_luma(values).mean())
     values = np.clip((values - mean) * contrast + mean, 0, 255)
-    grey = (values @ luma)[..., None]
-    return np.clip((values - grey) * saturation + grey + 0.5, 0, 255).astype(np.uint8)
+    grey = _luma(values)[..., None]
+    result: NDArray[np.uint8] = np.clip((values - grey) * saturation + grey + 0.5, 0, 255).astype(np.uint8)
+    return result
+
+
+def _luma(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Written out, since the last bit of a matrix product may depend on the number of threads.
+    red, green, blue = np.moveaxis(values, -1, 0)
+    luma: NDArray[np.float32] = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+    return luma

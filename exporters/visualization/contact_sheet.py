@@ -42,14 +42,14 @@ def contact_sheet(
         if captions and len(images) != len(captions):
             raise ValueError(f"row {label!r} has {len(images)} images under {len(captions)} captions")
     scaled = {label: [_resized(image, height) for image in images] for label, images in rows.items()}
-    if not any(image for images in scaled.values() for image in images):
+    if not any(image for cells in scaled.values() for image in cells):
         raise ValueError("there is no image to put on the contact sheet")
 
     font = ImageFont.load_default(size=TEXT_SIZE)
     first = 2 * MARGIN + max(_text_width(label, font) for label in scaled)
     widths = [_text_width(caption, font) for caption in captions] or [0] * max(map(len, scaled.values()))
-    for images in scaled.values():
-        for column, image in enumerate(images):
+    for cells in scaled.values():
+        for column, image in enumerate(cells):
             widths[column] = max(widths[column], image.width if image else 0)
     lefts = [first + sum(widths[:column]) + column * MARGIN for column in range(len(widths))]
     head = TEXT_SIZE + 2 * MARGIN if captions else MARGIN
@@ -59,10 +59,10 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for caption, left, width in zip(captions, lefts, widths, strict=False):
         draw.text((left + width / 2, head / 2), caption, fill="black", font=font, anchor="mm")
-    for row, (label, images) in enumerate(scaled.items()):
+    for row, (label, cells) in enumerate(scaled.items()):
         top = head + row * (height + MARGIN)
         draw.text((MARGIN, top + height / 2), label, fill="black", font=font, anchor="lm")
-        for image, left, width in zip(images, lefts, widths, strict=False):  # rows may differ in length
+        for image, left, width in zip(cells, lefts, widths, strict=False):  # rows may differ in length
             if image:
                 sheet.paste(image, (left + (width - image.width) // 2, top))
     return np.asarray(sheet)

@@ -182,7 +182,7 @@ class _Rig(NamedTuple):
 
     def centres(self) -> NDArray[np.float64]:
         poses = self.extrinsics[self.finite()]
-        return -np.einsum("vji,vj->vi", poses[:, :, :3], poses[:, :, 3])
+        return np.asarray(-np.einsum("vji,vj->vi", poses[:, :, :3], poses[:, :, 3]))
 
     def label(self) -> str:
         lost = np.count_nonzero(~self.finite())
@@ -242,6 +242,6 @@ def _valid(values: NDArray[np.float64], valid: Tensor | ArrayLike | None) -> NDA
 def _apply_colour_map(share: NDArray[np.float64], mask: NDArray[np.bool_], colours: str) -> NDArray[np.uint8]:
     if share.ndim != 2:
         raise ValueError(f"a map must have shape (H, W), not {share.shape}")
-    image = colormaps[colours](np.clip(np.where(mask, share, 0), 0, 1), bytes=True)[..., :3].copy()
+    image: NDArray[np.uint8] = colormaps[colours](np.clip(np.where(mask, share, 0), 0, 1), bytes=True)[..., :3].copy()
     image[~mask] = INVALID
     return image

@@ -1,4 +1,4 @@
-"""What all layouts of layered art have in common: samples, and the paint orders of a stack of layers."""
+"""Base of all layouts of layered art: samples, and the paint orders of a stack of layers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from formats.errors import InputError
 
-OPAQUE = 26  # of 255: alpha over 0.1 paints
+OPAQUE = 26  # of 255: pixels with alpha above 0.1 count as painted
 REMEDY = "Repair the sample or take it out of the data set; --data.on_error skip goes on without it."
 
 
-class LayeredPicture(NamedTuple):
+class LayeredImage(NamedTuple):
     """An image and its paint orders.
 
     Attributes:
         image: (H, W, 3), RGB.
-        orders: (H, W), of the topmost layer: 0 the background, 1 … n from below.
-        layer_count: n, at least 1.
+        orders: (H, W), order of the topmost layer: 0 the background, 1 … n from below.
+        layer_count: Number n of layers, at least 1.
     """
 
     image: NDArray[np.uint8]
@@ -33,14 +33,14 @@ class LayeredPicture(NamedTuple):
 
 @dataclass(frozen=True)
 class ArtSample:
-    """Where a sample of layered art stands.
+    """Location of a sample of layered art.
 
     Attributes:
-        category: Its style or subject.
-        name: Distinct within the category, and the same however many others there are.
-        path: Of its image, its folder, or the file with its row.
-        row: In that file.
-        split: Where the data set says it, ``train`` or ``val``.
+        category: Style or subject.
+        name: Name, distinct within the category and independent of other samples.
+        path: Path of its image, its folder, or the file with its row.
+        row: Number of its row in that file.
+        split: ``train`` or ``val`` where the data set defines splits.
     """
 
     category: str
@@ -54,10 +54,10 @@ class LayeredArt(ABC):
     """A data set of layered art in one layout.
 
     Args:
-        root: Its folder.
+        root: Folder of the data set.
 
     Attributes:
-        samples: By category and name.
+        samples: All samples, sorted by category and name.
     """
 
     def __init__(self, root: Path) -> None:
@@ -67,39 +67,39 @@ class LayeredArt(ABC):
     @classmethod
     @abstractmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether the folder has this layout."""
+        """Return whether the folder has this layout."""
 
     @abstractmethod
     def find(self) -> Iterable[ArtSample]:
-        """List the samples without opening their pictures.
+        """List the samples without opening their images.
 
         Raises:
-            InputError: What lists them cannot be read.
+            InputError: The list of samples cannot be read.
         """
 
     @abstractmethod
     def files(self, sample: ArtSample) -> list[Path]:
-        """Files that a sample cannot do without, as far as they are known before it is read."""
+        """Return the files that a sample requires, as far as they are known before it is read."""
 
     @abstractmethod
-    def read(self, sample: ArtSample) -> LayeredPicture:
+    def read(self, sample: ArtSample) -> LayeredImage:
         """Read a sample.
 
         Raises:
-            InputError: A file or a column is missing or broken, or sizes do not fit.
+            InputError: A file or a column is missing or broken, or sizes do not match.
         """
 
 
 def painted_orders(size: tuple[int, int], layers: Iterable[tuple[str, NDArray[np.uint8], Any]]) -> NDArray[np.uint16]:
-    """Paint orders (H, W) of layers on a canvas, where alpha over 0.1 paints.
+    """Compute the paint orders (H, W) of layers on a canvas; pixels with alpha above 0.1 count as painted.
 
     Args:
         size: Height and width of the canvas.
-        layers: From below, of each: where it stands, for errors; its pixels (h, w, 4), RGBA, as large as its box or the
-            canvas; and its box [x0, y0, x1, y1] on the canvas, in pixels. Without a box (None) it covers the canvas.
+        layers: Layers from below, each with its location for error messages, its pixels (h, w, 4), RGBA, as large as
+            its box or the canvas, and its box [x0, y0, x1, y1] on the canvas in pixels; None for the whole canvas.
 
     Raises:
-        InputError: A box is none or not on the canvas, or a layer has another size.
+        InputError: A box is malformed or not on the canvas, or a layer has another size.
     """
     height, width = size
     orders = np.zeros(size, dtype=np.uint16)
@@ -121,6 +121,6 @@ def _box(where: str, box: Any, width: int, height: int) -> tuple[int, int, int, 
     except (TypeError, ValueError, OverflowError):
         raise InputError(where, f"has the box {box!r}, which is not [x0, y0, x1, y1]", REMEDY) from None
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        fault = f"has the box {[x0, y0, x1, y1]}, which does not lie on the canvas of {width}×{height} pixels"
+        fault = f"has the box {[x0, y0, x1, y1]}, which is not within the canvas of {width}×{height} pixels"
         raise InputError(where, fault, REMEDY)
     return x0, y0, x1, y1

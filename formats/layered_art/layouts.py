@@ -1,4 +1,4 @@
-"""Data sets of layered art in four layouts: what is in a folder, and reading its samples."""
+"""Data sets of layered art in four layouts: listing and reading samples."""
 
 from __future__ import annotations
 
@@ -12,69 +12,69 @@ from numpy.typing import NDArray
 
 from formats.errors import InputError
 from formats.images import on_white, read_grey, read_rgb, read_rgba
-from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredPicture, painted_orders
+from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredImage, painted_orders
 from formats.layered_art.pairs import layer_pair, read_layer_pair
 from formats.layered_art.parquet import LayeredParquet
 
 Layout = Literal["auto", "pairs", "parsed_dataset", "parquet", "coco"]
 
 WHOLE_IMAGE = "00_whole_image.png"
-FOREMOST = 255  # order of the foremost layer in 8-bit depths
+FOREMOST = 255  # order of the foremost layer in an 8-bit depth map
 
 
 class PreparedPairs(LayeredArt):
-    """Images beside their paint orders; see :mod:`formats.layered_art.pairs`. The fastest layout to read."""
+    """Images and paint orders; see :mod:`formats.layered_art.pairs`. The fastest layout to read."""
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """By the folders ``images`` and ``orders``."""
+        """Recognise the folders ``images`` and ``orders``."""
         return (root / "images").is_dir() and (root / "orders").is_dir()
 
     def find(self) -> Iterator[ArtSample]:
-        """Every PNG file in ``images/<category>``."""
+        """List the PNG files in ``images/<category>``."""
         for folder in _folders(self.root / "images"):
             for path in folder.glob("*.png"):
                 if not path.name.startswith("."):
                     yield ArtSample(folder.name, path.stem, path)
 
     def files(self, sample: ArtSample) -> list[Path]:
-        """The image and its orders."""
+        """Return the paths of the image and its orders."""
         return list(layer_pair(self.root, sample.category, sample.name))
 
-    def read(self, sample: ArtSample) -> LayeredPicture:
-        """Read the image and its orders; the foremost order is the number of layers."""
+    def read(self, sample: ArtSample) -> LayeredImage:
+        """Read the image and its orders; the largest order is the number of layers."""
         image, orders = read_layer_pair(layer_pair(self.root, sample.category, sample.name))
-        return LayeredPicture(image, orders, max(1, int(orders.max())))
+        return LayeredImage(image, orders, max(1, int(orders.max())))
 
 
 class ParsedDataset(LayeredArt):
     """One folder per sample, ``<category>/<sample_id>/``, with metadata, the whole image and one image per layer.
 
-    ``metadata.json`` lists ``layers`` from below, each with its ``layer_index``, its ``box`` on the canvas and its file
-    (``image_path``, of which the name counts; else ``02_layer_00.png``, ``03_layer_01.png``, …).
+    ``metadata.json`` lists ``layers`` from below, each with its ``layer_index``, its ``box`` on the canvas and its
+    file: the name of ``image_path``, by default ``02_layer_00.png``, ``03_layer_01.png``, …
     """
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """By a sample's metadata or whole image."""
+        """Recognise the metadata or the whole image of a sample."""
         return any(any(root.glob(f"*/*/{name}")) for name in ("metadata.json", WHOLE_IMAGE))
 
     def find(self) -> Iterator[ArtSample]:
-        """Every folder in a category's folder."""
+        """List the folders in the categories' folders."""
         for category in _folders(self.root):
             for folder in _folders(category):
                 yield ArtSample(category.name, folder.name, folder)
 
     def files(self, sample: ArtSample) -> list[Path]:
-        """The metadata and the whole image; of layers, metadata tells."""
+        """Return the metadata and the whole image; the metadata lists the layers."""
         return [sample.path / "metadata.json", sample.path / WHOLE_IMAGE]
 
-    def read(self, sample: ArtSample) -> LayeredPicture:
-        """Read the whole image and lay the layers' alpha over one another."""
+    def read(self, sample: ArtSample) -> LayeredImage:
+        """Read the whole image, and compute paint orders from the alpha of the layers."""
         layers = _layers(sample.path / "metadata.json")
         image = on_white(read_rgba(sample.path / WHOLE_IMAGE))
         orders = painted_orders((image.shape[0], image.shape[1]), self._opened(sample.path, layers))
-        return LayeredPicture(image, orders, max(1, len(layers)))
+        return LayeredImage(image, orders, max(1, len(layers)))
 
     def _opened(self, folder: Path, layers: list[dict[str, Any]]) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for number, layer in enumerate(layers):
@@ -86,16 +86,16 @@ class CocoDepths(LayeredArt):
     """``annotations/{train,val}.json`` with a COCO list of images, ``images/<split>/`` and 8-bit ``depths/<split>/``.
 
     A depth map has its image's file name, or the same with the suffix .png. Its grey is the order, 255 the foremost.
-    Samples keep the split they stand in; it is their category too, since the layout has no other.
+    Samples keep their split, which is their category too, since the layout has no categories.
     """
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """By the folders ``annotations`` and ``depths``."""
+        """Recognise the folders ``annotations`` and ``depths``."""
         return (root / "annotations").is_dir() and (root / "depths").is_dir()
 
     def find(self) -> Iterator[ArtSample]:
-        """Every image of the annotations."""
+        """List the images of the annotations."""
         splits: tuple[Literal["train", "val"], ...] = ("train", "val")
         for split in splits:
             annotations = self.root / "annotations" / f"{split}.json"
@@ -115,12 +115,12 @@ class CocoDepths(LayeredArt):
                 yield ArtSample(split, name, self.root / "images" / split / file, split=split)
 
     def files(self, sample: ArtSample) -> list[Path]:
-        """The image and its depth map."""
+        """Return the paths of the image and its depth map."""
         depth = self.root / "depths" / sample.category / sample.path.relative_to(self.root / "images" / sample.category)
         png = depth.with_suffix(".png")
         return [sample.path, png if png.is_file() and not depth.is_file() else depth]
 
-    def read(self, sample: ArtSample) -> LayeredPicture:
+    def read(self, sample: ArtSample) -> LayeredImage:
         """Read the image and its depth map."""
         image_file, depth_file = self.files(sample)
         image, orders = read_rgb(image_file), read_grey(depth_file)
@@ -128,8 +128,8 @@ class CocoDepths(LayeredArt):
             fault = f"has {orders.shape[1]}×{orders.shape[0]} pixels, its image {image.shape[1]}×{image.shape[0]}"
             raise InputError(depth_file, fault, REMEDY)
         if orders.max() > FOREMOST:
-            raise InputError(depth_file, f"holds numbers up to {orders.max()}", "Give depths of 8 bits.")
-        return LayeredPicture(image, orders, FOREMOST)
+            raise InputError(depth_file, f"has values up to {orders.max()}", "Give depths of 8 bits.")
+        return LayeredImage(image, orders, FOREMOST)
 
 
 LAYOUTS: dict[str, type[LayeredArt]] = {
@@ -145,16 +145,16 @@ def open_layered_art(root: str | Path, layout: Layout = "auto") -> LayeredArt:
 
     Args:
         root: The folder.
-        layout: Its layout; ``auto`` recognises it by what is in the folder.
+        layout: Its layout; ``auto`` recognises it by the files in the folder.
 
     Raises:
-        InputError: There is no such folder, it has none of the layouts, or no samples.
+        InputError: There is no such folder, or it has none of the layouts or no samples.
     """
     root = Path(root)
     if not root.is_dir():
         remedy = (
-            f"Make it with `python cli.py prepare layers --svg_dir … --out {root}` from SVG files, or with `prepare "
-            f"illustrations-sample --out {root}` from nothing; or name your own folder with --data.data_dir."
+            f"Make it with `python cli.py prepare layers --svg_dir … --out {root}` from SVG files, or simulate it with "
+            f"`prepare illustrations-sample --out {root}`; or name your own folder with --data.data_dir."
         )
         raise InputError(root, "there is no such folder", remedy)
     kinds = LAYOUTS.values() if layout == "auto" else [LAYOUTS[layout]]
@@ -163,15 +163,15 @@ def open_layered_art(root: str | Path, layout: Layout = "auto") -> LayeredArt:
     if art is None or not art.samples:
         asked = "of a known layout" if layout == "auto" else f"of the layout '{layout}'"
         expected = (
-            "Expected images/<category>/*.png beside orders/, <category>/<sample>/metadata.json, *.parquet, or "
-            "annotations/{train,val}.json beside images/ and depths/."
+            "Expected images/<category>/*.png with orders/, <category>/<sample>/metadata.json, *.parquet, or "
+            "annotations/{train,val}.json with images/ and depths/."
         )
-        raise InputError(root, f"holds no layered art {asked}", expected)
+        raise InputError(root, f"has no layered art {asked}", expected)
     return art
 
 
 def _folders(parent: Path) -> Iterable[Path]:
-    """Folders in a folder, if there is one; hidden ones are none of ours."""
+    """Return the folders in a folder except hidden ones; none if it does not exist."""
     if not parent.is_dir():
         return []
     return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -182,22 +182,22 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(path, "there is no such file", REMEDY) from None
-    except (OSError, ValueError, RecursionError) as fault:
-        raise InputError(path, f"cannot be read as JSON: {fault}", REMEDY) from fault
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(path, f"cannot be read as JSON: {error}", REMEDY) from error
     if not isinstance(content, dict):
-        raise InputError(path, "holds no JSON object", REMEDY)
+        raise InputError(path, "does not hold a JSON object", REMEDY)
     return content
 
 
 def _layers(path: Path) -> list[dict[str, Any]]:
-    """The layers of a sample from below."""
+    """Read the layers of a sample from below."""
     metadata = _json(path)
     layers = metadata.get("layers")
     if not isinstance(layers, list) or not all(isinstance(layer, dict) and "box" in layer for layer in layers):
         raise InputError(path, "has no list 'layers' of objects with a box", REMEDY)
-    indices = [layer.get("layer_index", place) for place, layer in enumerate(layers)]
+    indices = [layer.get("layer_index", position) for position, layer in enumerate(layers)]
     if not all(isinstance(index, int) for index in indices) or indices != sorted(set(indices)):
-        raise InputError(path, f"numbers its layers {indices}, which does not rise from below", REMEDY)
+        raise InputError(path, f"numbers its layers {indices}, which is not ascending", REMEDY)
     if metadata.get("layer_count", len(layers)) != len(layers):
         fault = f"lists {len(layers)} layers, but its layer_count is {metadata['layer_count']}"
         raise InputError(path, fault, REMEDY)

@@ -1,8 +1,8 @@
-"""Images beside their paint orders, as `prepare` writes them and the layer datamodule reads them.
+"""Pairs of an image and its paint orders, as written by ``prepare``.
 
 ``<root>/images/<category>/<name>.png`` is RGB, or RGBA without transparency. ``<root>/orders/<category>/<name>.png`` is
-16-bit grey of the same size: 0 where nothing was painted, else the place of the topmost layer among those that can be
-seen, 1 … n from below.
+16-bit grey of the same size: 0 where nothing was painted, else the order of the topmost layer among the visible ones,
+1 … n from below.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LayerPair(NamedTuple):
 
 
 def layer_pair(root: str | Path, category: str, name: str) -> LayerPair:
-    """Where the two files of a sample stand."""
+    """Return the paths of the two files of a sample."""
     return LayerPair(*(Path(root) / kind / category / f"{name}.png" for kind in ("images", "orders")))
 
 
@@ -35,14 +35,14 @@ def write_layer_pair(files: LayerPair, image: NDArray[np.uint8], orders: NDArray
     """Write an image (H, W, 3) and its paint orders (H, W).
 
     Raises:
-        ValueError: The sizes differ, or a layer below the foremost has no pixel.
+        ValueError: The sizes differ, or a layer below the foremost has no pixels.
     """
     if image.shape[:2] != orders.shape:
-        raise ValueError(f"image of {image.shape[:2]} pixels beside orders of {orders.shape}")
-    seen = np.unique(orders[orders > 0])
-    if len(seen) != orders.max(initial=0):
-        raise ValueError(f"{len(seen)} layers can be seen, but the foremost is number {orders.max()}")
-    write_png(files.orders, orders.astype(np.uint16))  # the image last: a sample is there when its image is
+        raise ValueError(f"the image has {image.shape[:2]} pixels, its orders {orders.shape}")
+    visible = np.unique(orders[orders > 0])
+    if len(visible) != orders.max(initial=0):
+        raise ValueError(f"{len(visible)} layers are visible, but the foremost is number {orders.max()}")
+    write_png(files.orders, orders.astype(np.uint16))  # the image last: a sample exists once its image does
     write_png(files.image, image)
 
 

@@ -1,4 +1,4 @@
-"""PrismLayersPro rows in parquet files: one row per sample, with the pictures of its layers in columns."""
+"""PrismLayersPro rows in parquet files: one row per sample, with the images of its layers in columns."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 
 from formats.errors import InputError
 from formats.images import on_white, open_image
-from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredPicture, painted_orders
+from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredImage, painted_orders
 
 CATEGORY_COLUMNS = ("style_category", "style", "category")
-PIECE = re.compile(r"[-_]\d+[-_]of[-_]\d+$")  # of a file's name, where a table is cut into several
+PIECE = re.compile(r"[-_]\d+[-_]of[-_]\d+$")  # end of the names of a table's parts
 
 
 @dataclass
 class _OpenGroup:
-    """The row group that was read last, and how far.
+    """The row group that is being read.
 
     Attributes:
-        path: Of the file.
+        path: Path of the file.
         group: Number of the row group.
-        process: That opened it; another one opens its own.
-        rows: What is left of it.
-        next_row: Within the group, that ``rows`` gives next.
+        process: Process that opened it; each process opens its own.
+        rows: Remaining rows.
+        next_row: Number of the next of them within the group.
     """
 
     path: Path
@@ -45,18 +45,18 @@ class _OpenGroup:
 class LayeredParquet(LayeredArt):
     """Rows with ``whole_image``, ``layer_count``, and per layer from below ``layer_NN`` and ``layer_NN_box``.
 
-    A picture is a struct {bytes, path} or plain bytes. The category stands in a column ``style_category``, or else in
-    the file's name. Files are mapped to memory and read row by row, as far as the wanted one. Rows in order cost what
-    they hold, one at random half a row group: for training at full speed, row groups should be small.
+    An image is a struct {bytes, path} or plain bytes. The category is a column ``style_category``, or else the file's
+    name. Files are memory-mapped and read row by row. Reading rows in order is cheap; a random row costs half a row
+    group on average, so that row groups should be small for training.
     """
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """By a parquet file."""
+        """Recognise a folder with a parquet file."""
         return any(root.rglob("*.parquet"))
 
     def find(self) -> Iterator[ArtSample]:
-        """Every row of every file, of which only names and categories are read."""
+        """List every row of every file; only names and categories are read."""
         self._starts: dict[Path, list[int]] = {}
         self._columns: dict[Path, list[str]] = {}
         self._open: _OpenGroup | None = None
@@ -80,18 +80,18 @@ class LayeredParquet(LayeredArt):
                 yield ArtSample(str(category or fallback), name, path, row)
 
     def files(self, sample: ArtSample) -> list[Path]:
-        """The file with the row."""
+        """Return the file with the row."""
         return [sample.path]
 
-    def read(self, sample: ArtSample) -> LayeredPicture:
-        """Decode the row's pictures and lay the layers' alpha over one another."""
+    def read(self, sample: ArtSample) -> LayeredImage:
+        """Decode the row's images and compute paint orders from the alpha of its layers."""
         row, where = self._row(sample), f"{sample.path} row {sample.row}"
         image = on_white(_decode(row["whole_image"], f"{where} whole_image"))
         count = row.get("layer_count")
         if count is None:
             count = next(number for number in itertools.count() if row.get(f"layer_{number:02d}") is None)
         orders = painted_orders((image.shape[0], image.shape[1]), self._layers(row, int(count), where))
-        return LayeredPicture(image, orders, max(1, int(count)))
+        return LayeredImage(image, orders, max(1, int(count)))
 
     def _layers(self, row: dict[str, Any], count: int, where: str) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for name in (f"layer_{number:02d}" for number in range(count)):
@@ -100,21 +100,21 @@ class LayeredParquet(LayeredArt):
     def _row(self, sample: ArtSample) -> dict[str, Any]:
         starts = self._starts[sample.path]
         group = int(np.searchsorted(starts, sample.row, side="right")) - 1
-        wanted, opened = sample.row - starts[group], self._open
-        here = (sample.path, group, os.getpid())
-        if opened is None or (opened.path, opened.group, opened.process) != here or opened.next_row > wanted:
-            opened = self._open = _OpenGroup(*here, rows=_rows(sample.path, group, self._columns[sample.path]))
+        row_in_group, opened = sample.row - starts[group], self._open
+        location = (sample.path, group, os.getpid())
+        if opened is None or (opened.path, opened.group, opened.process) != location or opened.next_row > row_in_group:
+            opened = self._open = _OpenGroup(*location, rows=_rows(sample.path, group, self._columns[sample.path]))
         try:
             for row in opened.rows:
                 opened.next_row += 1
-                if opened.next_row > wanted:
+                if opened.next_row > row_in_group:
                     return {name: part.as_py() for name, part in row.items()}
-        except (pa.ArrowException, OSError) as fault:
-            raise InputError(sample.path, f"row {sample.row} cannot be read: {fault}", REMEDY) from fault
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(sample.path, f"row {sample.row} cannot be read: {error}", REMEDY) from error
         raise InputError(sample.path, f"ends before its row {sample.row}", REMEDY)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open file, of which every process has its own."""
+        """Leave out the open file, since every process opens its own."""
         return self.__dict__ | {"_open": None}
 
 
@@ -125,19 +125,19 @@ def _is_of_layer(name: str) -> bool:
 def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowException, OSError) as fault:
-        raise InputError(path, f"cannot be read as parquet: {fault}", "Replace the file.") from fault
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(path, f"cannot be read as parquet: {error}", "Replace the file.") from error
 
 
 def _rows(path: Path, group: int, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a group one after the other, whose values are made Python's only when asked for."""
+    """Yield the rows of a group; values are converted to Python objects on access only."""
     with _opened(path) as file:
         for batch in file.iter_batches(batch_size=1, row_groups=[group], columns=columns):
             yield {name: batch.column(name)[0] for name in batch.schema.names}
 
 
 def _decode(content: Any, where: str) -> NDArray[np.uint8]:
-    """Decode a picture of a row as RGBA (H, W, 4)."""
+    """Decode an image of a row as RGBA (H, W, 4)."""
     encoded = content.get("bytes") if isinstance(content, dict) else content
     if not isinstance(encoded, bytes) or not encoded:
         raise InputError(where, "does not hold an image", REMEDY)

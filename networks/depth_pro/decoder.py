@@ -1,4 +1,4 @@
-"""Decoder of Depth Pro: from five levels of features to one, from the coarsest up."""
+"""Decoder of Depth Pro: joins five levels of features into one, from the coarsest to the finest."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, features, h, w) → (B, features, h, w)."""
-        return self.residual(x).add_(x)  # in place: no other has the convolution's output, and no gradient needs it
+        residual: Tensor = self.residual(x)
+        return residual.add_(x)  # in place: nothing else uses the convolution's output
 
 
 class Fusion(nn.Module):
-    """Joins what comes from the coarser level with a level, and doubles the sides.
+    """Adds a level to the output of the coarser one, and doubles the sides.
 
     Args:
-        features: Channels.
-        has_skip: There is a level to join; not so at the coarsest.
-        doubles: Double the sides; not so at the finest.
+        features: Number of channels.
+        has_skip: Whether there is a level to add; all but the coarsest have one.
+        doubles: Whether to double the sides; all but the finest do.
     """
 
     def __init__(self, features: int, has_skip: bool, doubles: bool) -> None:
@@ -44,26 +45,27 @@ class Fusion(nn.Module):
         self.out_conv = nn.Conv2d(features, features, 1)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        """x and skip (B, features, h, w) → (B, features, 2h, 2w), or without the 2."""
+        """Join x and skip (B, features, h, w) → (B, features, 2h, 2w), or (B, features, h, w) at the finest level."""
         if self.resnet1 is not None:
             x = self.resnet1(skip).add_(x)
         x = self.resnet2(x)
         if self.deconv is None:
-            return self.out_conv(x)
-        # Nothing stands between the two, so their product does the work of both: the 1×1 convolution then costs
-        # nothing at four times the pixels, and the tensor between them need not be kept.
+            out: Tensor = self.out_conv(x)
+            return out
+        # The 1×1 convolution directly follows the transposed one, so both are applied as one convolution: this saves
+        # its cost at four times the pixels and the memory of the tensor between them.
         with torch.autocast(x.device.type, enabled=False):
             weight = torch.einsum("imhw,om->iohw", self.deconv.weight, self.out_conv.weight.flatten(1))
         return F.conv_transpose2d(x, weight, self.out_conv.bias, stride=2)
 
 
 class Decoder(nn.Module):
-    """One level of features out of five.
+    """Joins five levels of features into one.
 
     Args:
         level_channels: Channels of the levels, the finest first; the finest has ``features``.
         features: Channels of the result.
-        gradient_checkpointing: Recompute each fusion in the backward pass, for memory.
+        gradient_checkpointing: Recompute each fusion in the backward pass, to save memory.
     """
 
     def __init__(self, level_channels: Sequence[int], features: int, gradient_checkpointing: bool) -> None:
@@ -75,7 +77,7 @@ class Decoder(nn.Module):
         self.fusions = nn.ModuleList(Fusion(features, has_skip=i < last, doubles=i > 0) for i in range(last + 1))
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Levels (B, C, h, w), the finest first, each with half the sides of the one before → (B, features, h, w)."""
+        """Join levels (B, C, h, w), the finest first, each half the size of the one before → (B, features, h, w)."""
         x = self._fused(self.fusions[-1], self.convs[-1](levels[-1]), None)
         for index in reversed(range(len(levels) - 1)):
             x = self._fused(self.fusions[index], x, self.convs[index](levels[index]))
@@ -83,5 +85,7 @@ class Decoder(nn.Module):
 
     def _fused(self, fusion: nn.Module, x: Tensor, skip: Tensor | None) -> Tensor:
         if self.gradient_checkpointing:
-            return checkpoint(fusion, x, skip, use_reentrant=False, preserve_rng_state=False)
-        return fusion(x, skip)
+            fused: Tensor = checkpoint(fusion, x, skip, use_reentrant=False, preserve_rng_state=False)
+        else:
+            fused = fusion(x, skip)
+        return fused

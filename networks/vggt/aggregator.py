@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -160,7 +160,8 @@ class Aggregator(nn.Module):
         x = self._with_positions(x)
         for block in vit.blocks:
             x = self._run(block, x)
-        return vit.norm(x)[:, vit.num_prefix_tokens :]
+        tokens: Tensor = vit.norm(x)[:, vit.num_prefix_tokens :]
+        return tokens
 
     def _with_positions(self, patches: Tensor) -> Tensor:
         """Patches (N, rows, columns, C) → class token, registers, patches with positions (N, 5 + rows · columns, C)."""
@@ -169,6 +170,8 @@ class Aggregator(nn.Module):
         positions = resample_abs_pos_embed(
             vit.pos_embed, (rows, columns), old_size=vit.patch_embed.grid_size, num_prefix_tokens=0
         )
+        assert vit.cls_token is not None
+        assert vit.reg_token is not None
         prefix = [token.expand(len(patches), -1, -1) for token in (vit.cls_token, vit.reg_token)]
         return torch.cat([*prefix, patches.flatten(1, 2) + positions], dim=1)
 
@@ -179,8 +182,10 @@ class Aggregator(nn.Module):
 
     def _run(self, block: nn.Module, x: Tensor, *arguments: object) -> Tensor:
         if self.gradient_checkpointing and needs_graph(block, x):
-            return checkpoint(block, x, *arguments, use_reentrant=False, preserve_rng_state=False)
-        return block(x, *arguments)
+            result: Tensor = checkpoint(block, x, *arguments, use_reentrant=False, preserve_rng_state=False)
+        else:
+            result = block(x, *arguments)
+        return result
 
 
 def _per_frame(token: Tensor, batch: int, frames: int) -> Tensor:

@@ -27,7 +27,8 @@ class Attention(nn.Module):
         if rotary is not None:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
         out = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        return self.proj(out.transpose(1, 2).flatten(-2))
+        result: Tensor = self.proj(out.transpose(1, 2).flatten(-2))
+        return result
 
 
 class MLP(nn.Module):
@@ -40,7 +41,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels) → (..., out)."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        result: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return result
 
 
 class LayerScale(nn.Module):

@@ -35,7 +35,8 @@ class ResidualUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, features, h, w) → (N, features, h, w)."""
         x = F.relu(x)
-        return self.conv2(F.relu(self.conv1(x))) + x
+        result: Tensor = self.conv2(F.relu(self.conv1(x))) + x
+        return result
 
 
 class Refinement(nn.Module):
@@ -79,7 +80,8 @@ class Scratch(nn.Module):
         x = self.refinenet3(x, l3, l2.shape[2:])
         x = self.refinenet2(x, l2, l1.shape[2:])
         x = self.refinenet1(x, l1, (2 * l1.shape[2], 2 * l1.shape[3]))
-        return self.output_conv1(x)
+        result: Tensor = self.output_conv1(x)
+        return result
 
 
 class DPTHead(nn.Module):
@@ -144,7 +146,8 @@ class DPTHead(nn.Module):
 
     def _run(self, chunk: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
         if self.gradient_checkpointing and needs_graph(self, *chunk):
-            return checkpoint(self._frames, chunk, grid, use_reentrant=False, preserve_rng_state=False)
+            result: Tensor = checkpoint(self._frames, chunk, grid, use_reentrant=False, preserve_rng_state=False)
+            return result
         return self._frames(chunk, grid)
 
     def _frames(self, chunk: tuple[Tensor, ...], grid: tuple[int, int]) -> Tensor:
@@ -154,7 +157,9 @@ class DPTHead(nn.Module):
             x = self.norm(tokens.to(self.norm.weight.dtype)).transpose(1, 2).unflatten(2, grid)
             levels.append(resize(self._with_positions(project(x), grid)))
         size = (grid[0] * self.patch_size, grid[1] * self.patch_size)
-        return self.scratch.output_conv2(self._with_positions(_resized(self.scratch(levels), size), grid))
+        features = self._with_positions(_resized(self.scratch(levels), size), grid)
+        maps: Tensor = self.scratch.output_conv2(features)
+        return maps
 
     def _with_positions(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Add to x (N, C, h, w) the embedding of its pixels' positions in the image."""

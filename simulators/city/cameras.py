@@ -1,4 +1,4 @@
-"""A small city from the air and from the street: two cameras that see the same place.
+"""Pairs of an aerial and a ground camera that see the same place in a simulated city.
 
 Example::
 
@@ -25,10 +25,10 @@ __all__ = ["Camera", "CameraPair", "City", "Rendering", "draw_cameras", "draw_ci
 
 MIN_OVERLAP = 0.4  # of what the ground camera sees
 MIN_AERIAL_OVERLAP = 0.04  # of what the aerial camera sees, which is mostly roofs and other streets
-MAX_TRIES = 300  # one or two are usual
-TRIAL_SIZE = 80, 60  # pixels of the pictures in which overlap is measured
-AGREEMENT = 0.02  # relative difference of depths up to which two rays are taken to meet the same surface
-MIN_SKY = 0.04  # share of the ground camera's picture
+MAX_TRIES = 300  # usually one or two suffice
+TRIAL_SIZE = 80, 60  # size in pixels of the images in which overlap is measured
+AGREEMENT = 0.02  # relative difference of depths up to which two rays count as hitting the same surface
+MIN_SKY = 0.04  # share of the ground camera's image
 MIN_DEPTH = 2.5  # metres from the ground camera to anything
 
 
@@ -37,9 +37,9 @@ class CameraPair:
     """Two cameras that see the same place.
 
     Args:
-        aerial: From 100…250 m above the ground, obliquely down.
-        ground: From 1.6…20 m above the ground, along a street.
-        overlap: Share 0…1 of what the ground camera sees, sky apart, that the aerial camera sees too.
+        aerial: Camera 100…250 m above the ground, looking obliquely down.
+        ground: Camera 1.6…20 m above the ground, looking along a street.
+        overlap: Share 0…1 of what the ground camera sees, except sky, that the aerial camera sees too.
     """
 
     aerial: Camera
@@ -48,45 +48,45 @@ class CameraPair:
 
 
 def draw_cameras(city: City, rng: np.random.Generator) -> CameraPair:
-    """Draw cameras until each sees enough of what the other sees: ``MIN_OVERLAP``, ``MIN_AERIAL_OVERLAP``.
+    """Draw cameras at random until each sees enough of what the other sees: ``MIN_OVERLAP``, ``MIN_AERIAL_OVERLAP``.
 
     Raises:
-        RuntimeError: ``MAX_TRIES`` pairs saw too little of each other, as in a city without an open street.
+        RuntimeError: No pair out of ``MAX_TRIES`` had enough overlap, as in a city without an open street.
     """
     for _ in range(MAX_TRIES):
         ground, heading = _ground_camera(city, rng)
         aerial = _aerial_camera(ground, heading, rng)
         below = trace(city, ground, *TRIAL_SIZE)
-        seen = below.inverse_depth > 0
-        if not MIN_SKY < 1 - seen.mean() < 0.7 or below.inverse_depth.max() > 1 / MIN_DEPTH:
+        hit = below.inverse_depth > 0
+        if not MIN_SKY < 1 - hit.mean() < 0.7 or below.inverse_depth.max() > 1 / MIN_DEPTH:
             continue
         above = trace(city, aerial, *TRIAL_SIZE)
         shared, aerial_share = overlap(below, ground, above, aerial), overlap(above, aerial, below, ground)
         if shared >= MIN_OVERLAP and aerial_share >= MIN_AERIAL_OVERLAP:
             return CameraPair(aerial, ground, shared)
-    raise RuntimeError(f"none of {MAX_TRIES} pairs of cameras saw enough of the same place")
+    raise RuntimeError(f"none of {MAX_TRIES} pairs of cameras had enough overlap")
 
 
 def overlap(hits: Hits, camera: Camera, other_hits: Hits, other: Camera) -> float:
-    """Measure how much of what one camera sees another sees too.
+    """Measure which share of what one camera sees another camera sees too.
 
-    A point counts when it projects into the other picture and the other's depth there agrees with its own.
+    A point counts if it projects into the other image and the depth there agrees with its own.
 
     Args:
-        hits: What the rays of ``camera`` meet, at any resolution.
-        camera: The one whose points are counted.
-        other_hits: What rays through the centres of the other picture's pixels meet.
-        other: The one that may see them or not.
+        hits: Intersections of the rays of ``camera``, at any resolution.
+        camera: Camera whose points are counted.
+        other_hits: Intersections of the rays through the other camera's pixel centres.
+        other: Camera that may or may not see the points.
 
     Returns:
-        The share 0…1 among the rays of ``camera`` that meet something.
+        Share 0…1 of the rays of ``camera`` that hit a surface.
     """
     points, _ = points_of(hits, camera)
     return float(visible(points, other_hits, other).mean()) if len(points) else 0.0
 
 
 def visible(points: Array, hits: Hits, camera: Camera) -> Bools:
-    """Whether ``camera`` sees points (N, 3), by the depth of what the rays through its pixels' centres meet."""
+    """Return whether ``camera`` sees points (N, 3), by the depth of the rays through its pixel centres."""
     height, width = hits.inverse_depth.shape
     places = (points - camera.position) @ camera.cam2world[:3, :3]
     ahead = places[:, 2] > MIN_DEPTH
@@ -94,19 +94,19 @@ def visible(points: Array, hits: Hits, camera: Camera) -> Bools:
     u, v = pixels[:, 0], pixels[:, 1]
     inside = ahead & (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
     u, v = u[inside], v[inside]
-    # Inverse depth is linear on a plane, so that interpolating it is exact within a face.
+    # Inverse depth is linear on a plane, so interpolating it is exact within a face.
     left, upper = np.minimum(u.astype(int), width - 2), np.minimum(v.astype(int), height - 2)
     p, q, grid = u - left, v - upper, hits.inverse_depth
     above = (1 - p) * grid[upper, left] + p * grid[upper, left + 1]
     below = (1 - p) * grid[upper + 1, left] + p * grid[upper + 1, left + 1]
-    met = ((1 - q) * above + q * below) * places[inside, 2]
+    ratio = ((1 - q) * above + q * below) * places[inside, 2]
     result = np.zeros(len(points), bool)
-    result[inside] = np.abs(met - 1) < AGREEMENT
+    result[inside] = np.abs(ratio - 1) < AGREEMENT
     return result
 
 
 def _ground_camera(city: City, rng: np.random.Generator) -> tuple[Camera, float]:
-    """Draw a camera over a road of the inner city, and its street's direction in degrees."""
+    """Draw a camera above a road of the inner city, and return the direction of its street in degrees too."""
     northward = bool(rng.uniform() < 0.5)
     streets = city.streets_x if northward else city.streets_y
     start, end = streets[int(rng.integers(1, len(streets) - 1))]
@@ -122,7 +122,7 @@ def _ground_camera(city: City, rng: np.random.Generator) -> tuple[Camera, float]
 
 
 def _aerial_camera(ground: Camera, heading: float, rng: np.random.Generator) -> Camera:
-    """Draw a camera from behind the ground camera, since only from there are the same walls to be seen."""
+    """Draw a camera behind the ground camera, since only from there the same walls are visible."""
     h = radians(heading)
     target = ground.position + rng.uniform(25.0, 70.0) * np.array([cos(h), sin(h), 0.0])
     pitch, height = rng.uniform(16.0, 58.0), float(np.exp(rng.uniform(np.log(100.0), np.log(250.0))))
@@ -131,9 +131,9 @@ def _aerial_camera(ground: Camera, heading: float, rng: np.random.Generator) -> 
     h, p = radians(heading), radians(pitch)
     forward = np.array([cos(h) * cos(p), sin(h) * cos(p), -sin(p)])
     position = np.array([*target[:2], 0.0]) - distance * forward
-    shown = rng.uniform(95.0, 230.0)  # metres across the picture at the target
-    field_of_view = float(np.clip(np.degrees(2 * np.arctan(shown / 2 / distance)), 26.0, 68.0))
-    pitch -= rng.uniform(0.0, 9.0)  # what both see lies in the lower half, and now and then the sky shows
+    extent = rng.uniform(95.0, 230.0)  # metres across the image at the target
+    field_of_view = float(np.clip(np.degrees(2 * np.arctan(extent / 2 / distance)), 26.0, 68.0))
+    pitch -= rng.uniform(0.0, 9.0)  # moves what both see to the lower half, and sometimes shows the sky
     return _shifted(Camera.look(position, heading, -pitch, rng.uniform(-4.0, 4.0), field_of_view), rng)
 
 

@@ -1,4 +1,4 @@
-"""The plan of a small city: where streets, buildings, trees and cars stand."""
+"""Layout of a small city: streets, buildings, trees and cars."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from simulators.city.solids import CAR, TREE, Array, Colour, Look, Solid, house, prism
 
 SIDEWALK_WIDTH = 3.0
-MAX_FLOORS = 20  # with a tower of five more and its machines, below 100 m, where cameras fly
-BLOCKS = 6  # along either side of the city
+MAX_FLOORS = 20  # with a tower of five more and machines on its roof still below the cameras at 100 m
+BLOCKS = 6  # along each side of the city
 NOISE_SIZE = 256  # a power of 2, so that the noise repeats without a seam
 
 # White, plaster, sandstone, brick, ochre, pink, grey-blue, green-grey, concrete.
@@ -32,17 +32,17 @@ PAINTS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True, eq=False)
 class City:
-    """Everything that is rendered.
+    """Content of a city for rendering.
 
     Args:
-        solids: Buildings, what stands on their roofs, trunks and cars.
-        crowns: (T, 6) ellipsoids of the trees: centre, then half axes along x, y and z.
+        solids: Buildings, structures on their roofs, tree trunks and cars.
+        crowns: (T, 6) ellipsoids of tree crowns: centre, then half axes along x, y and z.
         crown_colours: (T, 3) reflectances.
-        streets_x: (BLOCKS + 1, 2) west and east edge of every street that runs north.
-        streets_y: (BLOCKS + 1, 2) south and north edge of every street that runs east.
-        paved: (BLOCKS, BLOCKS) bool by column and row: whether a block's ground is stone or lawn.
+        streets_x: (BLOCKS + 1, 2) west and east edges of the streets that run north.
+        streets_y: (BLOCKS + 1, 2) south and north edges of the streets that run east.
+        paved: (BLOCKS, BLOCKS) bool by column and row: whether the ground of a block is paved rather than lawn.
         sun: (3,) unit vector towards the sun.
-        noise: (NOISE_SIZE, NOISE_SIZE) numbers 0…1 from which every texture is made.
+        noise: (NOISE_SIZE, NOISE_SIZE) random numbers 0…1 used by all textures.
     """
 
     solids: tuple[Solid, ...]
@@ -56,7 +56,7 @@ class City:
 
 
 def draw_city(rng: np.random.Generator) -> City:
-    """Draw a city of ``BLOCKS`` × ``BLOCKS`` blocks, about 400 m wide, around the origin."""
+    """Draw a random city of ``BLOCKS`` × ``BLOCKS`` blocks, about 400 m wide, around the origin."""
     streets_x, streets_y = _streets(rng), _streets(rng)
     paved = np.zeros((BLOCKS, BLOCKS), np.bool_)
     solids: list[Solid] = []
@@ -67,7 +67,7 @@ def draw_city(rng: np.random.Generator) -> City:
             west, east = streets_x[column, 1], streets_x[column + 1, 0]
             south, north = streets_y[row, 1], streets_y[row + 1, 0]
             block = (float(west), float(south), float(east), float(north))
-            # Higher towards the centre; some blocks are a park.
+            # Buildings are higher towards the centre; some blocks are parks.
             distance = np.hypot(column - (BLOCKS - 1) / 2, row - (BLOCKS - 1) / 2)
             typical = height * (1.5 - 0.32 * distance) * rng.uniform(0.6, 1.4)
             if rng.uniform() < 0.1:
@@ -94,7 +94,8 @@ def draw_city(rng: np.random.Generator) -> City:
 def _streets(rng: np.random.Generator) -> Array:
     widths, blocks = rng.uniform(13.0, 21.0, BLOCKS + 1), rng.uniform(40.0, 62.0, BLOCKS)
     starts = np.concatenate([[0.0], np.cumsum(widths[:-1] + blocks)])
-    return np.stack([starts, starts + widths], axis=1) - (starts[-1] + widths[-1]) / 2
+    edges: Array = np.stack([starts, starts + widths], axis=1) - (starts[-1] + widths[-1]) / 2
+    return edges
 
 
 Spot = tuple[float, float]  # east and north of the origin
@@ -102,7 +103,7 @@ Plot = tuple[float, float, float, float]  # west, south, east, north
 
 
 def _plots(block: Plot, rng: np.random.Generator) -> list[Plot]:
-    """Cut a block across its longer side until its parts suit one building each."""
+    """Split a block across its longer side until its parts have the size of one building."""
     west, south, east, north = block
     if max(east - west, north - south) < rng.uniform(22.0, 38.0):
         return [block]
@@ -115,7 +116,7 @@ def _plots(block: Plot, rng: np.random.Generator) -> list[Plot]:
 
 
 def _building(plot: Plot, typical: float, rng: np.random.Generator) -> list[Solid]:
-    """Put a house, or a flat-roofed building with what stands on its roof, on a plot."""
+    """Place a house, or a flat-roofed building with structures on its roof, on a plot."""
     west, south, east, north = plot
     low = typical < 10
     gap = rng.uniform(1.5, 4.0, 4) if low else rng.uniform(0.0, 1.2, 4)
@@ -123,7 +124,7 @@ def _building(plot: Plot, typical: float, rng: np.random.Generator) -> list[Soli
     half = (east - west - gap[0] - gap[2]) / 2, (north - south - gap[1] - gap[3]) / 2
     centre = (west + gap[0] + half[0], south + gap[1] + half[1])
     angle = 0.0
-    if low and rng.uniform() < 0.3:  # not every house stands square to the street
+    if low and rng.uniform() < 0.3:  # not every house is parallel to the street
         angle, half = rng.uniform(-0.25, 0.25), (0.8 * half[0], 0.8 * half[1])
     look = Look(
         wall=_shade(WALLS, rng),
@@ -152,7 +153,7 @@ def _building(plot: Plot, typical: float, rng: np.random.Generator) -> list[Soli
         upper = look._replace(variant=look.variant + 1, window_top=top - 0.6, shops=False)
         solids.append(prism(centre, half, angle, top, upper))
     grey = _shade(FLAT_ROOFS, rng)
-    for _ in range(int(rng.integers(1, 4))):  # lift houses and machines
+    for _ in range(int(rng.integers(1, 4))):  # lift shafts and machines
         size = (min(rng.uniform(1.0, 3.0), half[0] / 3), min(rng.uniform(1.0, 3.0), half[1] / 3))
         place = (
             centre[0] + rng.uniform(-1, 1) * max(0.0, half[0] - size[0] - 1),
@@ -168,7 +169,7 @@ def _shade(colours: tuple[Colour, ...], rng: np.random.Generator) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def _beside_streets(
+def _along_streets(
     streets: Array, crossing: Array, setback: float, clear: float
 ) -> Iterator[tuple[float, float, float]]:
     """Yield, per block and side of a street, a line: its place across the street, its start and its end along it."""
@@ -179,10 +180,10 @@ def _beside_streets(
 
 
 def _street_trees(streets_x: Array, streets_y: Array, rng: np.random.Generator) -> list[Spot]:
-    """Plant rows of trees on most sidewalks, clear of the crossings."""
+    """Place rows of trees on most sidewalks, away from crossings."""
     trees: list[Spot] = []
     for streets, crossing, eastward in ((streets_x, streets_y, False), (streets_y, streets_x, True)):
-        for side, low, high in _beside_streets(streets, crossing, 2.0, 5.0):
+        for side, low, high in _along_streets(streets, crossing, 2.0, 5.0):
             spacing = rng.uniform(10.0, 22.0) if rng.uniform() < 0.65 else 60.0
             for place in np.arange(low + rng.uniform(0, 6), high, spacing):
                 trees.append((float(place), side) if eastward else (side, float(place)))
@@ -190,7 +191,7 @@ def _street_trees(streets_x: Array, streets_y: Array, rng: np.random.Generator) 
 
 
 def _outside(points: list[Spot], solids: list[Solid], margin: float = 1.5) -> list[Spot]:
-    """Those of the points that keep a distance to all walls."""
+    """Return the points that keep a distance from all walls."""
     walls = np.array([solid.normals[:4, :2] for solid in solids]).reshape(-1, 4, 2)
     offsets = np.array([solid.offsets[:4] for solid in solids]).reshape(-1, 4)
     return [point for point in points if not (walls @ np.array(point) < offsets + margin).all(axis=1).any()]
@@ -209,10 +210,10 @@ def _trees(places: list[Spot], rng: np.random.Generator) -> tuple[list[Solid], A
 
 
 def _cars(streets_x: Array, streets_y: Array, rng: np.random.Generator) -> list[Solid]:
-    """Park cars along the streets, clear of the crossings."""
+    """Place parked cars along the streets, away from crossings."""
     cars = []
     for streets, crossing, eastward in ((streets_x, streets_y, False), (streets_y, streets_x, True)):
-        for side, low, high in _beside_streets(streets[1:-1], crossing, SIDEWALK_WIDTH + 1.1, 8.0):
+        for side, low, high in _along_streets(streets[1:-1], crossing, SIDEWALK_WIDTH + 1.1, 8.0):
             for place in np.arange(low, high, 6.0):
                 if rng.uniform() < 0.25:
                     centre = (float(place), side) if eastward else (side, float(place))

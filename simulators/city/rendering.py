@@ -1,4 +1,4 @@
-"""Pictures of a city: sunlight with shadows, light of the sky, haze far away, and what every pixel is."""
+"""Rendering of images, depth and labels of a city: sunlight with shadows, skylight and distant haze."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from simulators.city.textures import (
 )
 from simulators.city.tracing import FAR, GROUND, NO_SURFACE, Camera, Hits, trace
 
-SUPERSAMPLING = 2  # rays along either side of a pixel
+SUPERSAMPLING = 2  # rays along each side of a pixel
 GAMMA = 2.2
 SUN, SKYLIGHT = np.array([1.22, 1.14, 0.98]), np.array([0.40, 0.45, 0.54])
 HORIZON, ZENITH, CLOUD = np.array([0.78, 0.86, 0.93]), np.array([0.30, 0.52, 0.83]), np.array([0.97, 0.97, 0.98])
-HAZE_BEGINS = 500.0  # metres; nearer, a point has the same colour from everywhere
+HAZE_BEGINS = 500.0  # metres; closer points have the same colour from everywhere
 
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """What a camera sees.
+    """Image of a camera with depth and labels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        depth: (H, W) float32 metres along the optical axis through every pixel's centre; 0 is sky.
+        depth: (H, W) float32 depth along the optical axis in metres at pixel centres; 0 is sky.
         labels: (H, W) uint8 ADE20k classes numbered from 0: 1 building, 2 sky, 4 tree, 6 road, 9 grass,
             11 sidewalk, 20 car.
     """
@@ -47,7 +47,7 @@ class Rendering:
 
 
 def render(city: City, camera: Camera, width: int, height: int) -> Rendering:
-    """Render a picture of width × height pixels; depth and labels belong to the pixels' centres."""
+    """Render an image of width × height pixels; depth and labels are those of pixel centres."""
     faces = Faces.of(city)
     fine = trace(city, camera, width, height, SUPERSAMPLING)
     light = (
@@ -55,17 +55,17 @@ def render(city: City, camera: Camera, width: int, height: int) -> Rendering:
     )
     image = np.round(255 * np.clip(light, 0, 1) ** (1 / GAMMA)).astype(np.uint8)
     centres = trace(city, camera, width, height)
-    seen = centres.inverse_depth > 0
+    hit = centres.inverse_depth > 0
     depth = np.zeros((height, width), np.float32)
-    depth[seen] = 1 / centres.inverse_depth[seen]
+    depth[hit] = 1 / centres.inverse_depth[hit]
     return Rendering(image, depth, _labels(city, faces, camera, centres))
 
 
 def points_of(hits: Hits, camera: Camera) -> tuple[Array, Array]:
-    """World points (N, 3) of the rays that meet something, row by row, and their depths (N,)."""
-    seen = hits.inverse_depth > 0
-    depth = 1 / hits.inverse_depth[seen]
-    return camera.position + depth[:, None] * hits.directions()[seen], depth
+    """Return the world points (N, 3) of the rays that hit a surface, row by row, and their depths (N,)."""
+    hit = hits.inverse_depth > 0
+    depth = 1 / hits.inverse_depth[hit]
+    return camera.position + depth[:, None] * hits.directions()[hit], depth
 
 
 def _labels(city: City, faces: Faces, camera: Camera, hits: Hits) -> NDArray[np.uint8]:
@@ -80,14 +80,14 @@ def _labels(city: City, faces: Faces, camera: Camera, hits: Hits) -> NDArray[np.
 
 
 def _colours(city: City, faces: Faces, camera: Camera, hits: Hits) -> Array:
-    """Linear light (H, W, 3) that comes along every ray."""
-    seen = hits.inverse_depth > 0
+    """Return the linear light (H, W, 3) along every ray."""
+    hit = hits.inverse_depth > 0
     rays = hits.directions()
     points, depth = points_of(hits, camera)
-    length = np.linalg.norm(rays[seen], axis=1)
+    length = np.linalg.norm(rays[hit], axis=1)
     covered = depth * length * (hits.columns[1] - hits.columns[0]) * np.linalg.norm(hits.rays[:, 0])
 
-    surface = hits.surface[seen]
+    surface = hits.surface[hit]
     solid, crown = (surface > GROUND) & (surface <= len(faces.normals)), surface > len(faces.normals)
     ground = surface == GROUND
     colours, normals = np.empty_like(points), np.zeros_like(points)
@@ -104,45 +104,46 @@ def _colours(city: City, faces: Faces, camera: Camera, hits: Hits) -> Array:
     facing = np.maximum(normals @ city.sun, 0)
     lit = facing > 0
     facing[lit] *= ~shadowed(city, points[lit])
-    # Level faces see the whole sky, walls half of it and what the street reflects.
+    # Horizontal faces receive light from the whole sky, walls from half of it and from the street.
     ambient = SKYLIGHT * (0.72 + 0.28 * normals[:, 2:])
     reflected = np.clip(colours, 0, 1) ** GAMMA * (SUN * facing[:, None] + ambient)
     haze = (np.clip((depth * length - HAZE_BEGINS) / (FAR - HAZE_BEGINS), 0, 1) ** 0.8)[:, None]
     light = np.empty_like(rays)
-    light[seen] = (1 - haze) * reflected + haze * HORIZON**GAMMA
-    light[~seen] = _sky(city, rays[~seen])
+    light[hit] = (1 - haze) * reflected + haze * HORIZON**GAMMA
+    light[~hit] = _sky(city, rays[~hit])
     return light
 
 
 def _sky(city: City, rays: Array) -> Array:
-    """Linear light (N, 3) of the sky along rays (N, 3): clouds on a plane far above, as deep blue as it is high."""
+    """Return the linear light (N, 3) of the sky along rays (N, 3): clouds on a high plane, blue deepening upwards."""
     up = np.maximum(rays[:, 2] / np.linalg.norm(rays, axis=1), 1e-3)
     height = np.clip(up / 0.7, 0, 1)[:, None] ** 0.6
     x, y = rays[:, 0] / (np.abs(rays[:, 2]) + 0.12), rays[:, 1] / (np.abs(rays[:, 2]) + 0.12)
     noise = fractal(city, x, y, (0.25, 0.6, 1.4), np.full(len(x), 1e-3))
     cloud = np.clip(3.0 * noise, 0, 0.85)[:, None] * np.clip(up / 0.1, 0, 1)[:, None]
     clear = (1 - height) * HORIZON + height * ZENITH
-    return ((1 - cloud) * clear + cloud * CLOUD) ** GAMMA
+    light: Array = ((1 - cloud) * clear + cloud * CLOUD) ** GAMMA
+    return light
 
 
 def shadowed(city: SolidScene, points: Array) -> Bools:
-    """Whether something stands between points (N, 3), which face the sun, and the sun."""
+    """Return whether points (N, 3) that face the sun are in shadow."""
     sun = city.sun
-    level = np.cross([0.0, 1.0, 0.0], sun)  # any direction across the rays
+    level = np.cross([0.0, 1.0, 0.0], sun)  # any direction perpendicular to the rays
     level /= np.linalg.norm(level)
-    screen = np.stack([level, np.cross(sun, level), sun])  # the last axis towards the sun
+    screen = np.stack([level, np.cross(sun, level), sun])  # the last axis points towards the sun
     order = np.argsort(points @ level)
     points = points[order]
     across, along, depth = (points @ screen.T).T
     dark = np.zeros(len(points), bool)
 
     def beneath(box: Array) -> Ints:
-        """Points in the box's column along the sun's rays, and not above all of it."""
+        """Return the points in the column of a box along the sun's rays that are not above all of the box."""
         low, high = (box @ screen.T).min(axis=0), (box @ screen.T).max(axis=0)
         first, last = np.searchsorted(across, [low[0], high[0]])
         part = slice(first, last)
         inside = (along[part] > low[1]) & (along[part] < high[1]) & (depth[part] < high[2]) & ~dark[part]
-        return first + np.flatnonzero(inside)
+        return np.asarray(first + np.flatnonzero(inside))
 
     for solid in city.solids:
         chosen = beneath(solid.corners)

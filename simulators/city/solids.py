@@ -1,7 +1,7 @@
-"""Convex solids of a small city, and how they are painted.
+"""Convex solids of a small city and their appearance.
 
-World axes: x east, y north, z up, in metres; the ground is z = 0. Every solid rises from the ground as a
-rectangle's walls, cut off by one or more planes above, so that it needs no underside.
+World axes: x east, y north, z up, in metres; the ground is z = 0. Every solid consists of four walls on the
+ground that one or more planes cut off above, so that it needs no underside.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ BUILDING, TREE, ROAD, GRASS, SIDEWALK, CAR = 1, 4, 6, 9, 11, 20  # ADE20k's labe
 
 
 class Look(NamedTuple):
-    """How a solid is painted; lengths in metres, shares of a window's cell 0…1."""
+    """Appearance of a solid; lengths in metres, shares of a window's cell 0…1."""
 
     wall: Colour
     roof: Colour
     label: int = BUILDING
-    storey: float = 0.0  # height of a floor; 0 where there are no windows
-    bay: float = 3.0  # from window to window, before fitting a whole number into the wall
+    storey: float = 0.0  # height of a floor; 0 for solids without windows
+    bay: float = 3.0  # distance between windows, before fitting a whole number into the wall
     pane_width: float = 0.5
     pane_height: float = 0.5
     window_top: float = 0.0  # height up to which there are floors
     shops: bool = False  # whether the ground floor has shop windows
     tiled: bool = False  # whether the roof is pitched and tiled
-    variant: int = 0  # sets apart the windows and weathering of solids that are alike
+    variant: int = 0  # varies windows and weathering between equal solids
 
 
 LOOK = np.dtype(
@@ -46,13 +46,13 @@ LOOK = np.dtype(
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """The convex set of points x with ``normals @ x <= offsets``, above the ground.
+    """Convex set of points x with ``normals @ x <= offsets``, above the ground.
 
     Args:
-        normals: (P, 3) unit vectors outward: four walls, then the planes above.
+        normals: (P, 3) outward unit vectors of the four walls, then of the planes above.
         offsets: (P,) distance of every plane from the origin along its normal, in metres.
-        corners: (8, 3) corners of a rectangular prism that holds the solid.
-        look: Its paint.
+        corners: (8, 3) corners of a bounding rectangular prism.
+        look: Appearance.
     """
 
     normals: Array
@@ -86,11 +86,11 @@ def prism(centre: tuple[float, float], half: tuple[float, float], angle: float, 
     """Build a flat-roofed solid.
 
     Args:
-        centre: Of its ground plan.
-        half: Half lengths of its ground plan's sides.
-        angle: From east to the first side, in radians.
-        height: Of its roof above the ground.
-        look: Its paint.
+        centre: Centre of the floor plan.
+        half: Half lengths of the floor plan's sides.
+        angle: Angle from east to the first side, in radians.
+        height: Height of the roof above the ground.
+        look: Appearance.
     """
     along, across = np.array([cos(angle), sin(angle), 0.0]), np.array([-sin(angle), cos(angle), 0.0])
     middle = np.array([*centre, 0.0])
@@ -110,19 +110,19 @@ def house(
     hip: bool,
     look: Look,
 ) -> Solid:
-    """Build a solid with a pitched roof; its ridge runs along the first side.
+    """Build a solid with a pitched roof whose ridge runs along the first side.
 
     Args:
-        centre: Of its ground plan.
-        half: Half lengths of its ground plan's sides.
-        angle: From east to the first side, in radians.
+        centre: Centre of the floor plan.
+        half: Half lengths of the floor plan's sides.
+        angle: Angle from east to the first side, in radians.
         eaves: Height of the walls.
-        rise: From the eaves to the ridge.
+        rise: Height from the eaves to the ridge.
         hip: Whether the short sides slope too.
-        look: Its paint.
+        look: Appearance.
     """
     box = prism(centre, half, angle, eaves + rise, look)
-    # Through the eaves and, half[1] further in, the ridge; the hips have the same slope.
+    # Planes through the eaves and the ridge, half[1] further in; hips have the same slope.
     walls = [1, 3, 0, 2] if hip else [1, 3]
     slopes = box.normals[walls] * rise + np.array([0.0, 0.0, half[1]])
     offsets = box.offsets[walls] * rise + half[1] * eaves

@@ -1,7 +1,7 @@
-"""How the surfaces of a city are coloured: procedural textures fixed to the world, alike from every side.
+"""Procedural textures of a city, fixed to the world and independent of the view.
 
-All colours are reflectances as shown on a screen, 0…1. Patterns are functions of the world point alone; only
-noise finer than what a pixel covers is left out, as a picture of lower resolution would.
+All colours are reflectances as shown on a screen, 0…1. Patterns are functions of the world point alone, except that
+noise finer than a pixel is left out, as in an image of lower resolution.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PAINT = np.array([0.86, 0.86, 0.84])
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """All faces of a city's solids, in the order in which rays count them.
+    """All faces of a city's solids, in the order of the surface numbers of rays.
 
     Args:
-        normals: (F, 3) outward.
-        axes: (F, 2, 3) unit vectors in the face: level, and the steepest upward.
-        origin: (F, 2) least coordinates of the face along its axes.
+        normals: (F, 3) outward unit vectors.
+        axes: (F, 2, 3) unit vectors in the face: horizontal, and steepest upwards.
+        origin: (F, 2) minimum coordinates of the face along its axes.
         size: (F, 2) lengths of the face along its axes.
         looks: (F,) records of the type ``LOOK``.
     """
@@ -52,7 +52,7 @@ class Faces:
         counts = [len(solid.offsets) for solid in city.solids]
         normals = np.concatenate([solid.normals for solid in city.solids])
         flat = normals[:, 2] > 0.999
-        # On a flat roof the level axis is along the first wall's normal.
+        # On a flat roof the horizontal axis is the normal of the first wall.
         first_wall = np.repeat(np.array([solid.normals[0] for solid in city.solids]), counts, axis=0)
         level = np.cross([0.0, 0.0, 1.0], np.where(flat[:, None], -first_wall, normals))
         level[flat] = first_wall[flat]
@@ -65,16 +65,16 @@ class Faces:
 
 
 def fractal(city: City, x: Array, y: Array, wavelengths: tuple[float, ...], covered: Array) -> Array:
-    """Value noise about 0, mostly within ±0.5.
+    """Return value noise around 0, mostly within ±0.5.
 
     Args:
-        city: Gives the random numbers.
-        x: (N,) metres along one axis.
-        y: (N,) metres along another.
-        wavelengths: Distances in metres between the noise's random numbers, one per octave.
-        covered: (N,) metres that a ray stands for; octaves finer than this fade away.
+        city: City with the random numbers.
+        x: (N,) position along one axis in metres.
+        y: (N,) position along another axis in metres.
+        wavelengths: Distances between the random numbers in metres, one per octave.
+        covered: (N,) footprint of a ray in metres; finer octaves fade out.
     """
-    total = np.zeros(len(x))
+    total: Array = np.zeros(len(x))
     for octave, wavelength in enumerate(wavelengths):
         a, b = x / wavelength + 37.4 * octave, y / wavelength + 71.8 * octave
         left, below = np.floor(a), np.floor(b)
@@ -84,16 +84,18 @@ def fractal(city: City, x: Array, y: Array, wavelengths: tuple[float, ...], cove
         low = (1 - p) * cell(city, i, j) + p * cell(city, i + 1, j)
         high = (1 - p) * cell(city, i, j + 1) + p * cell(city, i + 1, j + 1)
         total += np.clip(wavelength / covered - 0.5, 0, 1) * ((1 - q) * low + q * high - 0.5)
-    return total * 1.4 / np.sqrt(len(wavelengths))
+    total *= 1.4 / np.sqrt(len(wavelengths))
+    return total
 
 
 def cell(city: City, i: Ints, j: Ints) -> Array:
-    """Random numbers 0…1 that belong to the cells (i, j) of a grid."""
-    return city.noise[i & (NOISE_SIZE - 1), j & (NOISE_SIZE - 1)]
+    """Return the random numbers 0…1 of the cells (i, j) of a grid."""
+    numbers: Array = city.noise[i & (NOISE_SIZE - 1), j & (NOISE_SIZE - 1)]
+    return numbers
 
 
 def _across(streets: Array, place: Array) -> tuple[Array, Array, Ints]:
-    """Distance to the nearer edge of the street there, negative beside streets; width of it; number of the block."""
+    """Return distance to the nearer edge of the street (negative off the street), street width, and block number."""
     number = np.searchsorted((streets[:-1, 1] + streets[1:, 0]) / 2, place)
     start, end = streets[number, 0], streets[number, 1]
     block = np.searchsorted(streets[:, 0], place) - 1
@@ -101,7 +103,7 @@ def _across(streets: Array, place: Array) -> tuple[Array, Array, Ints]:
 
 
 def ground_part(city: City, x: Array, y: Array) -> Ints:
-    """Which part of the ground lies at (x, y), each (N,): ``LAWN``, ``PAVED``, ``WALK``, ``STREET`` or ``FIELD``."""
+    """Return the part of the ground at (x, y), each (N,): ``LAWN``, ``PAVED``, ``WALK``, ``STREET`` or ``FIELD``."""
     (margin_x, _, column), (margin_y, _, row) = _across(city.streets_x, x), _across(city.streets_y, y)
     part = np.where(city.paved[column, row], PAVED, LAWN)
     part[np.maximum(margin_x, margin_y) > 0] = WALK
@@ -113,7 +115,7 @@ def ground_part(city: City, x: Array, y: Array) -> Ints:
 
 
 def ground_colours(city: City, x: Array, y: Array, covered: Array) -> Array:
-    """Colours (N, 3) of the ground at (x, y); ``covered`` as for `fractal`."""
+    """Return colours (N, 3) of the ground at (x, y); ``covered`` as for `fractal`."""
     part = ground_part(city, x, y)
     colours = GROUND_COLOURS[part]
     field = part == FIELD
@@ -129,8 +131,8 @@ def ground_colours(city: City, x: Array, y: Array, covered: Array) -> Array:
         road = street & (margin > SIDEWALK_WIDTH) & (cross < SIDEWALK_WIDTH)
         centre = width / 2 - margin  # distance from the street's axis
         painted |= road & (cross < -6) & (centre < 0.14) & (along % 6.0 < 3.0)
-        painted |= road & (cross > -4.2) & (cross < -3.6)  # where cars stop
-        painted |= road & (cross > -1) & (cross < 2) & (centre % 1.2 < 0.6)  # where people cross
+        painted |= road & (cross > -4.2) & (cross < -3.6)  # stop lines
+        painted |= road & (cross > -1) & (cross < 2) & (centre % 1.2 < 0.6)  # zebra crossings
     colours[painted] = PAINT * (0.9 + 0.2 * cell(city, i, j)[painted, None])
     kerb = np.maximum(margin_x, margin_y)
     colours[(part == WALK) & (kerb > SIDEWALK_WIDTH - 0.3)] *= 1.25
@@ -140,7 +142,7 @@ def ground_colours(city: City, x: Array, y: Array, covered: Array) -> Array:
 
 
 def face_colours(city: City, faces: Faces, face: Ints, points: Array, covered: Array) -> Array:
-    """Colours (N, 3) of points (N, 3) on the faces of these numbers (N,); ``covered`` as for `fractal`."""
+    """Return colours (N, 3) of points (N, 3) on faces (N,), given by number; ``covered`` as for `fractal`."""
     u, v = np.einsum("nx,nax->an", points, faces.axes[face]) - faces.origin[face].T
     looks, size, wall = faces.looks[face], faces.size[face], faces.normals[face, 2] < 0.01
     colours = np.empty((len(face), 3))
@@ -161,13 +163,13 @@ def _roof_colours(city: City, looks: NDArray[np.void], u: Array, v: Array, size:
 
 
 def _wall_colours(city: City, looks: NDArray[np.void], u: Array, z: Array, size: Array, covered: Array) -> Array:
-    """Plaster with weather on it, and windows in whole storeys and bays; z is the height above the ground."""
+    """Return weathered plaster with windows in whole storeys and bays; z is the height above the ground."""
     variant, built = looks["variant"] % 997, looks["storey"] > 0
     noise = fractal(city, u + 3 * variant, z, (0.6, 3.0), covered) + fractal(
         city, u + variant, 0.2 * z, (1.5,), covered
     )
     shade = 1 + 0.13 * noise
-    shade *= np.where(built, 0.72 + 0.28 * np.clip(z / 5, 0, 1), 1.0)  # less of the sky reaches the foot of a wall
+    shade *= np.where(built, 0.72 + 0.28 * np.clip(z / 5, 0, 1), 1.0)  # the foot of a wall receives less skylight
     colours = looks["wall"] * shade[:, None]
 
     storey = np.where(built, looks["storey"], 1.0)
@@ -178,26 +180,26 @@ def _wall_colours(city: City, looks: NDArray[np.void], u: Array, z: Array, size:
     level = z / storey - floor
     built &= ((floor + 1) * storey <= looks["window_top"] + 0.05) & (z > 0)
     shop = built & looks["shops"] & (floor == 0)
-    beside = np.abs(place - bay - 0.5) - np.where(shop, 0.44, looks["pane_width"] / 2)
+    sideways = np.abs(place - bay - 0.5) - np.where(shop, 0.44, looks["pane_width"] / 2)
     above = np.abs(level - np.where(shop, 0.38, 0.52)) - np.where(shop, 0.30, looks["pane_height"] / 2)
 
     chance, other = cell(city, bay + variant, floor + 5 * variant), cell(city, bay + 7 * variant, floor + 31)
     glass = np.array([0.13, 0.19, 0.26]) * (0.55 + 1.1 * chance)[:, None]
     curtain = np.array([0.78, 0.74, 0.66]) * (0.7 + 0.4 * other)[:, None]
     glass = np.where((chance > 0.72)[:, None] & ~shop[:, None], curtain, glass)
-    frame = built & (beside < 0.04) & (above < 0.045)
+    frame = built & (sideways < 0.04) & (above < 0.045)
     colours[frame] = np.clip(1.25 * looks["wall"][frame], 0, 0.92)
-    pane = built & (beside < 0) & (above < 0)
+    pane = built & (sideways < 0) & (above < 0)
     colours[pane] = glass[pane]
     colours[built & (level < 0.06) & ~shop] *= 0.82  # a ledge under every floor
-    sign = shop & (level > 0.74) & (level < 0.97) & (beside < 0.03)
+    sign = shop & (level > 0.74) & (level < 0.97) & (sideways < 0.03)
     hue = 2 * np.pi * (other[:, None] + np.array([0.0, 1 / 3, 2 / 3]))
     colours[sign] = (0.45 + 0.33 * np.cos(hue))[sign]
     return colours
 
 
 def crown_colours(city: City, crown: Ints, points: Array, covered: Array) -> Array:
-    """Colours (N, 3) of points (N, 3) on the crowns of these numbers (N,); ``covered`` as for `fractal`."""
+    """Return colours (N, 3) of points (N, 3) on crowns (N,), given by number; ``covered`` as for `fractal`."""
     x, y = points[:, 0] + 0.7 * points[:, 2], points[:, 1] - 0.6 * points[:, 2]
     noise = fractal(city, x, y, (0.35, 0.9), covered)
     return city.crown_colours[crown] * (1 + 0.6 * noise)[:, None]

@@ -1,9 +1,9 @@
-"""Which surface of a city every ray of a camera meets first, exactly.
+"""Exact first intersections of the rays of a camera with the surfaces of a city.
 
 In inverse depth, 1 / z, a plane n·x = d is linear in the pixel's column u and row v: with the camera at o and
 rays r = R K⁻¹ (u, v, 1)ᵀ, whose length along the optical axis is 1, it lies at 1 / z = n·r / (d − n·o). A ray
-enters a convex solid at the farthest of the planes it comes through from outside and leaves it at the nearest
-of the others, so that a solid costs a few multiplications and additions per pixel of its own rectangle.
+enters a convex solid at the farthest of the planes that it crosses from outside and leaves it at the nearest
+of the others, so that a solid costs a few multiplications and additions per pixel of its bounding rectangle.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from simulators.city.solids import Array, SolidScene
 
 NO_SURFACE, GROUND = -1, 0  # faces of solids count from 1, then come the crowns
-FAR = 2000.0  # metres of depth beyond which the ground is lost in haze and counts as sky
-NEAR = 0.1  # metres; a solid reaching nearer has no rectangle of its own in the picture
+FAR = 2000.0  # metres of depth beyond which the ground disappears in haze and counts as sky
+NEAR = 0.1  # metres; solids that reach closer have no bounding rectangle in the image
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera at some place, for any size of picture.
+    """Pinhole camera, independent of the image size.
 
     Args:
         cam2world: (4, 4) rigid motion from camera to world, OpenCV axes: x right, y down, z forward.
-        field_of_view: Horizontal, in degrees, for a principal point at the centre.
-        shift: Principal point's offset from the centre as shares of the picture's width and height.
+        field_of_view: Horizontal field of view in degrees, for a principal point at the centre.
+        shift: Offset of the principal point from the centre as shares of image width and height.
     """
 
     cam2world: Array
@@ -37,14 +37,14 @@ class Camera:
 
     @staticmethod
     def look(position: Array, heading: float, pitch: float, roll: float, field_of_view: float) -> Camera:
-        """Place a camera.
+        """Create a camera from its position and orientation.
 
         Args:
             position: (3,) in the world.
-            heading: From east towards north, in degrees.
-            pitch: Of the optical axis above the horizon, in degrees.
-            roll: About the optical axis, clockwise as the camera sees it, in degrees.
-            field_of_view: Horizontal, in degrees.
+            heading: Angle from east towards north, in degrees.
+            pitch: Angle of the optical axis above the horizon, in degrees.
+            roll: Rotation about the optical axis, clockwise as seen by the camera, in degrees.
+            field_of_view: Horizontal field of view in degrees.
         """
         h, p, r = radians(heading), radians(pitch), radians(roll)
         forward = np.array([cos(h) * cos(p), sin(h) * cos(p), sin(p)])
@@ -57,11 +57,11 @@ class Camera:
 
     @property
     def position(self) -> Array:
-        """(3,) in the world."""
+        """Position (3,) in the world."""
         return self.cam2world[:3, 3]
 
     def intrinsics(self, width: int, height: int) -> Array:
-        """(3, 3) in pixels of a picture of this size, the centre of the first pixel at (0, 0)."""
+        """Return intrinsics (3, 3) in pixels for an image size; the centre of the first pixel is (0, 0)."""
         focal = width / 2 / tan(radians(self.field_of_view) / 2)
         cx, cy = (width - 1) / 2 + self.shift[0] * width, (height - 1) / 2 + self.shift[1] * height
         return np.array([[focal, 0.0, cx], [0.0, focal, cy], [0.0, 0.0, 1.0]])
@@ -69,13 +69,13 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """What the rays through a grid of pixels meet.
+    """First intersections of the rays through a grid of pixels.
 
     Args:
-        inverse_depth: (H, W) 1 / z in 1/m, z along the optical axis; 0 where there is nothing.
-        surface: (H, W) ``NO_SURFACE``, ``GROUND``, 1 + the face's number over all solids, or, after all faces,
-            the crown's.
-        rays: (3, 3) that turns (u, v, 1) into a ray in the world of length 1 along the optical axis.
+        inverse_depth: (H, W) 1 / z in 1/m, z along the optical axis; 0 where a ray hits nothing.
+        surface: (H, W) ``NO_SURFACE``, ``GROUND``, 1 + the number of the face over all solids, or, after all
+            faces, of the crown.
+        rays: (3, 3), maps (u, v, 1) to a ray in the world of length 1 along the optical axis.
         columns: (W,) u of every ray.
         rows: (H,) v of every ray.
     """
@@ -87,13 +87,13 @@ class Hits:
     rows: Array
 
     def directions(self) -> Array:
-        """Rays in the world, (H, W, 3), of length 1 along the optical axis."""
+        """Return rays in the world, (H, W, 3), of length 1 along the optical axis."""
         across = self.columns[:, None] * self.rays[:, 0] + self.rays[:, 2]
         return across[None] + (self.rows[:, None] * self.rays[:, 1])[:, None]
 
 
 def trace(city: SolidScene, camera: Camera, width: int, height: int, supersampling: int = 1) -> Hits:
-    """Meet the city with ``supersampling``² rays per pixel of a picture, evenly spread; 1 goes through its centre."""
+    """Trace ``supersampling``² evenly spaced rays per pixel of an image; a single one passes through its centre."""
     columns = (np.arange(width * supersampling) + 0.5) / supersampling - 0.5
     rows = (np.arange(height * supersampling) + 0.5) / supersampling - 0.5
     intrinsics = camera.intrinsics(width, height)
@@ -108,24 +108,25 @@ def trace(city: SolidScene, camera: Camera, width: int, height: int, supersampli
         if part is not None:
             gaps = solid.offsets - solid.normals @ camera.position
             planes = solid.normals @ rays / np.where(np.abs(gaps) < 1e-9, 1e-9, gaps)[:, None]
-            _meet_solid(planes, gaps < 0, first, inverse[part], surface[part], columns[part[1]], rows[part[0]])
+            _intersect_solid(planes, gaps < 0, first, inverse[part], surface[part], columns[part[1]], rows[part[0]])
         first += len(solid.offsets)
 
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     boxes = city.crowns[:, None, :3] + signs * city.crowns[:, None, 3:]
     for crown, part in zip(city.crowns, _rectangles(boxes, camera, intrinsics, columns, rows), strict=True):
         if part is not None:
-            away, turned = (camera.position - crown[:3]) / crown[3:], rays / crown[3:, None]
-            _meet_crown(away, turned, first, inverse[part], surface[part], columns[part[1]], rows[part[0]])
+            offset, scaled_rays = (camera.position - crown[:3]) / crown[3:], rays / crown[3:, None]
+            _intersect_crown(offset, scaled_rays, first, inverse[part], surface[part], columns[part[1]], rows[part[0]])
         first += 1
     return Hits(inverse, surface, rays, columns, rows)
 
 
 def _linear(plane: Array, columns: Array, rows: Array) -> Array:
-    return (plane[0] * columns + plane[2])[None, :] + (plane[1] * rows)[:, None]
+    values: Array = (plane[0] * columns + plane[2])[None, :] + (plane[1] * rows)[:, None]
+    return values
 
 
-def _meet_solid(
+def _intersect_solid(
     planes: Array,
     outside: NDArray[np.bool_],
     first: int,
@@ -134,7 +135,7 @@ def _meet_solid(
     columns: Array,
     rows: Array,
 ) -> None:
-    """Update ``inverse`` and ``surface``, views of the picture's part, where the solid is nearer."""
+    """Update ``inverse`` and ``surface``, views of part of the image, where the solid is nearer."""
     faces = np.flatnonzero(outside)
     if not len(faces):
         return
@@ -143,34 +144,40 @@ def _meet_solid(
         other = _linear(planes[number], columns, rows)
         face[other < entry] = first + number
         np.minimum(entry, other, out=entry)
-    leaving = inverse  # what is behind what is there already need not be entered
+    leaving = inverse  # surfaces behind an earlier one need no update
     for number in np.flatnonzero(~outside):
         leaving = np.maximum(leaving, _linear(planes[number], columns, rows))
-    met = entry > leaving
-    inverse[met] = entry[met]
-    surface[met] = face[met]
+    hit = entry > leaving
+    inverse[hit] = entry[hit]
+    surface[hit] = face[hit]
 
 
-def _meet_crown(
-    away: Array, turned: Array, number: int, inverse: Array, surface: NDArray[np.int32], columns: Array, rows: Array
+def _intersect_crown(
+    offset: Array,
+    scaled_rays: Array,
+    number: int,
+    inverse: Array,
+    surface: NDArray[np.int32],
+    columns: Array,
+    rows: Array,
 ) -> None:
-    """The same for the unit sphere, seen from ``away`` along rays ``turned``: |away · s + ray|² = s² for s = 1 / z."""
-    outside = away @ away - 1
+    """Do the same for the unit sphere, with |offset · s + ray|² = s² for s = 1 / z."""
+    outside = offset @ offset - 1
     if outside <= 0:
         return
-    along = _linear(away @ turned, columns, rows)
-    square = sum(_linear(axis, columns, rows) ** 2 for axis in turned)
+    along = _linear(offset @ scaled_rays, columns, rows)
+    square = sum(_linear(axis, columns, rows) ** 2 for axis in scaled_rays)
     root = along**2 - square * outside
     entry = np.where(root > 0, (-along + np.sqrt(np.maximum(root, 0))) / outside, 0.0)
-    met = entry > inverse
-    inverse[met] = entry[met]
-    surface[met] = number
+    hit = entry > inverse
+    inverse[hit] = entry[hit]
+    surface[hit] = number
 
 
 def _rectangles(
     boxes: Array, camera: Camera, intrinsics: Array, columns: Array, rows: Array
 ) -> list[tuple[slice, slice] | None]:
-    """Rows and columns of the grid that boxes (N, 8, 3) cover at most; None for those out of sight."""
+    """Return bounding rows and columns of boxes (N, 8, 3) in the grid; None for those outside the image."""
     points = (boxes - camera.position) @ camera.cam2world[:3, :3]
     near = points[..., 2] < NEAR
     pixels = points @ intrinsics.T / np.where(near, NEAR, points[..., 2])[..., None]

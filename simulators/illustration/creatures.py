@@ -1,4 +1,4 @@
-"""Living things that clip-art shows, and a robot, drawn part over part."""
+"""Living things of clip art, and a robot, drawn as overlapping parts."""
 
 from __future__ import annotations
 
@@ -141,5 +141,5 @@ def robot(pen: Pen) -> None:
 
 
 def sorted_box(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
-    """A box whose left and right may have been mirrored."""
+    """Return a box with left and right in order, which mirroring may have swapped."""
     return min(left, right), top, max(left, right), bottom

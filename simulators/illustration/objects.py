@@ -1,4 +1,4 @@
-"""Things that clip-art shows, drawn part over part: large shapes first, small ones late and on top of them."""
+"""Objects of clip art, drawn as overlapping parts: large shapes first, small ones on top of them."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def house(pen: Pen) -> None:
 
 
 def tree(pen: Pen) -> None:
-    """A trunk under a crown: of one blob, of clouds of leaves, or of three storeys."""
-    green, kind = pen.one_of(GREENS), pen.draws.integers(3)
+    """A trunk under a crown: one blob, several circles, or three tiers."""
+    green, kind = pen.one_of(GREENS), pen.rng.integers(3)
     pen.fill(pen.one_of(BROWNS), np.array([[-0.1, -0.2], [0.1, -0.2], [0.16, 1.0], [-0.16, 1.0]]))
     if kind == 0:
-        crown = moved(blob(pen.draws, 0.12, 10) * 0.62, 0, -0.35)
+        crown = moved(blob(pen.rng, 0.12, 10) * 0.62, 0, -0.35)
         pen.fill(green, crown)
         pen.shadow_on(crown)
     elif kind == 1:
@@ -74,14 +74,14 @@ def tree(pen: Pen) -> None:
             )
     if kind < 2 and pen.chance(0.4):
         fruit = pen.one_of([(214, 40, 40), (250, 160, 30), (250, 220, 60)])
-        for _ in range(pen.draws.integers(3, 8)):
+        for _ in range(pen.rng.integers(3, 8)):
             angle, reach = pen.between(0, 6.3), pen.between(0, 0.42)
             pen.fill(fruit, circle(reach * np.cos(angle), -0.3 + reach * np.sin(angle), 0.07))
 
 
 def flower(pen: Pen) -> None:
-    """A stem with leaves, petals one over the other, and the middle."""
-    petals, colour, green = int(pen.draws.integers(5, 11)), pen.colour(), pen.one_of(GREENS)
+    """A stem with leaves, overlapping petals, and the centre."""
+    petals, colour, green = int(pen.rng.integers(5, 11)), pen.colour(), pen.one_of(GREENS)
     pen.fill(green, ribbon(smooth_open([(0, -0.3), (pen.between(-0.15, 0.15), 0.3), (0, 1.0)]), 0.09), stroke=None)
     for side in (-1, 1):
         if pen.chance(0.7):
@@ -131,7 +131,7 @@ def balloon(pen: Pen) -> None:
 
 
 def cup(pen: Pen) -> None:
-    """A saucer, a mug with a handle, what is in it, and a picture on it."""
+    """A saucer, a decorated mug with a handle, and a drink."""
     colour, drink = pen.colour(), pen.one_of([(90, 50, 25), (200, 120, 40), (130, 180, 90)])
     pen.fill(shade(colour, 1.4), ellipse(0, 0.78, 0.95, 0.2))
     pen.fill(colour, circle(0.62, 0.1, 0.36), holes=(circle(0.62, 0.1, 0.22),))
@@ -148,8 +148,8 @@ def cup(pen: Pen) -> None:
 
 
 def badge(pen: Pen) -> None:
-    """A sign: shapes of one middle, each smaller than the one below, and a star or a thing on top."""
-    corners, angle = int(pen.draws.integers(3, 9)), pen.between(0, 1)
+    """A sign: concentric shapes, and a star or a small object on top."""
+    corners, angle = int(pen.rng.integers(3, 9)), pen.between(0, 1)
     kinds: list[Callable[[float], Outline]] = [
         lambda radius: circle(0, 0, radius),
         lambda radius: polygon(0, 0, radius, corners, angle),
@@ -158,11 +158,11 @@ def badge(pen: Pen) -> None:
     ]
     shape = pen.one_of(kinds)
     radius = 1.0
-    for _ in range(pen.draws.integers(2, 5)):
+    for _ in range(pen.rng.integers(2, 5)):
         pen.fill(pen.one_of([pen.colour(), WHITE, BLACK, pen.colour()]), shape(radius))
         radius *= pen.between(0.72, 0.9)
     if pen.chance(0.5):
-        pen.fill(pen.colour(), star(0, 0, 0.62 * radius, 0.27 * radius, int(pen.draws.integers(4, 8))))
+        pen.fill(pen.colour(), star(0, 0, 0.62 * radius, 0.27 * radius, int(pen.rng.integers(4, 8))))
     else:
         pen.one_of(SMALL)(pen.at(0, 0, 0.6 * radius))
 
@@ -173,7 +173,7 @@ def mushroom(pen: Pen) -> None:
     cap = smooth_closed([(-0.9, 0.1), (-0.65, -0.5), (0, -0.85), (0.65, -0.5), (0.9, 0.1), (0, 0.22)])
     pen.fill(pen.one_of([(214, 40, 40), (170, 100, 60), pen.colour()]), cap)
     pen.shadow_on(cap)
-    for _ in range(pen.draws.integers(4, 9)):
+    for _ in range(pen.rng.integers(4, 9)):
         pen.mark(WHITE, ellipse(pen.between(-0.8, 0.8), pen.between(-0.7, 0.1), 0.13, 0.1), clip=cap)
 
 
@@ -215,7 +215,7 @@ def cloud(pen: Pen) -> None:
 
 def sun(pen: Pen) -> None:
     """A disc on rays."""
-    rays = int(pen.draws.integers(8, 16))
+    rays = int(pen.rng.integers(8, 16))
     pen.fill((250, 180, 40), star(0, 0, 1.0, 0.6, rays))
     disc = circle(0, 0, 0.6)
     pen.fill((255, 215, 70), disc)
@@ -244,18 +244,18 @@ def heart(pen: Pen) -> None:
 
 def shape(pen: Pen) -> None:
     """Any plain shape, often with a pattern, sometimes with a smaller shape on it."""
-    draws, colour = pen.draws, pen.colour()
+    rng, colour = pen.rng, pen.colour()
     kinds = [
         lambda: ellipse(0, 0, pen.between(0.5, 1), pen.between(0.5, 1)),
         lambda: rounded_rectangle(-pen.between(0.5, 1), -pen.between(0.4, 0.9), 0.9, 0.8, pen.between(0, 0.4)),
-        lambda: polygon(0, 0, 1, int(draws.integers(3, 9)), pen.between(0, 3)),
-        lambda: star(0, 0, 1, pen.between(0.3, 0.7), int(draws.integers(4, 12))),
-        lambda: blob(draws, pen.between(0.1, 0.5), int(draws.integers(5, 12))),
+        lambda: polygon(0, 0, 1, int(rng.integers(3, 9)), pen.between(0, 3)),
+        lambda: star(0, 0, 1, pen.between(0.3, 0.7), int(rng.integers(4, 12))),
+        lambda: blob(rng, pen.between(0.1, 0.5), int(rng.integers(5, 12))),
         lambda: leaf(0, 0.9, 1.8, pen.between(0.5, 1.0)),
         lambda: arc_band(0, 0, 1, pen.between(0.4, 0.8), 0, pen.between(1.5, 5.5)),
-        lambda: ribbon(smooth_open(draws.uniform(-1, 1, (4, 2))), pen.between(0.06, 0.3), pen.between(0.02, 0.2)),
+        lambda: ribbon(smooth_open(rng.uniform(-1, 1, (4, 2))), pen.between(0.06, 0.3), pen.between(0.02, 0.2)),
     ]
-    kind = draws.integers(len(kinds) + 1)
+    kind = rng.integers(len(kinds) + 1)
     if kind == len(kinds):
         pen.fill(colour, circle(0, 0, 1), holes=(circle(0, 0, pen.between(0.4, 0.85)),))
         return

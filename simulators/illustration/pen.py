@@ -1,4 +1,4 @@
-"""Draws in the style of a picture: what clip-art has in common."""
+"""Pen that draws in the style of an illustration, and parts that many drawings share."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BLACK, WHITE = (20, 20, 20), (255, 255, 255)
 
 @dataclass(frozen=True)
 class Style:
-    """How a picture is drawn all over.
+    """Style of an illustration.
 
     Attributes:
-        palette: Colours that things take.
-        stroke_width: Of outlines, part of the canvas; 0 draws none.
-        dark_stroke: Outlines are black; otherwise a darker shade of what they surround.
+        palette: Colours of objects.
+        stroke_width: Width of outlines as a share of the canvas; 0 for none.
+        dark_stroke: Whether outlines are black; otherwise they are a darker shade of the fill.
         gradients: Share of the fills that are gradients.
-        shading: Share of the things that get shadows and lights on top.
+        shading: Share of the objects with shadows and highlights.
     """
 
     palette: tuple[Colour, ...]
@@ -37,21 +37,21 @@ class Style:
 
 @dataclass(frozen=True)
 class Pen:
-    """Draws outlines given in its own frame, where a thing reaches from about −1 to 1.
+    """Draws outlines given in its own frame, in which an object spans about −1…1.
 
     Attributes:
-        elements: What was drawn, from below; shared by all pens of a picture.
-        draws: Of random numbers.
-        style: Of the picture.
-        x: Of the frame's middle on the canvas.
-        y: Likewise.
-        scale: Length of 1 on the canvas.
-        angle: The frame is turned by, clockwise.
+        elements: Elements drawn so far, from below; shared by all pens of an illustration.
+        rng: Random number generator.
+        style: Style of the illustration.
+        x: Centre of the frame on the canvas.
+        y: Centre of the frame on the canvas.
+        scale: Unit length of the frame on the canvas.
+        angle: Rotation of the frame in radians, clockwise.
         mirror: −1 mirrors left to right.
     """
 
     elements: list[Element]
-    draws: np.random.Generator
+    rng: np.random.Generator
     style: Style
     x: float = 0.5
     y: float = 0.5
@@ -60,20 +60,20 @@ class Pen:
     mirror: int = 1
 
     def at(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0) -> Pen:
-        """A pen for a thing of ``scale`` about (x, y) in this one's frame."""
+        """Return a pen for an object of size ``scale`` centred at (x, y) in this frame."""
         ((x, y),) = self.place(np.array([[x, y]]))
         return replace(self, x=x, y=y, scale=self.scale * scale, angle=self.angle + self.mirror * angle)
 
     def place(self, outline: Outline) -> Outline:
-        """Take an outline from the frame to the canvas."""
+        """Transform an outline from the frame to the canvas."""
         return moved(turned(outline * (self.scale * self.mirror, self.scale), self.angle), self.x, self.y)
 
     def fill(self, colour: Colour, *outlines: Outline, clip: Outline | None = None, **more: Any) -> None:
-        """Add one element; outlined and shaded in the picture's style unless ``more`` says otherwise."""
-        style, draws = self.style, self.draws
-        if "end_colour" not in more and draws.random() < style.gradients:
-            more["end_colour"] = shade(colour, draws.uniform(0.55, 0.85))
-            more["direction"] = ((0.0, 1.0), (1.0, 0.0), (1.0, 1.0))[draws.integers(3)]
+        """Add one element, with outline and gradient by the style unless ``more`` sets them."""
+        style, rng = self.style, self.rng
+        if "end_colour" not in more and rng.random() < style.gradients:
+            more["end_colour"] = shade(colour, rng.uniform(0.55, 0.85))
+            more["direction"] = ((0.0, 1.0), (1.0, 0.0), (1.0, 1.0))[rng.integers(3)]
         if "stroke" not in more and style.stroke_width and not more.get("holes"):
             more["stroke"] = BLACK if style.dark_stroke else shade(colour, 0.6)
             more["stroke_width"] = min(style.stroke_width, 0.12 * self.scale)
@@ -83,37 +83,37 @@ class Pen:
         self.elements.append(Element(placed, colour, clip=clip, **more))
 
     def mark(self, colour: Colour, *outlines: Outline, **more: Any) -> None:
-        """Add one flat element without an outline of its own."""
+        """Add one flat element without outline."""
         self.fill(colour, *outlines, **{"stroke": None, "end_colour": None} | more)
 
     def shadow_on(self, outline: Outline, shift: float = 0.35) -> None:
-        """Now and then, darken the right of a shape, or lay a light on its left."""
-        if self.draws.random() < self.style.shading:
-            self.mark(BLACK, moved(outline, shift, shift * 0.4), clip=outline, opacity=self.draws.uniform(0.12, 0.3))
-        if self.draws.random() < self.style.shading / 2:
+        """Sometimes darken the right side of a shape, or add a highlight on its left."""
+        if self.rng.random() < self.style.shading:
+            self.mark(BLACK, moved(outline, shift, shift * 0.4), clip=outline, opacity=self.rng.uniform(0.12, 0.3))
+        if self.rng.random() < self.style.shading / 2:
             middle, extent = outline.mean(axis=0), np.ptp(outline, axis=0)
             light = ellipse(*(middle - 0.2 * extent), *(extent * (0.12, 0.09)))
-            self.mark(WHITE, turned(light, -0.6, tuple(middle - 0.2 * extent)), opacity=self.draws.uniform(0.4, 0.9))
+            self.mark(WHITE, turned(light, -0.6, tuple(middle - 0.2 * extent)), opacity=self.rng.uniform(0.4, 0.9))
 
     def colour(self) -> Colour:
-        """One of the picture's colours."""
-        return self.one_of(self.style.palette)
+        """Choose a colour of the palette."""
+        return self.style.palette[self.rng.integers(len(self.style.palette))]
 
     def one_of(self, colours: Any) -> Any:
-        """Any of some."""
-        return colours[self.draws.integers(len(colours))]
+        """Choose one at random."""
+        return colours[self.rng.integers(len(colours))]
 
     def chance(self, share: float) -> bool:
-        """True in ``share`` of the calls."""
-        return bool(self.draws.random() < share)
+        """Return True with this probability."""
+        return bool(self.rng.random() < share)
 
     def between(self, low: float, high: float) -> float:
-        """A number from a range."""
-        return float(self.draws.uniform(low, high))
+        """Return a random number in a range."""
+        return float(self.rng.uniform(low, high))
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """A darker colour (factor below 1), or a lighter one (over 1, white at 2)."""
+    """Darken a colour (factor below 1) or lighten it (above 1, white at 2)."""
     if factor <= 1:
         red, green, blue = (round(part * factor) for part in colour)
     else:
@@ -121,15 +121,15 @@ def shade(colour: Colour, factor: float) -> Colour:
     return red, green, blue
 
 
-def blob(draws: np.random.Generator, roughness: float = 0.3, corners: int = 8) -> Outline:
+def blob(rng: np.random.Generator, roughness: float = 0.3, corners: int = 8) -> Outline:
     """A smooth closed shape of radius about 1."""
-    angles = np.arange(corners) * (2 * np.pi / corners) + draws.uniform(-0.2, 0.2, corners)
-    radii = draws.uniform(1 - roughness, 1 + roughness, corners)
+    angles = np.arange(corners) * (2 * np.pi / corners) + rng.uniform(-0.2, 0.2, corners)
+    radii = rng.uniform(1 - roughness, 1 + roughness, corners)
     return smooth_closed(np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1))
 
 
 def eye(pen: Pen) -> None:
-    """White, iris, pupil and a light."""
+    """White, iris, pupil and a highlight."""
     look = pen.between(-0.25, 0.25)
     pen.fill(WHITE, ellipse(0, 0, 1, pen.between(0.8, 1.3)))
     pen.mark(pen.one_of([(60, 110, 180), (90, 60, 30), (60, 130, 70), BLACK]), circle(look, 0.1, 0.6))
@@ -138,10 +138,10 @@ def eye(pen: Pen) -> None:
 
 
 def decorate(pen: Pen, outline: Outline, colour: Colour) -> None:
-    """In half of the cases, lay stripes or dots on a shape: one element, cut off at its edge."""
+    """With probability one half, draw stripes or dots on a shape, as one element clipped to it."""
     (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
     step = pen.between(0.14, 0.4)
-    kind = pen.draws.integers(6)
+    kind = pen.rng.integers(6)
     if kind == 0:
         bars = [rectangle(x, top, x + step / 2, bottom) for x in np.arange(left + step / 4, right, step)]
     elif kind == 1:

@@ -1,4 +1,4 @@
-"""Paints flat elements over one another, and tells for every pixel which was painted last."""
+"""Rendering of flat elements in order, with the topmost element at every pixel."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SAMPLES = 3  # per side of a pixel; odd, so that one of them is its centre
 
 
 class Illustration(NamedTuple):
-    """A picture and which layer painted each pixel.
+    """An image and the layer that painted each pixel.
 
     Attributes:
         image: (H, W, 3), antialiased.
-        orders: (H, W), 0 the background, else the place of the topmost layer that covers the pixel's centre among
-            all layers that can be seen, 1 … n from below.
+        orders: (H, W), 0 the background, else the order of the topmost layer that covers the pixel's centre, among
+            all visible layers, 1 … n from below.
     """
 
     image: NDArray[np.uint8]
@@ -32,18 +32,18 @@ class Illustration(NamedTuple):
 
 @dataclass(frozen=True)
 class Element:
-    """Something painted in one go: one layer. The canvas is 1 wide and 1 high.
+    """One layer, painted at once, on a canvas of width and height 1.
 
     Attributes:
-        outlines: Filled, one beside or over another.
-        colour: Of the fill.
-        end_colour: Where the fill is a gradient, the colour it ends in.
-        direction: Of the gradient over the element's extent, x and y.
-        opacity: In 0…1; what shines through is covered all the same.
-        stroke: Colour of a line along the outlines, part of the element.
-        stroke_width: Of that line.
-        holes: Cut out of the fill.
-        clip: The element is seen within this outline only.
+        outlines: Filled outlines.
+        colour: Colour of the fill.
+        end_colour: Last colour of a gradient; None for a flat fill.
+        direction: Direction of the gradient over the element's extent, x and y.
+        opacity: Opacity in 0…1; a translucent element still counts as topmost.
+        stroke: Colour of a line along the outlines; None for no line.
+        stroke_width: Width of that line.
+        holes: Outlines cut out of the fill.
+        clip: Outline that the element is clipped to.
     """
 
     outlines: tuple[Outline, ...]
@@ -60,8 +60,7 @@ class Element:
 def render(elements: Sequence[Element], size: int, background: Colour = (255, 255, 255)) -> Illustration:
     """Paint elements in order on a square of ``size`` pixels.
 
-    The picture is the mean of 3 × 3 samples per pixel; orders are those of the sample in the pixel's middle, out of
-    the same masks.
+    The image is the mean of 3 × 3 samples per pixel; orders are those of the central sample.
     """
     canvas = Image.new("RGB", (size * SAMPLES, size * SAMPLES), background)
     topmost = np.zeros((size, size), dtype=np.uint16)
@@ -76,11 +75,11 @@ def render(elements: Sequence[Element], size: int, background: Colour = (255, 25
 
 
 def compact_orders(orders: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Number the layers that can be seen 1 … n, and leave 0 the background."""
+    """Renumber the visible layers 1 … n; 0 remains the background."""
     counts = np.bincount(orders.ravel(), minlength=1)
-    places = np.cumsum(counts > 0) - (counts[0] > 0)
-    places[0] = 0
-    return places.astype(np.uint16)[orders]
+    numbers = np.cumsum(counts > 0) - (counts[0] > 0)
+    numbers[0] = 0
+    return np.asarray(numbers.astype(np.uint16)[orders])
 
 
 def _paint(
@@ -91,7 +90,7 @@ def _paint(
     outlines: Sequence[Outline],
     flat: Colour | None,
 ) -> None:
-    """Paint outlines in a flat colour, or else in the element's own paint."""
+    """Paint outlines in a flat colour, by default in the element's own paint."""
     side = canvas.width
     corners = np.concatenate(outlines)
     left, top = np.clip(np.floor(corners.min(axis=0) * side).astype(int) - 1, 0, side)
@@ -104,11 +103,11 @@ def _paint(
         mask = ImageChops.darker(mask, _mask([element.clip], (), box, side))
     middle = SAMPLES // 2
     first_row, first_column = -((middle - box[1]) // SAMPLES), -((middle - box[0]) // SAMPLES)
-    seen = np.asarray(mask)[
+    covered = np.asarray(mask)[
         first_row * SAMPLES + middle - box[1] :: SAMPLES, first_column * SAMPLES + middle - box[0] :: SAMPLES
     ]
-    window = topmost[first_row : first_row + seen.shape[0], first_column : first_column + seen.shape[1]]
-    window[seen > 0] = number
+    window = topmost[first_row : first_row + covered.shape[0], first_column : first_column + covered.shape[1]]
+    window[covered > 0] = number
     if element.opacity < 1:
         mask = mask.point([0] * 255 + [round(element.opacity * 255)])
     if flat is None and element.end_colour is not None:
@@ -120,19 +119,19 @@ def _paint(
 def _mask(
     outlines: Sequence[Outline], holes: Sequence[Outline], box: tuple[int, int, int, int], side: int
 ) -> Image.Image:
-    """255 where samples of ``box`` are inside the outlines and outside the holes."""
+    """Draw a mask of the samples in ``box``: 255 inside the outlines and outside the holes."""
     mask = Image.new("L", (box[2] - box[0], box[3] - box[1]))
     draw = ImageDraw.Draw(mask)
     for parts, value in ((outlines, 255), (holes, 0)):
         for outline in parts:
-            # Whole numbers, since the rasteriser takes nothing else: sample k has its centre at k + ½.
+            # The rasteriser takes integers only: sample k has its centre at k + ½.
             corners = np.floor(outline * side).astype(int) - box[:2]
             draw.polygon(corners.ravel().tolist(), fill=value)
     return mask
 
 
 def _gradient(element: Element, box: tuple[int, int, int, int]) -> Image.Image:
-    """A linear gradient over ``box``, drawn small and enlarged, since it is smooth."""
+    """Draw a linear gradient over ``box``, at low resolution and enlarged."""
     width, height = box[2] - box[0], box[3] - box[1]
     x, y = element.direction
     along = x * np.linspace(-0.5, 0.5, 24)[None] + y * np.linspace(-0.5, 0.5, 24)[:, None]

@@ -1,16 +1,17 @@
-"""Augmentation of illustrations: image and orders stay together, and no order is invented."""
+"""Augmentation of illustrations: image and orders are transformed alike, without new orders."""
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torchvision.transforms.v2 import functional
 
-from datamodules.aerial_megadepth.transforms import change_colours
 from datamodules.layer_transforms import crop, draw_window, recolour, resize_image, resize_orders, turn
 from datamodules.transforms import Window
 
 
-def positions(height=40, width=56):
-    """An image whose colours are its pixels' places, and orders that number the pixels."""
+def positions(height: int = 40, width: int = 56) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Return an image whose colours are the positions of its pixels, and orders that number the pixels."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([4 * x, 4 * y, np.full_like(x, 128)], axis=-1).astype(np.uint8)
     return image, (1 + y * width + x).astype(np.uint16)
@@ -19,29 +20,29 @@ def positions(height=40, width=56):
 @pytest.mark.parametrize("side", [20, 56, 112])
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_colours_and_orders_tell_the_same_place(side, turns, mirrored):
+def test_image_and_orders_are_transformed_alike(side, turns, mirrored):
     image, orders = positions()
     window = Window(5, 10, 30, 41)
     moved = [turn(crop(pixels, window), turns, mirrored) for pixels in (image, orders)]
-    seen = resize_image(np.ascontiguousarray(moved[0]), side)
+    resized = resize_image(np.ascontiguousarray(moved[0]), side)
     numbers = resize_orders(moved[1], side)
-    assert seen.shape == (3, side, side)
-    assert (seen.dtype, numbers.dtype) == (torch.uint8, torch.int32)
+    assert resized.shape == (3, side, side)
+    assert (resized.dtype, numbers.dtype) == (torch.uint8, torch.int32)
     y, x = (numbers - 1) // 56, (numbers - 1) % 56
     assert ((y >= 5) & (y < 35) & (x >= 10) & (x < 51)).all()
     blur = 4 * max(1, 41 / side) * 1.1 + 1  # one source pixel, or one target pixel, whichever is larger
-    assert (seen[0].int() - 4 * x).abs().max() <= blur
-    assert (seen[1].int() - 4 * y).abs().max() <= blur
+    assert (resized[0].int() - 4 * x).abs().max() <= blur
+    assert (resized[1].int() - 4 * y).abs().max() <= blur
 
 
-def test_turns_go_anticlockwise_and_mirroring_comes_last():
+def test_rotation_is_anticlockwise_and_before_mirroring():
     pixels = np.array([[1, 2], [3, 4]])
     assert turn(pixels, 1, False).tolist() == [[2, 4], [1, 3]]
     assert turn(pixels, 1, True).tolist() == [[4, 2], [3, 1]]
     assert turn(pixels, 0, False).tolist() == pixels.tolist()
 
 
-def test_an_image_of_the_right_size_is_left_as_it_is():
+def test_an_image_of_the_right_size_is_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
     np.testing.assert_array_equal(resize_image(image, 30).permute(1, 2, 0).numpy(), image)
 
@@ -53,11 +54,11 @@ def test_shrinking_is_antialiased_and_orders_are_never_blended():
     assert set(resize_orders((board * 1000).astype(np.uint16), 20).unique().tolist()) <= {0, 1000}
 
 
-def test_windows_show_two_layers_where_they_can_and_cut_no_more_than_asked():
+def test_windows_show_two_layers_and_respect_the_largest_cut():
     orders = np.zeros((50, 80), np.uint16)
     orders[20:30, 30:40] = 1
-    draws = np.random.default_rng(0)
-    windows = [draw_window(orders, 0.6, draws) for _ in range(200)]
+    rng = np.random.default_rng(0)
+    windows = [draw_window(orders, 0.6, rng) for _ in range(200)]
     for window in windows:
         shown = crop(orders, window)
         assert shown.shape == (window.height, window.width)
@@ -66,14 +67,22 @@ def test_windows_show_two_layers_where_they_can_and_cut_no_more_than_asked():
         assert window.width >= 31
     assert len({(window.top, window.left) for window in windows}) > 50
     assert min(window.height for window in windows) < 25
-    assert draw_window(np.zeros((50, 80), np.uint16), 0.6, draws) == Window(0, 0, 50, 80)
+    assert draw_window(np.zeros((50, 80), np.uint16), 0.6, rng) == Window(0, 0, 50, 80)
 
 
-def test_colours_change_as_in_the_exact_computation():
-    draws = np.random.default_rng(0)
-    image = draws.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+def torchvision_recolour(
+    image: NDArray[np.uint8], brightness: float, contrast: float, saturation: float
+) -> NDArray[np.uint8]:
+    pixels = functional.adjust_brightness(torch.from_numpy(image).permute(2, 0, 1), brightness)
+    pixels = functional.adjust_saturation(functional.adjust_contrast(pixels, contrast), saturation)
+    return np.asarray(pixels.permute(1, 2, 0).numpy())
+
+
+def test_colours_change_as_in_torchvision():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
     np.testing.assert_array_equal(recolour(image, 1, 1, 1), image)
-    for factors in draws.uniform(0.5, 1.5, (20, 3)):
-        differences = recolour(image, *factors).astype(int) - change_colours(image, *factors)
+    for factors in rng.uniform(0.5, 1.5, (20, 3)):
+        differences = recolour(image, *factors).astype(int) - torchvision_recolour(image, *factors)
         assert np.abs(differences).max() <= 4
         assert np.abs(differences).mean() < 1

@@ -233,7 +233,7 @@ def test_the_number_of_layers_can_be_given():
         assert error(result, image).max() <= 1
     more = separate_layers(image, index, num_layers=9)
     assert len(more.layers) == 5
-    assert "9 layers were asked for" in more.note
+    assert "9 layers were requested" in more.note
 
 
 def test_no_more_layers_than_allowed():
@@ -292,7 +292,7 @@ def test_composing_is_source_over():
         colour = (pixels[..., :3] * share + colour * alpha * (1 - share)) / np.maximum(total, 1e-12)
         alpha = total
     assert np.abs(compose(layers) - np.concatenate([colour, 255 * alpha], 2)).max() <= 0.51
-    with pytest.raises(ValueError, match="no layer"):
+    with pytest.raises(ValueError, match="at least one layer"):
         compose([])
     with pytest.raises(ValueError, match="shape"):
         compose([layers[0], Layer("small", stack[0][:2], 0.0)])

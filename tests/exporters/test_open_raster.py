@@ -84,7 +84,7 @@ def test_odd_layers_are_written_too():
         element = ElementTree.fromstring(archive.read("stack.xml")).find("./stack/layer")
         assert element.get("name") == "nothing\ufffd"
         assert picture(archive, element.get("src")).size == (1, 1)
-    with pytest.raises(ValueError, match="no layer"):
+    with pytest.raises(ValueError, match="at least one layer"):
         write_open_raster("refused.ora", [])
     assert not Path("refused.ora").exists()
 

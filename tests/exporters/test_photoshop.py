@@ -77,7 +77,7 @@ def test_the_fourth_channel_is_marked_as_transparency():
     assert struct.unpack(">h", data[place + 8 : place + 10])[0] == -3
 
 
-def test_odd_layers_are_written_too():
+def test_empty_layers_and_long_names_are_written():
     write_psd("a.psd", [Layer("n" * 300, np.zeros((3, 4, 4), np.uint8), 0.0)])
     document = PSDImage.open("a.psd")
     assert document.size == (4, 3)
@@ -85,8 +85,8 @@ def test_odd_layers_are_written_too():
 
 
 def test_canvases_beyond_the_format_are_refused():
-    with pytest.raises(InputError, match="30000 a side"):
+    with pytest.raises(InputError, match="30000 pixels per side"):
         write_psd("refused.psd", [Layer("wide", np.zeros((1, 30_001, 4), np.uint8), 0.0)])
-    with pytest.raises(ValueError, match="no layer"):
+    with pytest.raises(ValueError, match="at least one layer"):
         write_psd("refused.psd", [])
     assert not Path("refused.psd").exists()

@@ -140,21 +140,21 @@ def test_a_relief_without_a_picture_and_one_with_alpha(heights: NDArray[np.float
     assert (colours == 255).all()
 
 
-def test_layers_rise_by_equal_steps_or_by_index() -> None:
+def test_heights_are_equally_spaced_or_by_index() -> None:
     labels = np.array([[-1, 0], [1, 2]])
     np.testing.assert_allclose(layer_heights(labels, [0.0, 0.1, 0.9]), [[0, 1 / 3], [2 / 3, 1]])
     np.testing.assert_allclose(layer_heights(labels, [0.0, 0.1, 0.9], spacing="index"), [[0, 0], [0.1, 0.9]])
     assert layer_heights(labels, [0.0, 0.1, 0.9]).dtype == np.float32
 
 
-def test_what_makes_no_relief_is_refused(heights: NDArray[np.float32]) -> None:
+def test_wrong_heights_and_sizes_are_refused(heights: NDArray[np.float32]) -> None:
     with pytest.raises(ValueError, match="0 … 1"):
         relief_mesh(heights * 2)
     with pytest.raises(ValueError, match="0 … 1"):
         relief_mesh(heights * np.float32(np.nan))
     with pytest.raises(ValueError, match="base_mm"):
         relief_mesh(heights, base_mm=0)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         layer_heights(np.array([[2]]), [0.0, 1.0])
     with pytest.raises(ValueError, match="layer indices"):
         layer_heights(np.array([[0]]), [1.5])

@@ -1,15 +1,18 @@
+"""Atomic writes of files."""
+
 import stat
+from pathlib import Path
 
 import pytest
 
 from formats.atomic import atomic_path, write_json, write_text
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file.txt"
     write_text(path, "old")
 
-    def broken():
+    def broken() -> None:
         with atomic_path(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError("disk")
@@ -20,8 +23,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_files_are_readable_to_others_as_the_umask_says(tmp_path):
-    def private(path):
+def test_files_are_readable_to_others_as_the_umask_says(tmp_path: Path) -> None:
+    def private(path: Path) -> None:
         with atomic_path(path) as temporary:
             temporary.touch(mode=0o600)
 
@@ -31,6 +34,6 @@ def test_files_are_readable_to_others_as_the_umask_says(tmp_path):
     assert modes[0] == modes[1]
 
 
-def test_json(tmp_path):
+def test_json(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"user": "Ø", "n": [1]})
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "user": "Ø",\n  "n": [\n    1\n  ]\n}\n'

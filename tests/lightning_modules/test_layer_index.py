@@ -1,7 +1,8 @@
-"""The layer module without a trainer: sizes, transparency, rates."""
+"""The layer module without a trainer: sizes, transparency, learning rates."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,17 +10,19 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from formats.images import on_white
+from datamodules.illustration_folder import IllustrationFolderDataModule
+from formats.images import on_white, write_png
 from lightning_modules.layer_index import LayerIndexModule
+from networks.depth_pro import PRESETS
 
 
 @pytest.fixture(scope="module")
-def module():
+def module() -> LayerIndexModule:
     torch.manual_seed(0)
-    return LayerIndexModule(size="tiny", encoder_learning_rate=3e-5, decoder_learning_rate=3e-4).eval()
+    return LayerIndexModule(PRESETS["tiny"], encoder_learning_rate=3e-5, decoder_learning_rate=3e-4).eval()
 
 
-def test_index_at_the_networks_own_size_is_the_networks(module):
+def test_images_of_the_networks_size_are_not_resized(module: LayerIndexModule) -> None:
     side = module.network.image_size
     images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
     with torch.no_grad():
@@ -28,26 +31,29 @@ def test_index_at_the_networks_own_size_is_the_networks(module):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (500, 90), (700, 800)])
-def test_any_size_comes_out_at_its_size(module, size):
+def test_the_index_has_the_size_of_the_image(module: LayerIndexModule, size: tuple[int, int]) -> None:
     index = module.predict_index(torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8))
     assert index.shape == (1, *size)
     assert index.min() >= 0
     assert index.max() <= 1
 
 
-def test_a_transparent_picture_is_seen_on_white(module):
+def test_the_network_sees_an_image_on_white(module: LayerIndexModule, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 4), dtype=np.uint8)
-    white = np.dstack([on_white(pixels), np.full((60, 80), 255, np.uint8)])
-    seen: list[torch.Tensor] = []
-    hook = module.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    for image in (pixels, white, pixels | np.uint8([0, 0, 0, 255])):
-        module.predict_step({"image": torch.from_numpy(image), "name": "a"}, 0)
-    hook.remove()
-    assert_close(seen[0], seen[1], rtol=0, atol=1.1 / 127.5)  # halves may be rounded either way
-    assert (seen[0] - seen[2]).abs().max() > 0.1
+    write_png(tmp_path / "a.png", pixels)
+    data = IllustrationFolderDataModule(str(tmp_path))
+    data.setup("predict")
+    (batch,) = data.predict_dataloader()
+    assert np.array_equal(batch["image"], pixels)
+    expected = module.predict_index(torch.from_numpy(on_white(pixels)).permute(2, 0, 1)[None])[0]
+    assert torch.equal(module.predict_step(batch, 0), expected)
+    opaque = torch.from_numpy(pixels[..., :3].copy()).permute(2, 0, 1)[None]
+    assert not torch.allclose(module.predict_index(opaque)[0], expected)
 
 
-def test_encoder_and_the_rest_have_rates_of_their_own(module, monkeypatch):
+def test_encoder_and_decoder_have_separate_learning_rates(
+    module: LayerIndexModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(type(module), "trainer", SimpleNamespace(estimated_stepping_batches=10))
     optimizer = module.configure_optimizers()["optimizer"]
     encoder, decoder = optimizer.param_groups

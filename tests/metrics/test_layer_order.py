@@ -255,7 +255,7 @@ def test_nothing_measured_and_faults() -> None:
         assert faulty[name] == 0
     with pytest.raises(ValueError, match=r"\(3, 24, 23\)"):
         LayerOrder().update(prediction[:, :, 1:], *truth)
-    with pytest.raises(ValueError, match="counted from 1"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         LayerOrder(pairs_per_image=0)
 
 

@@ -1,6 +1,7 @@
 """Deterministic weights for the parity tests: every tensor is filled from its own published name.
 
-The files in ``tests/parity`` hold what the published networks give on these weights, so none are stored.
+The files in ``tests/parity`` hold the outputs of the published networks with these weights, so that the weights need
+not be stored.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ def filled_state_dict(shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Te
     """Fill tensors of ``shapes`` (published name → shape) in float32, each from the CRC-32 of its name.
 
     Kernels and tables are normal with a spread of 1.3/√fan_in (4-D) or 0.8/√fan_in (2-D, 3-D, 5-D and up),
-    fan_in the product of all sizes but the first; norm weights are near 1, everything else near 0. The last
-    layer of a DPT head (``output_conv2.2``) stays small, as its output goes through an exponential.
+    where fan_in is the product of all sizes but the first; norm weights are near 1, everything else near 0. The last
+    layer of a DPT head (``output_conv2.2``) has small values, as its output goes through an exponential.
     """
     return {name: _filled(name, tuple(shape)) for name, shape in shapes.items()}
 

@@ -73,7 +73,7 @@ def test_one_epoch_and_losses_that_are_no_number_make_a_report(tmp_path) -> None
     text = write_report(tmp_path, rows, {}, [BAD]).read_text(encoding="utf-8")
     assert epochs_in(text) == ["1"]
     assert "| 1 | nan | – | 0 | – |" in text
-    assert "## Pictures" not in text
+    assert "## Images" not in text
 
 
 def test_a_report_replaces_the_last_one(tmp_path) -> None:

@@ -63,12 +63,12 @@ def png(pixels):
 def parquet_row(seed, plain=False):
     whole, layers, _ = stack(seed)
 
-    def picture(pixels):
+    def image(pixels):
         return png(pixels) if plain else {"bytes": png(pixels), "path": None}
 
-    row = {"whole_image": picture(whole), "base_image": picture(whole), "layer_count": 3}
+    row = {"whole_image": image(whole), "base_image": image(whole), "layer_count": 3}
     for number, (pixels, box) in enumerate(zip(layers, BOXES, strict=True)):
-        row |= {f"layer_{number:02d}": picture(pixels), f"layer_{number:02d}_box": box}
+        row |= {f"layer_{number:02d}": image(pixels), f"layer_{number:02d}_box": box}
         row |= {f"layer_{number:02d}_caption": "a layer"}
     return row | {"layer_03": None, "layer_03_box": None}
 
@@ -98,9 +98,9 @@ def test_prepared_pairs_beside_other_files(tmp_path):
     (tmp_path / "report.csv").write_text("file,outcome\n")
     art = open_layered_art(tmp_path)
     assert names(art) == [("a", "2"), ("a", "x.y"), ("b", "1")]
-    picture = art.read(art.samples[1])
-    np.testing.assert_array_equal(picture.orders, orders)
-    assert picture.layer_count == H * W - 1
+    image = art.read(art.samples[1])
+    np.testing.assert_array_equal(image.orders, orders)
+    assert image.layer_count == H * W - 1
     write_layer_pair(layer_pair(tmp_path, "a", "2"), image, np.zeros((H, W), np.uint16))
     assert art.read(art.samples[0]).layer_count == 1
 
@@ -110,10 +110,10 @@ def test_parsed_dataset(tmp_path):
     art = open_layered_art(tmp_path)
     assert names(art) == [("toys", "17"), ("toys", "4")]
     for sample in art.samples:
-        picture = art.read(sample)
-        np.testing.assert_array_equal(picture.image, truths[sample.name][0])
-        np.testing.assert_array_equal(picture.orders, truths[sample.name][1])
-        assert picture.layer_count == 3
+        image = art.read(sample)
+        np.testing.assert_array_equal(image.image, truths[sample.name][0])
+        np.testing.assert_array_equal(image.orders, truths[sample.name][1])
+        assert image.layer_count == 3
         assert all(path.is_file() for path in art.files(sample))
 
 
@@ -132,7 +132,7 @@ def truncate(path):
 
 PARSED_FAULTS = {
     "no JSON": (lambda f: (f / "metadata.json").write_text("{"), "metadata.json: cannot be read as JSON"),
-    "no object": (lambda f: (f / "metadata.json").write_text("[]"), "metadata.json: holds no JSON object"),
+    "no object": (lambda f: (f / "metadata.json").write_text("[]"), "metadata.json: does not hold a JSON object"),
     "no metadata": (lambda f: (f / "metadata.json").unlink(), "metadata.json: there is no such file"),
     "no layers": (edited(lambda m: m.pop("layers")), "metadata.json: has no list 'layers'"),
     "no box": (
@@ -140,7 +140,7 @@ PARSED_FAULTS = {
         "has no list 'layers' of objects with a box",
     ),
     "count": (edited(lambda m: m.update(layer_count=5)), "lists 3 layers, but its layer_count is 5"),
-    "upside down": (edited(lambda m: m["layers"].reverse()), "does not rise from below"),
+    "upside down": (edited(lambda m: m["layers"].reverse()), "is not ascending"),
     "off canvas": (edited(lambda m: m["layers"][0].update(box=[2, 1, 20, 9])), "02_layer_00.png: has the box"),
     "empty box": (edited(lambda m: m["layers"][0].update(box=[2, 1, 2, 9])), "02_layer_00.png: has the box"),
     "no numbers": (edited(lambda m: m["layers"][0].update(box="all")), "which is not"),
@@ -174,10 +174,10 @@ def test_parquet_rows_in_any_order(tmp_path, plain):
     assert names(art) == [("ink", "i0"), ("ink", "i1")] + [("toy", f"toy-00000-of-00002_{row:06d}") for row in range(7)]
     for number in (5, 2, 8, 0, 3, 4, 4, 7, 6, 1):
         whole, _, orders = stack(art.samples[number].row)
-        picture = art.read(art.samples[number])
-        np.testing.assert_array_equal(picture.image, whole)
-        np.testing.assert_array_equal(picture.orders, orders)
-        assert picture.layer_count == 3
+        image = art.read(art.samples[number])
+        np.testing.assert_array_equal(image.image, whole)
+        np.testing.assert_array_equal(image.orders, orders)
+        assert image.layer_count == 3
     copy = pickle.loads(pickle.dumps(art))
     np.testing.assert_array_equal(copy.read(copy.samples[3]).orders, stack(1)[2])
     with multiprocessing.get_context("fork").Pool(1) as pool:
@@ -220,11 +220,11 @@ def test_coco_depths_with_their_own_split(tmp_path):
     art = open_layered_art(tmp_path)
     assert names(art) == [("train", "a"), ("train", "b"), ("val", "c")]
     assert [sample.split for sample in art.samples] == ["train", "train", "val"]
-    picture = art.read(art.samples[1])
+    image = art.read(art.samples[1])
     draws = np.random.default_rng([5, 0])
-    np.testing.assert_array_equal(picture.image, draws.integers(0, 256, (H, W, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(picture.orders, draws.integers(0, 256, (H, W), dtype=np.uint8))
-    assert picture.layer_count == 255
+    np.testing.assert_array_equal(image.image, draws.integers(0, 256, (H, W, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(image.orders, draws.integers(0, 256, (H, W), dtype=np.uint8))
+    assert image.layer_count == 255
     assert art.files(art.samples[0]) == [tmp_path / "images/train/a.jpg", tmp_path / "depths/train/a.png"]
     assert art.read(art.samples[0]).orders.shape == (H, W)
 
@@ -249,9 +249,9 @@ def test_faults_of_coco_depths_are_named(tmp_path):
 def test_a_folder_without_layered_art_is_refused(tmp_path):
     with pytest.raises(InputError, match="there is no such folder"):
         open_layered_art(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="no layered art of a known layout"):
+    with pytest.raises(InputError, match="has no layered art of a known layout"):
         open_layered_art(tmp_path)
     write_parsed(tmp_path / "toys" / "1")
     assert len(open_layered_art(tmp_path, "parsed_dataset").samples) == 1
-    with pytest.raises(InputError, match="no layered art of the layout 'pairs'"):
+    with pytest.raises(InputError, match="has no layered art of the layout 'pairs'"):
         open_layered_art(tmp_path, "pairs")

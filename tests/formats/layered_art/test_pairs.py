@@ -22,7 +22,7 @@ def test_a_pair_comes_back_as_written(tmp_path):
 
 
 def test_a_layer_that_cannot_be_seen_is_not_counted(tmp_path):
-    with pytest.raises(ValueError, match="1 layers can be seen, but the foremost is number 2"):
+    with pytest.raises(ValueError, match="1 layers are visible, but the foremost is number 2"):
         write_layer_pair(layer_pair(tmp_path, "a", "b"), np.zeros((2, 2, 3), np.uint8), np.full((2, 2), 2, np.uint16))
 
 
