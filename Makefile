@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo weights test test-all lint format clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -19,6 +19,9 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 demo: $(VENV)/installed  ## simulate, train, generate and measure: about 6 minutes on 2 cores
 	$(BIN)/python cli.py pipeline demo --output_dir runs/demo
+
+weights: $(VENV)/installed  ## make weights NAME=depth_simulated: train weights of the repository again
+	$(BIN)/python cli.py pipeline $(subst _,-,$(NAME))
 
 test: $(VENV)/installed-dev  ## the fast tests, for daily work: under 4 minutes on 2 cores
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"

@@ -54,6 +54,7 @@ TASKS = (
             "prepare.single_pair:single_pair",
             "prepare.single_pair:check_pairs",
         ),
+        pipeline=("prepare.depth_simulated:depth_simulated",),
     ),
     # Layer order of an illustration: configs/{layer_index,layers_decompose}.yaml
     Task(
