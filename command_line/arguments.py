@@ -53,13 +53,21 @@ def check_value(argument: Argument) -> None:
     hints = type_hints(argument.owner)
     if argument.name not in hints:
         return
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--value", type=hints[argument.name])
-    try:
-        parser.parse_object({"value": argument.value})
-    except ArgumentError as fault:
+    # `--name 2` is read as a number, and is a valid text all the same.
+    values = [argument.value, str(argument.value)] if isinstance(argument.value, int | float) else [argument.value]
+    if not any(_fits(value, hints[argument.name]) for value in values):
         remedy = f"Give a value of type {type_name(hints[argument.name])}."
-        raise UsageError(argument.option, f"{argument.value!r} is not a valid value", remedy) from fault
+        raise UsageError(argument.option, f"{argument.value!r} is not a valid value", remedy)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        parser.parse_object({"value": value})
+    except ArgumentError:
+        return False
+    return True
 
 
 def type_hints(owner: Any) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def given_arguments(sources: Sequence[Source], tasks: Sequence[Task]) -> Iterato
         own = {short_name(target) for task in tasks for target in getattr(task, group)}
         owner = _resolve(named_class(sources, key), f"--{key}", known, own)
         for part in filter(None, (class_settings(source, key) for source in sources)):
-            named = _resolve(part.class_path, part.option, known, own)
-            yield from _arguments(part, owner if named is None or named is owner else None)
+            same = part.class_path is None or _resolve(part.class_path, part.option, known, own) is owner
+            yield from _arguments(part, owner if same else None)
     callbacks = {short_name(target) for task in tasks for target in task.callbacks}
     latest: dict[str, Any] = {}
     for source in sources:

@@ -17,26 +17,26 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    """Run every test in a folder of its own, where configurations write their relative paths."""
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test in its own folder, which the relative paths of configurations are in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
 
 
 @pytest.fixture(scope="session")
-def spectrograms(tmp_path_factory) -> Path:
+def spectrograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_spectrograms(tmp_path_factory.mktemp("spectrograms"))
 
 
 @pytest.fixture(scope="session")
-def latents(spectrograms, tmp_path_factory) -> Path:
+def latents(spectrograms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("latents")
     main(extraction_words(spectrograms, folder))
     return folder
 
 
 @pytest.fixture(scope="session")
-def trained(latents, tmp_path_factory) -> Path:
+def trained(latents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint after two epochs."""
     folder = tmp_path_factory.mktemp("trained")
     before = Path.cwd()

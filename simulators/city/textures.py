@@ -74,7 +74,7 @@ def fractal(city: City, x: Array, y: Array, wavelengths: tuple[float, ...], cove
         wavelengths: Distances between the random numbers in metres, one per octave.
         covered: (N,) footprint of a ray in metres; finer octaves fade out.
     """
-    total: Array = np.zeros(len(x))
+    total = np.zeros(len(x))
     for octave, wavelength in enumerate(wavelengths):
         a, b = x / wavelength + 37.4 * octave, y / wavelength + 71.8 * octave
         left, below = np.floor(a), np.floor(b)
@@ -84,8 +84,8 @@ def fractal(city: City, x: Array, y: Array, wavelengths: tuple[float, ...], cove
         low = (1 - p) * cell(city, i, j) + p * cell(city, i + 1, j)
         high = (1 - p) * cell(city, i, j + 1) + p * cell(city, i + 1, j + 1)
         total += np.clip(wavelength / covered - 0.5, 0, 1) * ((1 - q) * low + q * high - 0.5)
-    total *= 1.4 / np.sqrt(len(wavelengths))
-    return total
+    noise: Array = total * 1.4 / np.sqrt(len(wavelengths))
+    return noise
 
 
 def cell(city: City, i: Ints, j: Ints) -> Array:

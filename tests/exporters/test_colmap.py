@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pycolmap
@@ -18,7 +20,7 @@ WIDTH, HEIGHT = 40, 30
 
 
 @pytest.fixture
-def rig() -> dict:
+def rig() -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     quaternions = torch.cat([torch.randn(2, 4, generator=generator).double(), torch.tensor([[0.0, 1, 0, 0]])])
     translations = torch.randn(3, 3, 1, generator=generator).double()
@@ -33,13 +35,13 @@ def rig() -> dict:
     }
 
 
-def cloud(count: int) -> dict[str, np.ndarray]:
+def cloud(count: int) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     points = generator.normal(size=(count, 3)).astype(np.float32)
     return {"points": points, "colours": generator.integers(0, 256, (count, 3), dtype=np.uint8)}
 
 
-def test_colmap_opens_the_model(rig: dict, tmp_path) -> None:
+def test_colmap_opens_the_model(rig: dict[str, Any], tmp_path: Path) -> None:
     points = cloud(50)
     write_colmap_text(tmp_path / "sparse" / "0", **rig, **points)
     model = pycolmap.Reconstruction(tmp_path / "sparse" / "0")
@@ -59,16 +61,17 @@ def test_colmap_opens_the_model(rig: dict, tmp_path) -> None:
         assert point.track.length() == 0
 
 
-def test_colmap_projects_points_half_a_pixel_further(rig: dict, tmp_path) -> None:
+def test_colmap_projects_points_half_a_pixel_further(rig: dict[str, Any], tmp_path: Path) -> None:
     write_colmap_text(tmp_path, **rig, **cloud(1))
     model = pycolmap.Reconstruction(tmp_path)
     depth = torch.full((HEIGHT, WIDTH), 4.0, dtype=torch.float64)
-    seen = camera_to_world(unproject(depth, rig["intrinsics"][1])[7, 11][None], rig["extrinsics"][1])
-    pixel = model.find_image_with_name(NAMES[1]).project_point(seen[0].numpy())
-    np.testing.assert_allclose(pixel, [11.5, 7.5], atol=1e-6)  # column 11, row 7 has its centre there
+    points = camera_to_world(unproject(depth, rig["intrinsics"][1])[7, 11][None], rig["extrinsics"][1])
+    pixel = model.find_image_with_name(NAMES[1]).project_point(points[0].numpy())
+    assert pixel is not None
+    np.testing.assert_allclose(pixel, [11.5, 7.5], atol=1e-6)  # column 11, row 7 is centred there
 
 
-def test_a_part_of_many_points_is_written(rig: dict, tmp_path) -> None:
+def test_a_part_of_many_points_is_written(rig: dict[str, Any], tmp_path: Path) -> None:
     points = cloud(300)
     write_colmap_text(tmp_path, **rig, **points, max_points=100)
     model = pycolmap.Reconstruction(tmp_path)
@@ -77,18 +80,18 @@ def test_a_part_of_many_points_is_written(rig: dict, tmp_path) -> None:
     assert written <= {tuple(point) for point in points["points"]}
 
 
-def test_a_model_without_points_opens(rig: dict, tmp_path) -> None:
+def test_a_model_without_points_opens(rig: dict[str, Any], tmp_path: Path) -> None:
     write_colmap_text(tmp_path, **rig, **cloud(0))
     assert pycolmap.Reconstruction(tmp_path).num_images() == 3
 
 
-def test_images_may_have_sizes_of_their_own(rig: dict, tmp_path) -> None:
+def test_images_may_have_sizes_of_their_own(rig: dict[str, Any], tmp_path: Path) -> None:
     write_colmap_text(tmp_path, **{**rig, "width": [40, 41, 42]}, **cloud(1))
     model = pycolmap.Reconstruction(tmp_path)
     assert [model.cameras[number].width for number in (1, 2, 3)] == [40, 41, 42]
 
 
-def test_another_model_in_the_folder_is_refused(rig: dict, tmp_path) -> None:
+def test_another_model_in_the_folder_is_refused(rig: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "cameras.bin").touch()
     with pytest.raises(InputError, match=r"cameras\.bin"):
         write_colmap_text(tmp_path, **rig, **cloud(1))
@@ -105,13 +108,15 @@ def test_another_model_in_the_folder_is_refused(rig: dict, tmp_path) -> None:
         ({"intrinsics": torch.tensor([[9.0, 0.1, 4], [0, 9, 4], [0, 0, 1]]).expand(3, 3, 3)}, "skew"),
     ],
 )
-def test_what_the_format_cannot_say_is_refused(rig: dict, tmp_path, change: dict, fault: str) -> None:
+def test_what_the_format_cannot_hold_is_refused(
+    rig: dict[str, Any], tmp_path: Path, change: dict[str, Any], fault: str
+) -> None:
     with pytest.raises(ValueError, match=fault):
         write_colmap_text(tmp_path / "model", **{**rig, **change}, **cloud(1))
     assert not (tmp_path / "model").exists()
 
 
-def test_cameras_read_back_from_json(rig: dict, tmp_path) -> None:
+def test_cameras_read_back_from_json(rig: dict[str, Any], tmp_path: Path) -> None:
     write_cameras_json(tmp_path / "cameras.json", **rig, unit="metres")
     content = json.loads((tmp_path / "cameras.json").read_text())
     assert content["conventions"]["unit_of_length"] == "metres"

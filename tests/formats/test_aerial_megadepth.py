@@ -1,7 +1,14 @@
 """Splits in all their variants, cameras and masks; errors name the file."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from formats.aerial_megadepth import image_files, read_camera, read_labels, read_split, write_camera, write_split
@@ -15,13 +22,13 @@ IMAGES = ["a.jpg", "b.jpg", "c.jpg", "x.jpeg", "y.png"]
 OWNERS = ["0001", "0001", "0001", "0002", "0002"]
 
 
-def objects(values):
+def objects(values: Sequence[Any]) -> NDArray[np.object_]:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
 
 
-def save(path, pairs, scenes=SCENES, images=IMAGES, owners=OWNERS, **more):
+def save(path: Path, pairs: Any, scenes: Any = SCENES, images: Any = IMAGES, owners: Any = OWNERS, **more: Any) -> Path:
     np.savez(path, pairs=pairs, scenes=scenes, images=images, images_scene_name=owners, **more)
     return path
 
@@ -40,7 +47,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("names", [np.array, objects])
-def test_every_variant_reads_the_same(tmp_path, variant, names):
+def test_every_variant_reads_the_same(tmp_path: Path, variant: str, names: Any) -> None:
     path = save(tmp_path / "train.npz", VARIANTS[variant], names(SCENES), names(IMAGES), names(OWNERS))
     split = read_split(path)
     assert len(split) == 3
@@ -51,23 +58,23 @@ def test_every_variant_reads_the_same(tmp_path, variant, names):
     assert (split.scenes, split.images, split.images_scene_name) == (SCENES, IMAGES, OWNERS)
 
 
-def test_an_image_lies_in_its_own_scene(tmp_path):
+def test_an_image_has_its_own_scene(tmp_path: Path) -> None:
     split = read_split(save(tmp_path / "train.npz", VARIANTS["float"]))
     assert split.scene_ids[2] == 0
     assert split.image(int(split.pairs[2, 1])) == ("0002", "y.png")
 
 
-def test_holes_that_no_pair_names(tmp_path):
+def test_unused_ids(tmp_path: Path) -> None:
     images, owners = objects(["a.jpg", "b.jpg", None, "x.jpeg", "y.png"]), objects([*OWNERS[:2], None, *OWNERS[3:]])
     split = read_split(save(tmp_path / "train.npz", VARIANTS["object rows"], objects(["0001", None]), images, owners))
     assert split.images[2] is None
     assert split.scenes == ["0001", None]
 
 
-@pytest.mark.parametrize("hole", ["images", "owners"])
-def test_a_pair_with_a_hole_is_refused(tmp_path, hole):
+@pytest.mark.parametrize("unused", ["images", "owners"])
+def test_a_pair_with_an_unused_id_is_refused(tmp_path: Path, unused: str) -> None:
     lists = {"images": objects(IMAGES), "owners": objects(OWNERS)}
-    lists[hole][3] = None
+    lists[unused][3] = None
     with pytest.raises(InputError, match=r"train\.npz: pair 1 names image 3, which has no name or no scene"):
         read_split(save(tmp_path / "train.npz", VARIANTS["float"], **lists))
 
@@ -82,7 +89,7 @@ def test_a_pair_with_a_hole_is_refused(tmp_path, hole):
         ((0, np.nan, 1, 1), "pair 1 has nan as an ID"),
     ],
 )
-def test_wrong_ids_are_named(tmp_path, row, message):
+def test_wrong_ids_are_named(tmp_path: Path, row: tuple[float, ...], message: str) -> None:
     with pytest.raises(InputError, match=rf"train\.npz: {message}"):
         read_split(save(tmp_path / "train.npz", np.array([TABLE[0], row])))
 
@@ -97,18 +104,18 @@ def test_wrong_ids_are_named(tmp_path, row, message):
         np.array(TABLE, FIELDS)[["score"]],
     ],
 )
-def test_pairs_of_another_shape_are_refused(tmp_path, pairs):
+def test_pairs_of_another_shape_are_refused(tmp_path: Path, pairs: NDArray[Any]) -> None:
     with pytest.raises(InputError, match=r"train\.npz: 'pairs'"):
         read_split(save(tmp_path / "train.npz", pairs))
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "b/../../a.jpg", "", 7, "..\\a.jpg"])
-def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: Any) -> None:
     with pytest.raises(InputError, match=r"train\.npz: entry 2 of 'images'"):
         read_split(save(tmp_path / "train.npz", np.array(TABLE), images=objects([*IMAGES[:2], name, *IMAGES[3:]])))
 
 
-def test_missing_keys_and_lengths_are_named(tmp_path):
+def test_missing_keys_and_lengths_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "train.npz", scenes=SCENES, images=IMAGES)
     with pytest.raises(InputError, match=r"train\.npz: has no 'pairs', 'images_scene_name'"):
         read_split(tmp_path / "train.npz")
@@ -116,11 +123,11 @@ def test_missing_keys_and_lengths_are_named(tmp_path):
         read_split(save(tmp_path / "train.npz", np.array(TABLE), owners=OWNERS[:4]))
 
 
-def test_an_empty_split(tmp_path):
+def test_an_empty_split(tmp_path: Path) -> None:
     assert len(read_split(save(tmp_path / "train.npz", np.zeros((0, 4))))) == 0
 
 
-def test_a_written_split_comes_back_the_same_each_time(tmp_path):
+def test_a_written_split_comes_back_the_same_each_time(tmp_path: Path) -> None:
     pairs, scores = np.array([[0, 1], [3, 4]]), np.array([0.5, 0.25])
     for name in ("a.npz", "b.npz"):
         write_split(tmp_path / name, SCENES, IMAGES, OWNERS, pairs, scores)
@@ -138,7 +145,7 @@ K = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
 POSE = np.array([[0.0, -1, 0, 5], [1, 0, 0, -2], [0, 0, 1, 30], [0, 0, 0, 1]])
 
 
-def test_a_camera_comes_back(tmp_path):
+def test_a_camera_comes_back(tmp_path: Path) -> None:
     write_camera(tmp_path / "a.jpg.npz", K, POSE.astype(np.float32))
     intrinsics, cam2world = read_camera(tmp_path / "a.jpg.npz")
     assert intrinsics.tolist() == K.tolist()
@@ -156,27 +163,29 @@ MIRROR = np.diag([-1.0, 1, 1, 1])
         (K, POSE[:3], r"'cam2world' is float64 of shape \(3, 4\)"),
         (K * np.nan, POSE, "'intrinsics' is not finite"),
         (K, np.full((4, 4), np.inf), "'cam2world' is not finite"),
-        (-K, POSE, "'intrinsics' is no camera matrix"),
-        (K.T, POSE, "'intrinsics' is no camera matrix"),
+        (-K, POSE, "'intrinsics' is not a camera matrix"),
+        (K.T, POSE, "'intrinsics' is not a camera matrix"),
         (K, POSE * 2, "'cam2world' is not a rotation"),
         (K, POSE @ MIRROR, "'cam2world' is not a rotation"),
         (K, POSE.T, "'cam2world' is not a rotation"),
         (K.astype(str), POSE, "'intrinsics' is <U"),
     ],
 )
-def test_wrong_cameras_are_named(tmp_path, intrinsics, cam2world, message):
+def test_wrong_cameras_are_named(
+    tmp_path: Path, intrinsics: NDArray[Any], cam2world: NDArray[Any], message: str
+) -> None:
     np.savez(tmp_path / "a.jpg.npz", intrinsics=intrinsics, cam2world=cam2world)
     with pytest.raises(InputError, match=rf"a\.jpg\.npz: {message}"):
         read_camera(tmp_path / "a.jpg.npz")
 
 
-def test_a_camera_without_pose_is_named(tmp_path):
+def test_a_camera_without_pose_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.jpg.npz", intrinsics=K)
     with pytest.raises(InputError, match=r"a\.jpg\.npz: has no 'cam2world', only 'intrinsics'"):
         read_camera(tmp_path / "a.jpg.npz")
 
 
-def test_labels_of_grey_and_palette_images(tmp_path):
+def test_labels_of_grey_and_palette_images(tmp_path: Path) -> None:
     labels = np.array([[0, 2], [149, 2]], dtype=np.uint8)
     write_png(tmp_path / "grey.png", labels)
     palette = Image.fromarray(labels, mode="P")
@@ -187,7 +196,7 @@ def test_labels_of_grey_and_palette_images(tmp_path):
         assert read_labels(tmp_path / f"{name}.png").tolist() == labels.tolist()
 
 
-def test_wrong_labels_are_named(tmp_path):
+def test_wrong_labels_are_named(tmp_path: Path) -> None:
     write_png(tmp_path / "colour.png", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(InputError, match=r"colour\.png: holds uint8 of shape \(2, 2, 3\)"):
         read_labels(tmp_path / "colour.png")
@@ -198,7 +207,7 @@ def test_wrong_labels_are_named(tmp_path):
         read_labels(tmp_path / "none.png")
 
 
-def test_where_files_lie():
+def test_paths_of_files() -> None:
     files = image_files("root", "seg", "0001", "x.jpg")
     names = ["root/0001/x.jpg.jpg", "root/0001/x.jpg.exr", "root/0001/x.jpg.npz", "seg/0001/x.jpg.png"]
     assert [path.as_posix() for path in files.all()] == names

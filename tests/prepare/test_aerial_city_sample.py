@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,17 +19,17 @@ SMALL = {"width": 64, "height": 48}
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("aerial") / "data"
     aerial_city_sample(root, num_scenes=3, val_scenes=1, pairs_per_scene=2, **SMALL)
     return root
 
 
-def files_of(root):
+def files_of(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_layout(sample):
+def test_layout(sample: Path) -> None:
     images = [f"{number:04d}_{view}.jpeg" for number in (1, 2) for view in ("aerial", "ground")]
     wanted = {"train.npz", "val.npz", "simulation.json"}
     for scene in ("0001", "0002", "0003"):
@@ -41,7 +42,7 @@ def test_layout(sample):
     }
 
 
-def test_splits_pair_an_aerial_and_a_ground_image_of_one_scene(sample):
+def test_splits_pair_an_aerial_and_a_ground_image_of_one_scene(sample: Path) -> None:
     for name, scenes in (("train", ["0001", "0002"]), ("val", ["0003"])):
         split = read_split(sample / f"{name}.npz")
         assert split.scenes == scenes
@@ -53,7 +54,7 @@ def test_splits_pair_an_aerial_and_a_ground_image_of_one_scene(sample):
             assert MIN_OVERLAP <= score <= 1
 
 
-def test_files_hold_what_the_simulator_made(sample):
+def test_files_hold_what_the_simulator_made(sample: Path) -> None:
     city = draw_city(np.random.default_rng([0, 0, 2]))
     pair = draw_cameras(city, np.random.default_rng([0, 1, 2, 1]))
     for view, camera in (("aerial", pair.aerial), ("ground", pair.ground)):
@@ -70,7 +71,7 @@ def test_files_hold_what_the_simulator_made(sample):
     assert read_split(sample / "train.npz").scores[2] == pair.overlap
 
 
-def test_a_scene_and_a_pair_do_not_depend_on_how_many_there_are(sample, tmp_path):
+def test_a_scene_and_a_pair_do_not_depend_on_how_many_there_are(sample: Path, tmp_path: Path) -> None:
     aerial_city_sample(tmp_path / "few", num_scenes=2, val_scenes=1, pairs_per_scene=1, **SMALL)
     aerial_city_sample(tmp_path / "other", num_scenes=2, val_scenes=1, pairs_per_scene=1, seed=1, **SMALL)
     few, other, many = files_of(tmp_path / "few"), files_of(tmp_path / "other"), files_of(sample)
@@ -80,7 +81,7 @@ def test_a_scene_and_a_pair_do_not_depend_on_how_many_there_are(sample, tmp_path
         assert many[name] == few[name] != other[name]
 
 
-def test_a_second_run_completes_what_is_missing(sample, capsys):
+def test_a_second_run_completes_what_is_missing(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files_of(sample)
     settings = {"num_scenes": 3, "val_scenes": 1, "pairs_per_scene": 2, **SMALL}
     (sample / "seg/0002/0002_ground.jpeg.png").unlink()
@@ -97,7 +98,7 @@ def test_a_second_run_completes_what_is_missing(sample, capsys):
     assert files_of(sample) == before
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="holds no data set of this tool"):
         aerial_city_sample(tmp_path)
@@ -121,7 +122,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         {"seed": -1},
     ],
 )
-def test_numbers_out_of_range_are_refused(tmp_path, wrong):
+def test_numbers_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         aerial_city_sample(tmp_path / "data", **wrong)
     assert not (tmp_path / "data").exists()

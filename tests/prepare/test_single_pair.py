@@ -1,6 +1,10 @@
 """One pair as a data set of its own, and the check of pairs."""
 
+from __future__ import annotations
+
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,24 +19,24 @@ from tests.support.aerial_scene import write_scene
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scene(tmp_path_factory.mktemp("aerial"))
 
 
 @pytest.fixture
-def own_scene(scene, tmp_path):
+def own_scene(scene: Path, tmp_path: Path) -> Path:
     return shutil.copytree(scene, tmp_path / "aerial")
 
 
-def take(root, out, **arguments):
+def take(root: Path, out: Path, **arguments: Any) -> None:
     single_pair(root, root / "seg", root / "train.npz", out, **arguments)
 
 
-def contents(root):
+def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_layout_and_content(scene, tmp_path):
+def test_layout_and_content(scene: Path, tmp_path: Path) -> None:
     take(scene, tmp_path / "out", pair_index=2)
     images = [f"0002/{name}.{kind}" for name in ("0001_083.jpeg", "y.png") for kind in ("jpg", "exr", "npz")]
     masks = ["seg/0002/0001_083.jpeg.png", "seg/0002/y.png.png"]
@@ -47,11 +51,11 @@ def test_layout_and_content(scene, tmp_path):
         assert split.scores.tolist() == [read_split(scene / "train.npz").scores[2]]
 
 
-def test_what_is_loaded_is_the_pair(scene, tmp_path):
-    def first(root, place):
+def test_what_is_loaded_is_the_pair(scene: Path, tmp_path: Path) -> None:
+    def first(root: Path, place: int) -> dict[str, Any]:
         data = AerialMegaDepthDataModule(str(root), str(root / "seg"), image_size=56, num_workers=0)
         data.setup("fit")
-        return data.datasets["train"].__getitems__([place])
+        return dict(data.datasets["train"].__getitems__([place]))
 
     take(scene, tmp_path / "out", pair_index=1)
     taken, original = first(tmp_path / "out", 0), first(scene, 1)
@@ -60,7 +64,7 @@ def test_what_is_loaded_is_the_pair(scene, tmp_path):
         assert (taken[key] == original[key]).all()
 
 
-def test_the_configuration_names_the_data(scene, tmp_path):
+def test_the_configuration_names_the_data(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     take(scene, out, create_config=True)
     config = yaml.safe_load((out / "single_pair.yaml").read_text())
@@ -73,7 +77,7 @@ def test_the_configuration_names_the_data(scene, tmp_path):
     assert config["trainer"]["max_epochs"] == 100
 
 
-def test_again_it_changes_nothing_and_another_pair_is_refused(scene, tmp_path):
+def test_again_it_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     take(scene, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
@@ -85,8 +89,8 @@ def test_again_it_changes_nothing_and_another_pair_is_refused(scene, tmp_path):
 
 
 @pytest.mark.parametrize("index", [-1, 3, 100])
-def test_an_index_out_of_range_says_the_range(scene, tmp_path, index):
-    with pytest.raises(InputError, match=rf"{index} is out of range: .*train\.npz holds pairs 0 to 2"):
+def test_an_index_out_of_range_says_the_range(scene: Path, tmp_path: Path, index: int) -> None:
+    with pytest.raises(InputError, match=rf"{index} is out of range: .*train\.npz has pairs 0 to 2"):
         take(scene, tmp_path / "out", pair_index=index)
     assert not (tmp_path / "out").exists()
 
@@ -100,14 +104,18 @@ def test_an_index_out_of_range_says_the_range(scene, tmp_path, index):
         ("seg/0001/b.jpg.png", "mask"),
     ],
 )
-def test_missing_files_are_named_before_anything_is_written(own_scene, tmp_path, name, kind):
+def test_missing_files_are_named_before_anything_is_written(
+    own_scene: Path, tmp_path: Path, name: str, kind: str
+) -> None:
     (own_scene / name).unlink()
     with pytest.raises(InputError, match=rf"{name.replace('.', '[.]')}: the {kind} of pair 0 is missing"):
         take(own_scene, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_pair_of_two_scenes_takes_each_image_from_its_own(own_scene, tmp_path, capsys):
+def test_a_pair_of_two_scenes_takes_each_image_from_its_own(
+    own_scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with np.load(own_scene / "train.npz") as arrays:
         table = {key: arrays[key] for key in arrays.files}
     table["pairs"] = np.array([[0, 1, 4, 0.5]])  # counted to scene 0001, while image 4 lies in 0002
@@ -118,7 +126,7 @@ def test_a_pair_of_two_scenes_takes_each_image_from_its_own(own_scene, tmp_path,
     assert read_split(tmp_path / "out" / "val.npz").images_scene_name == ["0001", "0002"]
 
 
-def test_the_check_prints_what_training_sees(scene, capsys):
+def test_the_check_prints_what_training_sees(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_pairs(scene, scene / "seg", scene / "val.npz", image_size=56)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "aerial_megadepth_0001_0"
@@ -133,7 +141,7 @@ def test_the_check_prints_what_training_sees(scene, capsys):
     assert lines[-1].endswith("val.npz: 2 of 2 pairs checked, all can be used")
 
 
-def test_the_check_names_every_pair_that_cannot_be_used(own_scene, capsys):
+def test_the_check_names_every_pair_that_cannot_be_used(own_scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_depth(own_scene / "0001" / "a.jpg.exr", np.zeros((72, 96), np.float32))
     (own_scene / "seg" / "0002" / "y.png.png").unlink()
     with pytest.raises(InputError, match=r"train\.npz: 2 of 3 pairs cannot be used"):
@@ -141,12 +149,12 @@ def test_the_check_names_every_pair_that_cannot_be_used(own_scene, capsys):
     out = capsys.readouterr().out
     assert "aerial_megadepth_0002_2: " in out
     assert "y.png.png: there is no such file" in out
-    assert "a.jpg.exr: holds no valid depth within 2000 m outside the sky" in out
+    assert "a.jpg.exr: has no valid depth within 2000 m outside the sky" in out
     assert "aerial_megadepth_0001_1\n" in out
 
 
-def test_a_part_can_be_checked(scene, capsys):
+def test_a_part_can_be_checked(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_pairs(scene, image_size=56, limit=1)
     assert "1 of 3 pairs checked" in capsys.readouterr().out
-    with pytest.raises(InputError, match="--image_size: 100 is no positive multiple of 14"):
+    with pytest.raises(InputError, match="--image_size: must be a positive multiple of 14, not 100"):
         check_pairs(scene, image_size=100)

@@ -77,7 +77,7 @@ def test_sizes_are_those_of_the_published_example(scene: Path) -> None:
     assert batch["images"].shape[-2:] == (476, 518)
 
 
-AUGMENTED = {
+AUGMENTED: dict[str, Any] = {
     "scale_augmentation": 0.3,
     "aspect_augmentation": 0.3,
     "flip_augmentation": True,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 import simulators.city.cameras
 from geometry.cameras import camera_to_world, invert_extrinsics, project, unproject, world_to_camera
@@ -12,49 +17,52 @@ from simulators.city.cameras import (
     MIN_AERIAL_OVERLAP,
     MIN_OVERLAP,
     Camera,
+    CameraPair,
     City,
+    Rendering,
     draw_cameras,
     draw_city,
     overlap,
     render,
 )
 from simulators.city.rendering import points_of, shadowed
-from simulators.city.solids import Look, house, prism
+from simulators.city.solids import Array, Look, Solid, house, prism
 from simulators.city.tracing import GROUND, trace
 
+Scene = tuple[City, CameraPair, dict[str, Rendering]]
 SIZE = 128, 96
 SKY, BUILDING, TREE, CAR, GROUND_LABELS = 2, 1, 4, 20, (6, 9, 11)
 RED, GREEN = (0.9, 0.05, 0.05), (0.05, 0.8, 0.05)
 
 
 @pytest.fixture(scope="module", params=[0, 1])
-def scene(request):
+def scene(request: pytest.FixtureRequest) -> Scene:
     rng = np.random.default_rng([0, request.param])
     city = draw_city(rng)
     pair = draw_cameras(city, rng)
     return city, pair, {view: render(city, getattr(pair, view), *SIZE) for view in ("aerial", "ground")}
 
 
-def tensors(camera):
+def tensors(camera: Camera) -> tuple[Tensor, Tensor]:
     """Intrinsics (3, 3) and extrinsics (3, 4) for the functions of `geometry.cameras`."""
     extrinsics = invert_extrinsics(torch.from_numpy(camera.cam2world[:3]))
     return torch.from_numpy(camera.intrinsics(*SIZE)), extrinsics
 
 
-def world_points(depth, camera):
+def world_points(depth: NDArray[np.float32], camera: Camera) -> Array:
     """(H, W, 3), by other code than the renderer's."""
     intrinsics, extrinsics = tensors(camera)
     return camera_to_world(unproject(torch.from_numpy(depth).double(), intrinsics), extrinsics).numpy()
 
 
-def plain_city(solids, sun=(0.0, 0.0, 1.0)):
+def plain_city(solids: Sequence[Solid], sun: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> City:
     far = np.array([[-9e3, -8.9e3], [8.9e3, 9e3]])
     none = np.zeros((0, 6)), np.zeros((0, 3))
     direction = np.array(sun) / np.linalg.norm(sun)
     return City(tuple(solids), *none, far, far, np.ones((1, 1), bool), direction, np.full((256, 256), 0.5))
 
 
-def nearest_hit(city, origin, ray):
+def nearest_hit(city: City, origin: Array, ray: Array) -> float:
     """Distance in lengths of ``ray`` to the first surface, by clipping the ray at all planes; inf for none."""
     best = -origin[2] / ray[2] if ray[2] < 0 else np.inf
     planes = [list(range(len(solid.offsets))) for solid in city.solids]
@@ -75,7 +83,7 @@ def nearest_hit(city, origin, ray):
 
 
 @pytest.mark.parametrize("view", ["aerial", "ground"])
-def test_points_lie_on_the_surfaces_their_labels_say(scene, view):
+def test_points_lie_on_the_surfaces_their_labels_say(scene: Scene, view: str) -> None:
     city, pair, renderings = scene
     rendering = renderings[view]
     points = world_points(rendering.depth, getattr(pair, view))
@@ -95,7 +103,7 @@ def test_points_lie_on_the_surfaces_their_labels_say(scene, view):
 
 
 @pytest.mark.parametrize("view", ["aerial", "ground"])
-def test_depth_is_that_of_the_first_surface(scene, view):
+def test_depth_is_that_of_the_first_surface(scene: Scene, view: str) -> None:
     city, pair, renderings = scene
     camera, depth = getattr(pair, view), renderings[view].depth
     rng = np.random.default_rng(3)
@@ -105,7 +113,7 @@ def test_depth_is_that_of_the_first_surface(scene, view):
         assert depth[v, u] == pytest.approx(wanted if wanted < 2000 else 0.0, rel=1e-5)
 
 
-def test_sky_has_no_depth(scene):
+def test_sky_has_no_depth(scene: Scene) -> None:
     for rendering in scene[2].values():
         np.testing.assert_array_equal(rendering.depth == 0, rendering.labels == SKY)
         assert rendering.depth.dtype == np.float32
@@ -114,7 +122,7 @@ def test_sky_has_no_depth(scene):
     assert (scene[2]["ground"].labels == SKY)[: SIZE[1] // 4].any()
 
 
-def test_cameras_are_rigid_and_where_they_should_be(scene):
+def test_cameras_are_rigid_and_where_they_should_be(scene: Scene) -> None:
     _, pair, _ = scene
     for camera in (pair.aerial, pair.ground):
         rotation = camera.cam2world[:3, :3]
@@ -127,7 +135,7 @@ def test_cameras_are_rigid_and_where_they_should_be(scene):
     assert 1.6 <= pair.ground.position[2] <= 20
 
 
-def shared_points(scene):
+def shared_points(scene: Scene) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, Array]:
     """Points of the ground view on faces, their pixels in the aerial view, off its edges, and both views' hits."""
     city, pair, renderings = scene
     intrinsics, extrinsics = tensors(pair.aerial)
@@ -145,14 +153,14 @@ def shared_points(scene):
     return v[flat], u[flat], pixels[v, u][flat], z[v, u][flat]
 
 
-def bilinear(grid, pixels):
+def bilinear(grid: NDArray[Any], pixels: Array) -> NDArray[Any]:
     left, upper = pixels.astype(int).T
     p, q = (pixels - np.stack([left, upper], axis=1)).T.reshape(2, -1, *[1] * (grid.ndim - 2))
     above = (1 - p) * grid[upper, left] + p * grid[upper, left + 1]
     return (1 - q) * above + q * ((1 - p) * grid[upper + 1, left] + p * grid[upper + 1, left + 1])
 
 
-def test_both_views_agree_about_where_a_point_is(scene):
+def test_both_views_agree_about_where_a_point_is(scene: Scene) -> None:
     _, _, renderings = scene
     _, _, pixels, z = shared_points(scene)
     assert len(pixels) > 500
@@ -160,7 +168,7 @@ def test_both_views_agree_about_where_a_point_is(scene):
     np.testing.assert_allclose(other, z, rtol=1e-5)  # inverse depth is linear within a face
 
 
-def test_both_views_agree_about_a_point_s_colour(scene):
+def test_both_views_agree_about_a_point_s_colour(scene: Scene) -> None:
     _, _, renderings = scene
     v, u, pixels, _ = shared_points(scene)
     here = renderings["ground"].image[v, u].astype(float)
@@ -171,7 +179,7 @@ def test_both_views_agree_about_a_point_s_colour(scene):
     assert difference.mean() < 0.6 * by_chance.mean()
 
 
-def test_texture_is_the_same_from_a_nearby_camera():
+def test_texture_is_the_same_from_a_nearby_camera() -> None:
     city = draw_city(np.random.default_rng(5))
     cameras = [Camera.look(np.array([x, -150.0, 160.0]), 90.0, -45.0, 0.0, 50.0) for x in (0.0, 25.0)]
     views = [render(city, camera, *SIZE) for camera in cameras]
@@ -185,7 +193,7 @@ def test_texture_is_the_same_from_a_nearby_camera():
     assert np.median(np.abs(views[0].image[inside] - there)) < 8
 
 
-def test_a_picture_is_neither_mirrored_nor_upside_down():
+def test_an_image_is_neither_mirrored_nor_upside_down() -> None:
     """Look north at a red block in the east, 10 m high, and a green one in the west, 20 m high."""
     red, green = Look(wall=RED, roof=RED), Look(wall=GREEN, roof=GREEN)
     city = plain_city([prism((10.0, 40.0), (4.0, 5.0), 0.0, 10.0, red), prism((-10.0, 40.0), (4.0, 5.0), 0, 20, green)])
@@ -205,7 +213,7 @@ def test_a_picture_is_neither_mirrored_nor_upside_down():
     assert np.nonzero(reds)[0].min() == pytest.approx(47.5 - focal * 8 / 35, abs=1)
 
 
-def test_headings_go_from_east_to_north_and_roll_is_clockwise():
+def test_headings_go_from_east_to_north_and_roll_is_clockwise() -> None:
     east = Camera.look(np.zeros(3), 0.0, 0.0, 0.0, 60.0).cam2world[:3, :3]
     np.testing.assert_allclose(east.T, [[0, -1, 0], [0, 0, -1], [1, 0, 0]], atol=1e-12)
     up = Camera.look(np.zeros(3), 0.0, 30.0, 0.0, 60.0).cam2world[:3, 2]
@@ -214,7 +222,7 @@ def test_headings_go_from_east_to_north_and_roll_is_clockwise():
     assert rolled[2] < 0  # its right side hangs lower
 
 
-def test_houses_have_their_eaves_and_ridge_where_asked():
+def test_houses_have_their_eaves_and_ridge_where_asked() -> None:
     for hip in (False, True):
         built = house((5.0, -3.0), (6.0, 4.0), 0.3, 7.0, 2.0, hip, Look(wall=RED, roof=RED))
         city = plain_city([built])
@@ -227,13 +235,13 @@ def test_houses_have_their_eaves_and_ridge_where_asked():
         assert end == pytest.approx(7.0 if hip else 9.0, abs=1e-4)
 
 
-def test_shadows_fall_away_from_the_sun():
+def test_shadows_fall_away_from_the_sun() -> None:
     city = plain_city([prism((0.0, 0.0), (5.0, 5.0), 0.0, 10.0, Look(wall=RED, roof=RED))], sun=(-1.0, 0.0, 1.0))
     points = np.array([[-6.0, 0, 0], [6.0, 0, 0], [14.9, 0, 0], [15.1, 0, 0], [6.0, 5.1, 0], [0, 0, 10.0], [-5, 0, 3]])
     np.testing.assert_array_equal(shadowed(city, points), [False, True, True, False, False, False, False])
 
 
-def test_shadows_are_what_lies_on_the_way_to_the_sun(scene):
+def test_shadows_are_what_lies_on_the_way_to_the_sun(scene: Scene) -> None:
     city, pair, _ = scene
     points, _ = points_of(trace(city, pair.aerial, 40, 30), pair.aerial)
     points = points[points[:, 2] < 1e-6][::12]
@@ -242,7 +250,7 @@ def test_shadows_are_what_lies_on_the_way_to_the_sun(scene):
     assert 0 < np.mean(blocked) < 1
 
 
-def test_overlap_agrees_with_casting_every_ray(scene):
+def test_overlap_agrees_with_casting_every_ray(scene: Scene) -> None:
     city, pair, _ = scene
     small = 16, 12
     below, above = trace(city, pair.ground, *small), trace(city, pair.aerial, 160, 120)
@@ -260,7 +268,7 @@ def test_overlap_agrees_with_casting_every_ray(scene):
     assert back > 0.75 * MIN_AERIAL_OVERLAP
 
 
-def test_the_same_seed_gives_the_same_city_and_another_another():
+def test_the_same_seed_gives_the_same_city_and_another_another() -> None:
     first, again, other = (draw_city(np.random.default_rng([seed, 4])) for seed in (0, 0, 1))
     assert len(first.solids) == len(again.solids)
     for a, b in zip(first.solids, again.solids, strict=True):
@@ -271,9 +279,9 @@ def test_the_same_seed_gives_the_same_city_and_another_another():
     assert max(solid.height for solid in first.solids) < 100  # below any aerial camera
 
 
-def test_a_city_without_an_open_street_is_refused(monkeypatch):
+def test_a_city_without_an_open_street_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulators.city.cameras, "MAX_TRIES", 9)
     city = draw_city(np.random.default_rng(0))
     wall = prism((0.0, 0.0), (900.0, 900.0), 0.0, 90.0, Look(wall=RED, roof=RED))
-    with pytest.raises(RuntimeError, match="same place"):
+    with pytest.raises(RuntimeError, match="enough overlap"):
         draw_cameras(City(**{**vars(city), "solids": (wall,)}), np.random.default_rng(0))

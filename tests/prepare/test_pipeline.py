@@ -1,0 +1,144 @@
+"""Whole jobs: what is repeated, what is not, and messages in terms of the pipeline's options."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from cli import main
+from formats.errors import InputError
+from formats.images import write_png
+from prepare import pipeline
+from prepare.pipeline import Job, Stage, newest_checkpoint
+from tests.support.commands import run_command
+
+# Stands in for cli.py: records its words, and fails on the word "fail".
+FAKE_CLI = """
+import pathlib, sys
+with pathlib.Path("calls").open("a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+if "fail" in sys.argv:
+    print("a warning about --data.resize", file=sys.stderr)
+    sys.exit("error: a.png: is 3×3 pixels. Pass --data.resize true.")
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the stand-in for cli.py records its calls."""
+    (tmp_path / "fake.py").write_text(FAKE_CLI)
+    monkeypatch.setattr(pipeline, "CLI", tmp_path / "fake.py")
+    return tmp_path / "calls"
+
+
+def run_stages(out: Path, *words: str) -> None:
+    job = Job(out)
+    for number, word in enumerate(words):
+        job.run(Stage(f"stage{number}", tuple(word.split()), {"resize": "--data.resize"}))
+
+
+def test_finished_stages_are_not_repeated(calls: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="stage 'stage1': failed with status 1"):
+        run_stages(tmp_path / "out", "a", "fail", "c")
+    run_stages(tmp_path / "out", "a", "b", "c")
+    assert calls.read_text().split() == ["a", "fail", "b", "c"]
+    run_stages(tmp_path / "out", "a", "b", "c")
+    assert calls.read_text().split() == ["a", "fail", "b", "c"]
+    assert "stage2: finished before" in capfd.readouterr().out
+    run_stages(tmp_path / "out", "a", "x", "c")  # stages after a changed one are repeated
+    assert calls.read_text().split() == ["a", "fail", "b", "c", "x", "c"]
+
+
+def test_remedies_name_the_options_of_the_pipeline(
+    calls: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError):
+        run_stages(tmp_path / "out", "fail")
+    lines = capfd.readouterr().err.splitlines()
+    assert "a warning about --data.resize" in lines
+    assert "error: a.png: is 3×3 pixels. Pass --resize true." in lines
+
+
+def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tmp_path / "out" / "training" / "version_0" / "checkpoints" / "last.ckpt"
+    monkeypatch.setattr(pipeline, "newest_checkpoint", lambda folder: checkpoint if calls.exists() else None)
+    settings = ["--data_dir=a", "--output_dir=out", "--resize", "--image_size", "128", "--devices=2", "--evaluate"]
+    overlay = ["--overlays", "overlays/cpu.yaml"]
+    main(["pipeline", "microdoppler", *settings, *overlay, "--batch_size=3", "--generate_user_ids", "1", "2"])
+    latents, train, generate, evaluate = calls.read_text().splitlines()
+    for word in ("--data.data_dir=a", "--data.resize=true", "--data.image_size=128", "--trainer.devices=2"):
+        assert word in latents.split()
+    assert {"fit", "--data.batch_size=3", "--trainer.max_epochs=400"} <= set(train.split())
+    assert "configs/overlays/cpu.yaml" in train
+    assert "--data.user_ids=[1, 2]" in generate
+    assert f"--ckpt_path={checkpoint}" in generate
+    assert {"test", "--trainer.logger=false", "--data.data_dir=out/latents"} <= set(evaluate.split())
+    assert [line for line in (latents, train, generate, evaluate) if "None" in line] == []
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.json").write_text("{")
+    with pytest.raises(InputError, match=r"pipeline\.json: is broken"):
+        Job(tmp_path)
+
+
+def test_newest_checkpoint(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path) is None
+    for number in (1, 0):
+        path = tmp_path / f"version_{number}" / "checkpoints" / "last.ckpt"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (100 - number, 100 - number))
+    assert newest_checkpoint(tmp_path) == path
+
+
+@pytest.mark.slow
+def test_images_of_another_size_are_resized_when_the_message_is_followed(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for number in range(4):
+            image = torch.randint(0, 255, (100, 120, 3), dtype=torch.uint8).numpy()
+            write_png(tmp_path / "images" / split / "ID_1" / f"{number}.png", image)
+    words = ["pipeline", "microdoppler", "--data_dir=images", "--output_dir=out", "--devices=1"]
+    failed = run_command(*words, cwd=tmp_path)
+    assert failed.returncode == 1
+    assert "Pass --resize true, or" in failed.stderr
+    assert "--image_size" in failed.stderr
+    assert "--data." not in failed.stderr
+    again = run_command(*words, "--resize", "true", "--max_epochs=few", cwd=tmp_path)
+    assert "--max_epochs: 'few' is not a valid value" in again.stderr
+    again = run_command(*words, "--resize", "true", "--imagenet_statistics=nowhere.pt", cwd=tmp_path)
+    assert "nowhere.pt" in again.stderr
+    assert "pixels" not in again.stderr
+
+
+@pytest.mark.slow
+def test_pipeline_continues_where_it_failed(tmp_path: Path) -> None:
+    """Prepare, then the three stages; the second attempt starts with the stage that failed."""
+    sizes = ["--num_users=2", "--train_per_user=10", "--val_per_user=2"]
+    main(["prepare", "microdoppler-sample", "--out=walkers", *sizes])
+    network = {"hidden_size": 32, "depth": 1, "num_heads": 2}
+    small = {"model": {"init_args": {"network": network, "num_points": 3}}, "trainer": {"check_val_every_n_epoch": 1}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
+    words = ["pipeline", "microdoppler", "--data_dir", "walkers", "--output_dir", "out", "--batch_size", "4"]
+    words += ["--max_epochs", "2", "--devices", "1", "--num_samples_per_user", "2"]
+    words += ["--overlays", "overlays/tiny_microdoppler.yaml", "small.yaml"]
+
+    failed = run_command(*words, "--generate_user_ids", "1", "9", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert "user 9: " in failed.stderr
+    assert "stage 'generate': failed" in failed.stderr.strip().splitlines()[-1]
+    again = run_command(*words, "--generate_user_ids", "1", "2", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "latents: finished before" in again.stdout
+    assert "train: finished before" in again.stdout
+    names = sorted(path.name for path in (tmp_path / "out" / "samples").glob("micro_doppler_user*"))
+    assert names == [f"micro_doppler_user0{user}_00{number}.png" for user in (1, 2) for number in (1, 2)]
+    assert "validation loss" in again.stdout
+    longer = run_command(*words, "--generate_user_ids", "1", "2", "--max_epochs", "3", cwd=tmp_path)
+    assert "train: continuing from" in longer.stdout
+    record = json.loads((tmp_path / "out" / "pipeline.json").read_text())["finished"]
+    assert [stage["name"] for stage in record] == ["latents", "train", "generate"]
+    assert not any("ckpt_path" in word for word in record[1]["words"])
