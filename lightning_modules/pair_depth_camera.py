@@ -140,7 +140,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     def from_shipped(cls, name: str = SHIPPED_WEIGHTS) -> PairDepthCameraModule:
         """Build the module with weights of the repository."""
         module = cls(network=config_from(VGGTConfig, read_card(name)["network"]), shipped_weights=name)
-        module._require_weights()
+        module.use_shipped(name)
         return module.eval()
 
     # --- life cycle ---

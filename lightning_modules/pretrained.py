@@ -50,15 +50,23 @@ class PretrainedMixin(LightningModule):
         self.print(report)
         return report
 
-    def _load_shipped(self, name: str) -> None:
+    def use_shipped(self, name: str) -> ShippedWeights:
+        """Load weights of the repository into the network.
+
+        Args:
+            name: Name of the weights.
+
+        Raises:
+            InputError: They are missing or damaged, or the network has other sizes.
+        """
         weights = load_shipped(name)
         try:
             self.network.load_state_dict(weights.tensors)
         except RuntimeError as error:
             remedy = "Leave out --model.network: the card of the weights states it."
             raise InputError("--model.network", f"does not fit the weights '{name}'", remedy) from error
-        self.print(f"using {weights.summary()}")
         self.shipped, self._has_weights = weights, True
+        return weights
 
     def accept_for_training(self, report: LoadReport) -> None:
         """Prepare the network for training after a published file was loaded; does nothing by default."""
@@ -78,7 +86,7 @@ class PretrainedMixin(LightningModule):
         if self._has_weights:
             return
         if not self.hparams["published_checkpoint"] and self.hparams.get("shipped_weights"):
-            self._load_shipped(self.hparams["shipped_weights"])
+            self.print(f"using {self.use_shipped(self.hparams['shipped_weights']).summary()}")
             return
         if not self.hparams["published_checkpoint"]:
             remedy = (

@@ -9,8 +9,9 @@ from cli import TASKS
 from command_line.settings import read_sources
 from command_line.shipped import with_shipped_weights
 from networks.shipped_weights import read_card
+from tests.support.commands import ROOT
 
-PREDICT = ["--config=configs/predict_pair.yaml"]
+PREDICT = [f"--config={ROOT / 'configs' / 'predict_pair.yaml'}"]
 
 
 def added(*more: str) -> list[str]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from cli import main
+from formats.exr import read_depth
+from formats.images import write_png
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.config import config_from
 from networks.shipped_weights import load_shipped
 from networks.vggt import PRESETS, VGGTConfig
 from prepare.depth_measures import fit_baselines
 from prepare.depth_simulated import BARS, curve, judged
+from simulators.scenes.pairs import TEST, scene_pair
 from tests.support.batches import pair_batch
+from tests.support.commands import ROOT
 
 
 def test_bars_are_upper_or_lower_limits() -> None:
@@ -72,3 +77,22 @@ def test_weights_are_made_from_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     assert weights.card["steps"] == 2
     assert weights.card["measures"]["pairs"] == 2
     assert (tmp_path / "weights" / "depth_simulated.safetensors").stat().st_size < 20e6
+
+
+def test_a_prediction_without_a_checkpoint_uses_the_shipped_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / f"{view}.png" for view in ("first", "second")]
+    for path, image in zip(paths, scene_pair(0, TEST, 3).images, strict=True):
+        write_png(path, image)
+    config = ROOT / "configs" / "predict_pair.yaml"
+    words = [f"--config={config}", f"--data.images=[{paths[0]},{paths[1]}]", f"--data.output_dir={tmp_path}/out"]
+    main(["predict", *words, "--trainer.accelerator=cpu"])
+    out = capsys.readouterr().out
+    assert "using weights 'depth_simulated' from the repository: depth and cameras" in out
+    assert "trained on simulated scenes alone" in out
+    (scene,) = (tmp_path / "out").iterdir()
+    report = json.loads((scene / "confidence.json").read_text())
+    assert report["weights"] == "depth_simulated"
+    assert 0 < report["test_scenes_below"] < 1
+    assert read_depth(scene / "first.png_depth.exr").shape == (84, 112)
