@@ -1,12 +1,12 @@
-"""The layer index network beside a forward written as Depth Pro's published code runs, as ratios within one run.
+"""Speed and memory of the layer index network, compared with a forward pass written like Depth Pro's published code.
 
 python benchmarks/depth_pro.py --out benchmarks/results/depth_pro_cpu.json
 python benchmarks/depth_pro.py --size DepthPro-L --device cuda --out benchmarks/results/depth_pro_gpu.json
 
-The plain forward has the same weights and timm's ViTs, and all windows in one batch, as published. It cuts windows out
-of the pixels in a loop and embeds each, taps blocks with forward hooks, merges windows in a loop, and runs
-convolutions on contiguous tensors, one after the other. The published field-of-view branch is timed on its own: its
-time would come on top of the plain forward's.
+The plain forward pass has the same weights, timm's ViTs, and all windows in one batch, as published. It cuts windows
+out of the pixels in a loop and embeds each, takes block outputs with forward hooks, merges windows in a loop, and runs
+convolutions on contiguous tensors. The published field-of-view branch is timed separately: its time would be added to
+that of the plain forward pass.
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from formats.atomic import write_json
-from networks.depth_pro import PRESETS, LayerIndexNet, layer_index_net
+from networks.depth_pro import PRESETS, DepthProConfig, LayerIndexNet
 from networks.depth_pro.encoder import Encoder
 
-# Full-size images and windows for a CPU, with about the published share of work in ViTs and convolutions.
-SMALL: dict[str, Any] = {
-    "vit": "vit_small_patch14_dinov2",
-    "embed_dim": 256,
-    "depth": 12,
-    "num_heads": 4,
-    "hook_blocks": (2, 5),
-    "encoder_dims": (64, 128, 256, 256),
-    "decoder_features": 64,
-    "window": 384,
-}
+# Full-size images on a CPU, with about the published ratio of work in ViTs and convolutions.
+SMALL = DepthProConfig(
+    vit="vit_small_patch14_dinov2",
+    embed_dim=256,
+    depth=12,
+    num_heads=4,
+    hook_blocks=(2, 5),
+    encoder_dims=(64, 128, 256, 256),
+    decoder_features=64,
+)
 
 
 class PlainForward(nn.Module):
-    """Depth Pro's way through the modules of ``network``: the same weights, which train as well."""
+    """Depth Pro's forward pass through the modules of ``network``, with the same weights."""
 
     def __init__(self, network: LayerIndexNet) -> None:
         super().__init__()
@@ -51,22 +50,23 @@ class PlainForward(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, 1, H, W)."""
-        return self.network.head(self.decoded(self.encoded(image))).sigmoid()
+        logits: Tensor = self.network.head(self.decoded(self.encoded(image)))
+        return logits.sigmoid()
 
     def encoded(self, image: Tensor) -> list[Tensor]:
-        """The encoder's five levels."""
+        """Compute the encoder's five levels."""
         encoder, batch, window = self.network.encoder, len(image), image.shape[-1] // 4
         half, quarter = (
             F.interpolate(image, scale_factor=s, mode="bilinear", align_corners=False) for s in (0.5, 0.25)
         )
         windows = torch.cat([*cut_out(image, window, 3 * window // 4), *cut_out(half, window, window // 2), quarter])
-        taken: list[Tensor] = []
+        outputs: list[Tensor] = []
         blocks = [encoder.patch_encoder.blocks[index] for index in encoder.hook_blocks]
-        hooks = [block.register_forward_hook(lambda _, __, output: taken.append(output)) for block in blocks]
+        hooks = [block.register_forward_hook(lambda _, __, output: outputs.append(output)) for block in blocks]
         tokens = self.as_maps(encoder, encoder.patch_encoder(windows))
-        for hook in hooks:  # the other forward uses the same blocks
+        for hook in hooks:  # the other forward pass uses the same blocks
             hook.remove()
-        shallow, deep = (self.as_maps(encoder, output) for output in taken)
+        shallow, deep = (self.as_maps(encoder, output) for output in outputs)
         whole = self.as_maps(encoder, encoder.image_encoder(quarter))
         side = encoder.tokens
         low = torch.cat([encoder.upsample2(tokens[34 * batch :]), encoder.upsample_lowres(whole)], dim=1)
@@ -84,29 +84,32 @@ class PlainForward(nn.Module):
         return tokens[:, 1:].transpose(1, 2).unflatten(2, (encoder.tokens, encoder.tokens)).contiguous()
 
     def decoded(self, levels: list[Tensor]) -> Tensor:
-        """The decoder's features."""
-        decoder, x = self.network.decoder, None
+        """Compute the decoder's features."""
+        decoder = self.network.decoder
+        x: Any = None
         for conv, fusion, level in reversed(list(zip(decoder.convs, decoder.fusions, levels, strict=True))):
             level = conv(level)
             x = level if x is None else x + residual(fusion.resnet1, level)
             x = residual(fusion.resnet2, x)
             x = fusion.out_conv(x if fusion.deconv is None else fusion.deconv(x))
-        return x
+        features: Tensor = x
+        return features
 
 
-def residual(unit: nn.Module, x: Tensor) -> Tensor:
+def residual(unit: Any, x: Tensor) -> Tensor:
     _, first, _, second = unit.residual
-    return x + second(F.relu(first(F.relu(x))))
+    change: Tensor = second(F.relu(first(F.relu(x))))
+    return x + change
 
 
 def cut_out(image: Tensor, window: int, stride: int) -> Iterable[Tensor]:
-    """Windows of an image, row by row."""
+    """Cut windows out of an image, row by row."""
     starts = range(0, image.shape[-1] - window + 1, stride)
     return [image[..., y : y + window, x : x + window] for y in starts for x in starts]
 
 
 def pasted(windows: Tensor, batch: int, count: int, cut: int) -> Tensor:
-    """Windows as one map, ``cut`` tokens less at each inner border."""
+    """Paste windows into one map, without ``cut`` tokens at each inner border."""
     rows = []
     for y in range(count):
         row = []
@@ -124,8 +127,11 @@ class FieldOfView(nn.Module):
 
     def __init__(self, network: LayerIndexNet) -> None:
         super().__init__()
-        self.vit, self.tokens = network.encoder.image_encoder, network.encoder.tokens  # time is that of any weights
-        features = network.head[0].in_channels
+        self.vit, self.tokens = (
+            network.encoder.image_encoder,
+            network.encoder.tokens,
+        )  # the time does not depend on the weights
+        features = network.config.decoder_features
         a, b, c = features // 2, features // 4, features // 8
         self.project = nn.Linear(self.vit.embed_dim, a)
         self.downsample = nn.Sequential(nn.Conv2d(features, a, 3, 2, 1), nn.ReLU())
@@ -137,7 +143,8 @@ class FieldOfView(nn.Module):
         """An image (B, 3, H, W) and the decoder's coarsest level → (B, 1, 1, 1)."""
         quarter = F.interpolate(image, scale_factor=0.25, mode="bilinear", align_corners=False)
         x = self.project(self.vit(quarter))[:, 1:].transpose(1, 2).unflatten(2, (self.tokens, self.tokens))
-        return self.head(x + self.downsample(lowres))
+        angle: Tensor = self.head(x + self.downsample(lowres))
+        return angle
 
 
 class Bench:
@@ -147,9 +154,9 @@ class Bench:
         self.device, self.repeats = device, repeats
 
     def in_turns(self, **works: Callable[[], object]) -> dict[str, float]:
-        """Median seconds of each work after a warm-up, taken in turns so that a change of pace meets all alike.
+        """Return median seconds of each work after a warm-up; works alternate, so that slow phases affect all of them.
 
-        Of two works called ours and plain, their ratio too.
+        For works named ours and plain, the ratio is added.
         """
         times: dict[str, list[float]] = {name: [] for name in works}
         peaks = {}
@@ -168,13 +175,11 @@ class Bench:
         return {f"seconds {name}": seconds for name, seconds in medians.items()} | ratio | peaks
 
 
-def build(size: str, device: str, **arguments: Any) -> LayerIndexNet:
+def build(size: str, device: str, **options: Any) -> LayerIndexNet:
     torch.manual_seed(0)
-    network = LayerIndexNet(**SMALL, **arguments) if size == "small" else layer_index_net(size, **arguments)
-    for (
-        name,
-        parameter,
-    ) in network.named_parameters():  # a fresh network gives 0.5 nearly everywhere, which says nothing
+    network = LayerIndexNet(SMALL if size == "small" else PRESETS[size], **options)
+    # A new network predicts about 0.5 everywhere, which would hide differences.
+    for name, parameter in network.named_parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
         elif name.endswith("gamma"):
@@ -183,14 +188,15 @@ def build(size: str, device: str, **arguments: Any) -> LayerIndexNet:
 
 
 def compared(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]:
-    """Forward, and forward with backward, beside the plain forward, in float32 and bf16."""
+    """Time forward and backward passes and compare them with the plain forward pass, in float32 and bf16."""
     network = build(size, bench.device)
     plain = PlainForward(network)
     image = torch.rand(batch, 3, network.image_size, network.image_size, device=bench.device) * 2 - 1
 
     def forward(module: nn.Module, mixed: bool) -> Tensor:
         with torch.autocast(bench.device, torch.bfloat16, enabled=mixed):
-            return module(image)
+            index: Tensor = module(image)
+        return index
 
     def step(module: nn.Module, mixed: bool) -> None:
         network.zero_grad(set_to_none=True)
@@ -199,7 +205,7 @@ def compared(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]
     with torch.no_grad():
         ours, theirs = network(image), plain(image)
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-    numbers = {"greatest difference": (ours - theirs).abs().max().item(), "spread of the index": ours.std().item()}
+    numbers = {"largest difference": (ours - theirs).abs().max().item(), "spread of the index": ours.std().item()}
     results = {"numbers": numbers}
     for name, mixed in (("float32", False), ("bf16-mixed", True)):
         with torch.no_grad():
@@ -213,7 +219,7 @@ def compared(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]
 
 
 def options(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]:
-    """What the options take in time and memory: a training step in bf16 with each, and a forward in chunks."""
+    """Time and memory of the options: a training step in bf16 with each, and a forward pass in chunks."""
     whole, recomputed = build(size, bench.device), build(size, bench.device, gradient_checkpointing=True)
     chunked = build(size, bench.device, window_chunk_size=7)
     image = torch.rand(batch, 3, whole.image_size, whole.image_size, device=bench.device) * 2 - 1
@@ -237,7 +243,7 @@ def options(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]:
 
 @torch.no_grad()
 def parts(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]:
-    """Where the forward's time goes, convolutions in both memory formats, and the branch that is not there."""
+    """Time of the parts of the forward pass, of both memory formats, and of the omitted branch."""
     network = build(size, bench.device)
     branch = FieldOfView(network).to(bench.device)
     image = torch.rand(batch, 3, network.image_size, network.image_size, device=bench.device) * 2 - 1
@@ -256,7 +262,7 @@ def parts(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--size", default="small", choices=["small", *PRESETS], help="small: narrow, at full resolution"
+        "--size", default="small", choices=["small", *PRESETS], help="small is narrow, at full resolution"
     )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--batch_size", type=int, default=1)
@@ -271,7 +277,7 @@ def main() -> None:
         "command": f"python benchmarks/depth_pro.py --size {arguments.size} --device {arguments.device}"
         f" --batch_size {arguments.batch_size} --repeats {arguments.repeats}",
         "torch": torch.__version__,
-        "beside the plain forward": compared(*sized),
+        "compared with the plain forward pass": compared(*sized),
         "parts": parts(*sized),
         "options": options(*sized),
     }

@@ -1,9 +1,9 @@
-"""How many illustrations per second one worker process of the layer index's loader gives at full size.
+"""Illustrations per second and worker process of the layer index data loader at full size.
 
 python benchmarks/layered_art.py --out benchmarks/results/layered_art_cpu.json
 
-Data are simulated: prepared pairs of two sizes, and the same layered art as folders and as parquet rows. ``plain`` is
-the usual way to write such a data set: float colours, Pillow's resizing, one sample at a time, collated afterwards.
+Data are simulated: prepared pairs of two sizes, and layered art as folders and as parquet rows. ``plain`` is a
+straightforward data set for comparison: float colours, Pillow's resizing, single samples that are collated.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import cycle, islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import default_collate
 
@@ -34,17 +36,17 @@ from prepare.illustrations_sample import illustrations_sample
 from simulators.illustration.scenes import random_illustration
 
 BATCH = 4
-AUGMENTED = {
+AUGMENTED: dict[str, Any] = {
     "flip_augmentation": True,
     "turn_augmentation": True,
     "crop_augmentation": 0.3,
     "colour_augmentation": 0.3,
 }
-LAYERS, CANVAS, ROWS = 10, 1024, 16  # of the layered art as folders and rows
+LAYERS, CANVAS, ROWS = 10, 1024, 16  # of the art in folders and rows
 
 
 def per_second(batches: Iterable[object], count: int) -> float:
-    """Pictures per second over ``count`` batches, the first of which starts the clock."""
+    """Return images per second over ``count`` batches, after a first one."""
     iterator = iter(batches)
     next(iterator)
     start = time.perf_counter()
@@ -53,7 +55,7 @@ def per_second(batches: Iterable[object], count: int) -> float:
     return BATCH * count / (time.perf_counter() - start)
 
 
-def datamodule(root: Path, workers: int, side: int, **more: object) -> LayeredArtDataModule:
+def datamodule(root: Path, workers: int, side: int, **more: Any) -> LayeredArtDataModule:
     data = LayeredArtDataModule(
         str(root), image_size=side, batch_size=BATCH, num_workers=workers, val_share=0.3, test_share=0.0, **more
     )
@@ -76,7 +78,7 @@ def through_loader(data: LayeredArtDataModule) -> Iterable[object]:
 
 def plain(data: LayeredArtDataModule, side: int, augmented: bool) -> Iterable[object]:
     files = data.datasets["train"].files
-    draws = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def sample(number: int) -> dict[str, torch.Tensor]:
         art, where = files[number]
@@ -85,8 +87,8 @@ def plain(data: LayeredArtDataModule, side: int, augmented: bool) -> Iterable[ob
         image = resize_rgb(image, side, side)
         orders = np.asarray(Image.fromarray(orders.astype(np.int32)).resize((side, side), Image.Resampling.NEAREST))
         if augmented:
-            image = change_colours(image, *draws.uniform(0.7, 1.3, 3))
-            turns = int(draws.integers(4))
+            image = change_colours(image, *rng.uniform(0.7, 1.3, 3))
+            turns = int(rng.integers(4))
             image, orders = np.rot90(image, turns), np.rot90(orders, turns)
         return {
             "images": torch.from_numpy(image.transpose(2, 0, 1).copy()),
@@ -100,11 +102,12 @@ def plain(data: LayeredArtDataModule, side: int, augmented: bool) -> Iterable[ob
 
 
 def prepared(root: Path, side: int, batches: int) -> dict[str, dict[str, float]]:
-    """Prepared pairs of 512 and 1536 pixels, as they are and augmented."""
+    """Measure prepared pairs of 512 and 1536 pixels, with and without augmentation."""
     results = {}
     for size in (512, 1536):
         illustrations_sample(str(root / str(size)), num_images=48, size=size)
-        for name, augmentation in (("", {}), (", augmented", AUGMENTED)):
+        settings: tuple[tuple[str, dict[str, Any]], ...] = (("", {}), (", augmented", AUGMENTED))
+        for name, augmentation in settings:
             ours = per_second(in_process(datamodule(root / str(size), 0, side, **augmentation)), batches)
             loader = per_second(through_loader(datamodule(root / str(size), 1, side, **augmentation)), batches)
             usual = per_second(plain(datamodule(root / str(size), 0, side), side, bool(augmentation)), batches)
@@ -114,11 +117,12 @@ def prepared(root: Path, side: int, batches: int) -> dict[str, dict[str, float]]
 
 
 def layered(root: Path, side: int, batches: int) -> dict[str, float]:
-    """Art whose layers are pictures of their own, which are decoded and laid over one another."""
-    pictures, rows = [random_illustration(number, CANVAS) for number in range(4)], []
+    """Measure art whose layers are images of their own, which are decoded and composed."""
+    illustrations = [random_illustration(number, CANVAS) for number in range(4)]
+    rows: list[dict[str, Any]] = []
     for number in range(ROWS):
-        image, orders = pictures[number % 4]
-        row: dict[str, object] = {"whole_image": {"bytes": encoded(image), "path": None}, "layer_count": LAYERS}
+        image, orders = illustrations[number % 4]
+        row: dict[str, Any] = {"whole_image": {"bytes": encoded(image), "path": None}, "layer_count": LAYERS}
         cut = np.linspace(0, int(orders.max()) + 1, LAYERS + 1).astype(int)
         for layer, (low, high) in enumerate(pairwise(cut)):
             alpha = np.where((orders >= low) & (orders < high), 255, 0).astype(np.uint8)[..., None]
@@ -127,10 +131,10 @@ def layered(root: Path, side: int, batches: int) -> dict[str, float]:
         rows.append(row)
         folder = root / "folders" / "art" / f"{number:03d}"
         folder.mkdir(parents=True)
-        (folder / "00_whole_image.png").write_bytes(row["whole_image"]["bytes"])  # type: ignore[index]
+        (folder / "00_whole_image.png").write_bytes(row["whole_image"]["bytes"])
         entries = []
         for layer in range(LAYERS):
-            content = row[f"layer_{layer:02d}"]["bytes"]  # type: ignore[index]
+            content = row[f"layer_{layer:02d}"]["bytes"]
             (folder / f"{layer + 2:02d}_layer_{layer:02d}.png").write_bytes(content)
             entries.append({"layer_index": layer, "box": row[f"layer_{layer:02d}_box"]})
         (folder / "metadata.json").write_text(json.dumps({"layer_count": LAYERS, "layers": entries}))
@@ -145,7 +149,7 @@ def layered(root: Path, side: int, batches: int) -> dict[str, float]:
     return figures | {"parquet, rows at random": per_second(through_loader(shuffled), batches)}
 
 
-def encoded(pixels: np.ndarray) -> bytes:
+def encoded(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()

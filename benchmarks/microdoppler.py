@@ -1,4 +1,4 @@
-"""What the micro-Doppler task's parts cost, each beside the plain way to do the same, as ratios within one run.
+"""Cost of the micro-Doppler task's parts, each compared with a straightforward implementation in the same run.
 
 python benchmarks/microdoppler.py --size tiny --out benchmarks/results/microdoppler_cpu.json
 python benchmarks/microdoppler.py --size LightningDiT-XL/1 --out benchmarks/results/microdoppler_gpu.json
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,13 +27,14 @@ from formats.atomic import write_json
 from formats.latent_shards import open_shard, write_shard
 from losses.flow_matching import velocity_loss
 from networks.lightning_dit import PRESETS, LightningDiT, LightningDiTConfig
+from networks.lightning_dit.model import Attention
 from networks.transport import GuidedVelocity, draw_times, linear_path, sample
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def median_seconds(work: Callable[[], object], repeats: int = 7) -> float:
-    """Median time of ``work`` after two warm-ups, device included."""
+    """Measure the median time of ``work`` after two warm-ups, device included."""
     times = []
     for _ in range(repeats + 2):
         start = time.perf_counter()
@@ -50,12 +52,12 @@ def build(size: str) -> LightningDiT:
         config = PRESETS[size]
     network = LightningDiT(replace(config, num_classes=10))
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)  # the published start is zero velocity, which says nothing
+        torch.nn.init.normal_(parameter, std=0.02)  # the published initial velocity is zero, which is no typical input
     return network.to(DEVICE)
 
 
 def training(size: str, batch_size: int) -> dict[str, float]:
-    """Forward and backward in float32, mixed precision, with compilation, with recomputed blocks."""
+    """Measure forward and backward in float32, mixed precision, with compilation, with recomputed blocks."""
     network = build(size)
     latents, classes = torch.randn(batch_size, 32, 16, 16, device=DEVICE), torch.zeros(batch_size, device=DEVICE).long()
 
@@ -67,9 +69,10 @@ def training(size: str, batch_size: int) -> dict[str, float]:
         velocity_loss(velocity.float(), target).mean().backward()
         network.zero_grad(set_to_none=True)
 
-    results, peaks = {}, {}
+    results: dict[str, float] = {}
+    peaks: dict[str, float] = {}
     for name, dtype in (("float32", None), ("bf16-mixed", torch.bfloat16)):
-        results[name] = _measured(lambda dtype=dtype: step(dtype), peaks, name)
+        results[name] = _measured(partial(step, dtype), peaks, name)
     network.gradient_checkpointing = True
     results["bf16-mixed, recomputed"] = _measured(lambda: step(torch.bfloat16), peaks, "bf16-mixed, recomputed")
     network.gradient_checkpointing = False
@@ -89,8 +92,9 @@ def _measured(work: Callable[[], None], peaks: dict[str, float], name: str) -> f
 
 
 def attention(size: str, batch_size: int) -> dict[str, float]:
-    """The network's attention beside the same written out with a softmax."""
-    block = build(size).blocks[0].attn  # type: ignore[union-attr]
+    """Compare the network's attention with the same written out with a softmax."""
+    block = build(size).blocks[0].get_submodule("attn")
+    assert isinstance(block, Attention)
     tokens = (16 // (2 if size == "tiny" else 1)) ** 2
     x = torch.randn(batch_size, tokens, block.qkv.in_features, device=DEVICE)
 
@@ -98,7 +102,8 @@ def attention(size: str, batch_size: int) -> dict[str, float]:
         q, k, v = block.qkv(x).unflatten(-1, (3, block.num_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = block.q_norm(q), block.k_norm(k)
         weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
-        return block.proj((weights @ v).transpose(1, 2).flatten(-2))
+        out: Tensor = block.proj((weights @ v).transpose(1, 2).flatten(-2))
+        return out
 
     with torch.no_grad():
         torch.testing.assert_close(written_out(), block(x, None), rtol=1e-3, atol=1e-3)
@@ -108,16 +113,17 @@ def attention(size: str, batch_size: int) -> dict[str, float]:
 
 @torch.no_grad()
 def guidance(size: str, batch_size: int) -> dict[str, float]:
-    """Sampling on the published grid, beside the published way that computes both halves everywhere."""
+    """Compare sampling on the published grid with the published code, which computes both halves everywhere."""
     network, points = build(size).eval(), 60
     noise = torch.randn(batch_size, 32, 16, 16, device=DEVICE)
     labels = torch.arange(batch_size, device=DEVICE) % 10
 
     def both(t: float, x: Tensor) -> Tensor:
         time_ = x.new_full((2 * len(x),), t)
-        everyone = torch.cat([labels, torch.full_like(labels, network.no_label)])
-        conditional, without = network(torch.cat([x, x]), time_, everyone).chunk(2)
-        return conditional if t < 0.125 else without + 4.0 * (conditional - without)
+        doubled = torch.cat([labels, torch.full_like(labels, network.no_label)])
+        conditional, without = network(torch.cat([x, x]), time_, doubled).chunk(2)
+        guided: Tensor = conditional if t < 0.125 else without + 4.0 * (conditional - without)
+        return guided
 
     lean = GuidedVelocity(network, labels, network.no_label, 4.0, 0.125)
     ours = median_seconds(lambda: sample(lean, noise, num_points=points, shift=0.3), 3)
@@ -126,7 +132,7 @@ def guidance(size: str, batch_size: int) -> dict[str, float]:
 
 
 def loading() -> dict[str, float]:
-    """A batch of 32 random latents out of a mapped shard, beside one slice per latent and a stack."""
+    """Compare a batch of 32 random latents from a mapped shard with one slice per latent and a stack."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.safetensors"
         write_shard(path, torch.randn(8192, 32, 16, 16), torch.ones(8192))
@@ -148,15 +154,13 @@ def loading() -> dict[str, float]:
 
 
 def weight_average(size: str) -> dict[str, float]:
-    """One update of the weight average: fused over all weights, and weight by weight."""
+    """Compare an update of the weight average fused over all weights with one weight by weight."""
     network, results = build(size), {}
-    for name, arguments in (
-        ("ours", {"multi_avg_fn": get_ema_multi_avg_fn(0.9999)}),
-        ("weight by weight", {"avg_fn": get_ema_avg_fn(0.9999)}),
+    for name, make in (
+        ("ours", lambda: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9999))),
+        ("weight by weight", lambda: AveragedModel(network, avg_fn=get_ema_avg_fn(0.9999))),
     ):
-        average = AveragedModel(network, **arguments)
-        results[f"seconds {name}"] = median_seconds(lambda average=average: average.update_parameters(network), 20)
-        del average
+        results[f"seconds {name}"] = median_seconds(partial(make().update_parameters, network), 20)
     return results | {"ratio": results["seconds weight by weight"] / results["seconds ours"]}
 
 
@@ -164,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="tiny", help="tiny, or a preset such as LightningDiT-XL/1")
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
     gpu = torch.cuda.get_device_name() if DEVICE.type == "cuda" else None
     figures = {

@@ -100,7 +100,8 @@ class Step:
     def forward(self) -> VGGTOutput:
         """Run the network under bf16 autocast."""
         with torch.autocast(self.device, torch.bfloat16):
-            return self.network(self.images)
+            output: VGGTOutput = self.network(self.images)
+        return output
 
     def backward(self, output: VGGTOutput) -> None:
         """Compute gradients of a substitute for the losses, whose cost is small compared to the network."""

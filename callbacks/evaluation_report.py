@@ -52,7 +52,7 @@ class EvaluationReport(Callback):
         if trainer.is_global_zero and pl_module.test_results is not None:
             Console().print(evaluation_table(pl_module.test_results))
             write_json(folder / EVALUATION, pl_module.test_results)
-            pl_module.print(f"written to {folder / EVALUATION}")
+            print(f"written to {folder / EVALUATION}")
 
 
 def evaluation_table(results: Mapping[str, float | int | str]) -> Table:

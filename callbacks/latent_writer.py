@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from batches.microdoppler import ExtractionBatch
+from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.atomic import write_json, write_text
@@ -146,8 +147,7 @@ class LatentShardWriter(PredictionWriter):
 def _extraction_parts(
     trainer: Trainer, module: LightningModule
 ) -> tuple[SpectrogramDataModule, LatentExtractionModule]:
-    data = getattr(trainer, "datamodule", None)
-    if not isinstance(data, SpectrogramDataModule) or not isinstance(module, LatentExtractionModule):
-        fault = "works with SpectrogramDataModule and LatentExtractionModule"
+    if not isinstance(module, LatentExtractionModule):
+        fault = f"cannot write the predictions of {type(module).__name__}"
         raise InputError("LatentShardWriter", fault, "Use configs/microdoppler_extract_latents.yaml.")
-    return data, module
+    return datamodule_of(trainer, SpectrogramDataModule), module

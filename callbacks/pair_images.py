@@ -177,7 +177,8 @@ class OverfitReport(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the report and print the verdict."""
-        if not trainer.is_global_zero or not self.history or self.batch is None or trainer.fast_dev_run:
+        fast_dev_run: bool | int = getattr(trainer, "fast_dev_run", False)  # Lightning sets it without declaring it
+        if not trainer.is_global_zero or not self.history or self.batch is None or fast_dev_run:
             return
         assert isinstance(pl_module, PairDepthCameraModule)
         pl_module.eval()

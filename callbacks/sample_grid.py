@@ -8,7 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from callbacks.image_logging import is_due, log_image
-from exporters.visualization.spectrograms import spectrogram_grid
+from exporters.visualization.contact_sheet import contact_sheet
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 
 
@@ -37,4 +37,4 @@ class SampleGrid(Callback):
         images = pl_module.generate(user_ids, indices).permute(0, 2, 3, 1).cpu().numpy()
         n = self.samples_per_user
         rows = {f"user {user}": list(images[row * n : row * n + n]) for row, user in enumerate(users)}
-        log_image(trainer, "samples", spectrogram_grid(rows))
+        log_image(trainer, "samples", contact_sheet(rows, height=192))

@@ -9,9 +9,10 @@ from typing import Any
 from lightning import LightningModule, Trainer
 
 from batches.microdoppler import SampleRequestBatch
+from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.sample_requests import SampleRequestDataModule
-from exporters.visualization.spectrograms import spectrogram_grid
+from exporters.visualization.contact_sheet import contact_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
@@ -55,11 +56,10 @@ class SampleWriter(PredictionWriter):
         Raises:
             InputError: The folder holds samples of another checkpoint or other settings.
         """
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, SampleRequestDataModule) or not isinstance(pl_module, UserConditionedDiTModule):
-            fault = "works with SampleRequestDataModule and UserConditionedDiTModule"
+        if not isinstance(pl_module, UserConditionedDiTModule):
+            fault = f"cannot write the predictions of {type(pl_module).__name__}"
             raise InputError("SampleWriter", fault, "Use configs/generate_microdoppler.yaml.")
-        self.output_dir = data.output_dir
+        self.output_dir = datamodule_of(trainer, SampleRequestDataModule).output_dir
         path, space = self.output_dir / SETTINGS, pl_module.require_latent_space()
         checkpoint = Path(trainer.ckpt_path).resolve() if trainer.ckpt_path else None
         settings: dict[str, Any] = {
@@ -107,6 +107,6 @@ class SampleWriter(PredictionWriter):
                 paths = sorted(self.output_dir.glob(f"micro_doppler_user{user_id:02d}_*.png"))[: self.grid_columns]
                 if paths:
                     rows[f"user {user_id}"] = [read_rgb(path) for path in paths]
-            write_png(self.output_dir / GRID, spectrogram_grid(rows))
+            write_png(self.output_dir / GRID, contact_sheet(rows, height=192))
             pl_module.print(f"{self.output_dir}: samples of {len(rows)} users; grid in {self.output_dir / GRID}")
         trainer.strategy.barrier("grid")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from formats.latent_space import LatentSpace
 StatisticsPolicy = Literal["auto", "dataset", "imagenet"]
 
 
-class LatentDataset(Dataset):
+class LatentDataset(Dataset[LatentBatch]):
     """Memory-mapped shards as one sequence; a batch takes its rows from each shard in one indexing operation.
 
     Args:
@@ -166,11 +166,11 @@ class LatentDataModule(ResumableDataModule):
         """Return a loader of :class:`LatentBatch` in an order drawn from seed and epoch."""
         return self.resumable_loader(self.datasets["train"], self.batch_size, self.seed, self.num_workers)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[LatentBatch]:
         """Return a loader of every validation latent once, in order."""
         return evaluation_loader(self.datasets["val"], self.batch_size, *self.process(), self.num_workers)
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def test_dataloader(self) -> list[DataLoader[Any]]:
         """Return loaders of real training images, real validation images, and requests for generated ones.
 
         Raises:

@@ -43,7 +43,7 @@ class LayeredArtDataModule(ResumableDataModule):
     Args:
         data_dir: Folder of a data set, or several folders to train on together.
         val_data_dir: Folder or folders whose held-out samples are used for validation and test, such as those of real
-            images where simulated ones are trained on as well; None takes ``data_dir``. Folders named only here are not
+            images while training on simulated ones too; None takes ``data_dir``. Folders named only here are not
             used for training.
         layout: Layout of the folders: ``pairs`` (``prepare layers``, ``prepare illustrations-sample``),
             ``parsed_dataset``, ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` recognises each.

@@ -65,7 +65,6 @@ class SampleRequestDataModule(LightningDataModule):
         module = self.trainer.lightning_module if self.trainer else None
         space = getattr(module, "latent_space", None)
         if not isinstance(space, LatentSpace):
-            raise InputError(
-                "--data.user_ids", "is not set, and no checkpoint names users", "Name one with --ckpt_path."
-            )
+            fault = "is not set, and no checkpoint names the users"
+            raise InputError("--data.user_ids", fault, "Name a training checkpoint with --ckpt_path.")
         return [int(user) for user in space.user_ids]

@@ -64,7 +64,7 @@ def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]
     return files
 
 
-class SpectrogramDataset(Dataset):
+class SpectrogramDataset(Dataset[SpectrogramBatch]):
     """Spectrograms read from files, one batch at a time.
 
     Args:
@@ -185,7 +185,7 @@ class SpectrogramDataModule(LightningDataModule):
         for start in range(0, len(chosen), self.batch_size):
             yield torch.stack([dataset.read(index) for index in chosen[start : start + self.batch_size]])
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[ExtractionBatch]:
         """Return a loader of this process's share: every n-th shard of n processes, without those already written."""
         rank, world_size = process_of(self.trainer)
         plan = [(split, number, shard) for split in self.splits for number, shard in enumerate(self.shards(split))]

@@ -23,7 +23,7 @@ class InputError(ValueError):
 
     def __init__(self, where: str | Path, fault: str = "", remedy: str = "") -> None:
         self.where, self.fault, self.remedy = str(where), fault, remedy
-        super().__init__(where, fault, remedy)  # all three, so that the error can be pickled
+        super().__init__(where, fault, remedy)
 
     def __str__(self) -> str:
         if self.fault:

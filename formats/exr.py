@@ -56,8 +56,6 @@ def _depth(path: str | Path, channels: dict[str, Any], header: dict[str, Any]) -
             path, f"must hold half or float of shape (H, W), not {pixels.dtype} of shape {pixels.shape}", REMEDY
         )
     low, high = header["dataWindow"]
-    if (channel.xSampling, channel.ySampling) != (1, 1):
-        raise InputError(path, "has a subsampled channel", "Write one value per pixel.")
     if pixels.shape != (high[1] - low[1] + 1, high[0] - low[0] + 1):
         raise InputError(path, "has another number of pixels than its header declares", REMEDY)
     if not all(np.array_equal(a, b) for a, b in zip(header["dataWindow"], header["displayWindow"], strict=True)):

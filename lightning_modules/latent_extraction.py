@@ -12,6 +12,7 @@ from torch import Tensor
 from batches.microdoppler import ExtractionBatch
 from formats.errors import InputError
 from networks.tokenizers import Posterior, Tokenizer, load_tokenizer, to_unit
+from networks.transport import seeded_noise
 
 
 class LatentExtractionModule(LightningModule):
@@ -56,9 +57,8 @@ class LatentExtractionModule(LightningModule):
     def _draw(self, posterior: Posterior, names: list[str]) -> Tensor:
         if self.posterior == "mean":
             return posterior.mode().float()
-        shape = posterior.mean.shape[1:]
-        seeds = [zlib.crc32(name.encode()) + (self.seed << 32) for name in names]
-        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        shape = tuple(posterior.mean.shape[1:])
+        noise = torch.stack([seeded_noise(shape, self.seed, zlib.crc32(name.encode())) for name in names])
         return posterior.sample(noise=noise.to(posterior.mean)).float()
 
     def predict_step(self, batch: ExtractionBatch, batch_idx: int) -> dict[str, Tensor]:

@@ -26,8 +26,8 @@ def fit_classifier(
 
     AdamW with a warm-up and a cosine. Images are shifted in time by up to an eighth of their width, with edges
     repeated, and never mirrored, since a walk played backwards has another signature. The same arguments on the
-    same machine give the same weights, and the global random state is left unchanged. It may be called inside
-    ``torch.inference_mode`` or autocast, in which Lightning runs the steps of a test.
+    same machine with the same number of threads give the same weights, and the global random state is left unchanged.
+    It may be called inside ``torch.inference_mode`` or autocast, in which Lightning runs the steps of a test.
 
     Args:
         images: (N, 3, h, w) uint8, see :func:`networks.spectrogram_classifier.shrink`.

@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from torchmetrics import MeanMetric
 
 from batches.microdoppler import LatentBatch, SampleRequestBatch
+from batches.trainer import trainer_of
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
@@ -126,9 +127,8 @@ class UserConditionedDiTModule(LightningModule):
         Raises:
             InputError: The data has other users or another latent shape than the model.
         """
-        try:
-            trainer = self.trainer
-        except RuntimeError:  # there is none in load_from_checkpoint; on_load_checkpoint builds the network
+        trainer = trainer_of(self)
+        if trainer is None:  # load_from_checkpoint; on_load_checkpoint builds the network
             return
         datamodule: Any = getattr(trainer, "datamodule", None)
         if self.latent_space is None and hasattr(datamodule, "latent_space"):
@@ -142,7 +142,7 @@ class UserConditionedDiTModule(LightningModule):
         if self._configured:  # Lightning calls this twice where weights are averaged
             return
         self._configured = True
-        network = self._built()
+        network = self.require_network()
         if self.hparams["published_checkpoint"] and trainer.state.fn == "fit":
             # Here rather than when training starts, so that the weight average starts from it too.
             self.print(load_published(network, self.hparams["published_checkpoint"]))
@@ -159,7 +159,12 @@ class UserConditionedDiTModule(LightningModule):
             fault = f"is {config.num_classes} where the data holds {len(space.user_ids)} users"
             raise InputError("--model.network.num_classes", fault, "Leave it out to take it from the data.")
 
-    def _built(self) -> LightningDiT:
+    def require_network(self) -> LightningDiT:
+        """Return the network.
+
+        Raises:
+            InputError: It is not built yet, since neither data nor a checkpoint has named the users.
+        """
         if self.network is None:
             fault = "has no network yet, since the number of users is not known"
             raise InputError("model", fault, "Train it, or load a training checkpoint with --ckpt_path.")
@@ -208,7 +213,7 @@ class UserConditionedDiTModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and cosine decay per step."""
         h: Any = self.hparams
-        parameters = self._built().parameters()
+        parameters = self.require_network().parameters()
         optimizer = AdamW(parameters, h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, h.warmup_steps, h.final_learning_rate_ratio)
@@ -219,7 +224,7 @@ class UserConditionedDiTModule(LightningModule):
     def _losses(self, latents: Tensor, noise: Tensor, t: Tensor, classes: Tensor) -> Tensor:
         """Compute the loss of each sample, (B,), in float32."""
         point, target = linear_path(self.require_latent_space().normalise(latents), noise, t)
-        velocity = self._built()(point, t, classes).float()
+        velocity = self.require_network()(point, t, classes).float()
         loss = velocity_loss(velocity, target)
         if self.hparams["direction_loss_weight"]:
             loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
@@ -292,7 +297,7 @@ class UserConditionedDiTModule(LightningModule):
     def generate_latents(self, user_ids: Tensor, indices: Tensor) -> Tensor:
         """Draw latents (B, C, H, W) for the tokenizer to decode; see :meth:`generate`."""
         h: Any = self.hparams
-        space, network, config = self.require_latent_space(), self._built(), self.network_config
+        space, network, config = self.require_latent_space(), self.require_network(), self.network_config
         classes = space.classes(user_ids.cpu()).to(self.device)
         shape = (config.in_channels, config.input_size, config.input_size)
         pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
@@ -329,9 +334,8 @@ class UserConditionedDiTModule(LightningModule):
         """
         if not self._has_weights:
             raise InputError("model", "has random weights", "Name a training checkpoint with --ckpt_path.")
-        self.evaluation = MicroDopplerEvaluation(
-            len(self.require_latent_space().user_ids), self.hparams["inception_weights"]
-        )
+        num_users = len(self.require_latent_space().user_ids)
+        self.evaluation = MicroDopplerEvaluation(num_users, self.hparams["inception_weights"])
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
         """Collect real training images, real validation images, then the requested generated ones.

@@ -92,7 +92,8 @@ def frechet_distance(mean_1: Tensor, covariance_1: Tensor, mean_2: Tensor, covar
     product = root @ covariance_2 @ root
     overlap = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
     distance = (mean_1 - mean_2).square().sum() + covariance_1.trace() + covariance_2.trace() - 2 * overlap
-    return distance.clamp(min=0)
+    clamped: Tensor = distance.clamp(min=0)
+    return clamped
 
 
 class ClassifierScore(Metric):
@@ -139,7 +140,8 @@ class ClassifierScore(Metric):
             raise InputError("ClassifierScore", "no samples", "Add logits before computing.")
         marginal = self.probability_sum / self.count
         divergence = self.negative_entropy_sum / self.count - torch.xlogy(marginal, marginal).sum()
-        return divergence.clamp(min=0).exp()
+        score: Tensor = divergence.clamp(min=0).exp()
+        return score
 
 
 class Diversity(NamedTuple):
@@ -163,8 +165,8 @@ def within_user_diversity(features: Tensor, users: Tensor) -> Diversity:
         if len(own) < 2:
             left_out += 1
             continue
-        total = sum(_distances(rows, own).sum() for rows in own.split(_CHUNK))
-        means.append(float(total) / (len(own) * (len(own) - 1)))  # each pair counts twice, and the diagonal is 0
+        total = sum(float(_distances(rows, own).sum()) for rows in own.split(_CHUNK))
+        means.append(total / (len(own) * (len(own) - 1)))  # each pair counts twice, and the diagonal is 0
     return Diversity(sum(means) / len(means) if means else float("nan"), len(means), left_out)
 
 

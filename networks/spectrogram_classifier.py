@@ -62,11 +62,13 @@ class SpectrogramClassifier(nn.Module):
             (N, ``num_features``) float32, unbounded; their scale depends on the training.
         """
         x = _resize(images, self.input_size) / 127.5 - 1
-        return self.project(self.blocks(x).mean(dim=3).flatten(1))
+        features: Tensor = self.project(self.blocks(x).mean(dim=3).flatten(1))
+        return features
 
     def classify(self, features: Tensor) -> Tensor:
         """Compute user logits (N, ``num_users``) from ``features(images)``, (N, ``num_features``)."""
-        return self.head(F.relu(features))
+        logits: Tensor = self.head(F.relu(features))
+        return logits
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute user logits (N, ``num_users``) float32 for (N, 3, H, W) uint8 images."""

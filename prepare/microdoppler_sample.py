@@ -1,4 +1,4 @@
-"""Write a simulated micro-Doppler data set: one folder of spectrogram images per walking person."""
+"""Simulated micro-Doppler data set: one folder of spectrogram images per walking person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from simulators.radar.spectrogram import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, wa
 
 SPLITS = ("train", "val")
 COLORMAP = "jet"
-CANDIDATES = 64  # walkers drawn per user, of which the one least like the earlier users is kept
+CANDIDATES = 64  # walkers drawn per user, of which the one most different from the earlier users is kept
 
 
 def microdoppler_sample(
@@ -33,27 +33,27 @@ def microdoppler_sample(
     """Simulate walking people seen by a radar and write their spectrograms as 256×256 RGB images.
 
     Writes ``<out>/train/ID_<n>/ID_<n>_<0001>.png``, ``<out>/val/…`` and ``<out>/simulation.json`` with every
-    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as real data sets do. Run again
-    with the same settings, it completes what is missing. A user does not depend on how many users there are,
-    nor an image on how many images.
+    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as in real data sets. Run again
+    with the same settings, it writes missing images only. A user does not depend on the number of users, nor an
+    image on the number of images.
 
     Args:
-        out: Folder of the data set: new, empty, or begun with the same settings.
-        num_users: People to simulate.
+        out: Folder of the data set: new, empty, or written before with the same settings.
+        num_users: Number of people to simulate.
         train_per_user: Images per person in ``train``.
         val_per_user: Images per person in ``val``.
         carrier_ghz: Carrier frequency of the radar in GHz, for example 24 or 77.
-        seed: Another seed gives other people and other images.
+        seed: Seed of people and images.
 
     Raises:
-        InputError: A number is out of range, or ``out`` holds something else.
+        InputError: A number is out of range, or ``out`` holds other files.
     """
     counts = {"num_users": num_users, "train_per_user": train_per_user, "val_per_user": val_per_user}
     for name, count in counts.items():
         if count < 1:
-            raise InputError(f"--{name}", f"{count} is less than 1", "Give 1 or more.")
+            raise InputError(f"--{name}", f"must be at least 1, not {count}", "Choose a larger number.")
     if seed < 0:
-        raise InputError("--seed", f"{seed} is negative", "Give 0 or more.")
+        raise InputError("--seed", f"must be at least 0, not {seed}", "Choose another seed.")
     radar, users = Radar(carrier_ghz=carrier_ghz), draw_users(num_users, seed)
     simulation = {
         "seed": seed,
@@ -68,41 +68,40 @@ def microdoppler_sample(
     out = Path(out)
     claim_folder(out, simulation)
 
-    wanted = list(_samples(out, list(users), (train_per_user, val_per_user)))
-    missing = [sample for sample in wanted if not sample[0].exists()]
-    # Threads: the array work and the PNG encoder release Python's lock, and a second process would begin by
-    # importing the whole program again.
+    samples = list(_samples(out, list(users), (train_per_user, val_per_user)))
+    missing = [sample for sample in samples if not sample[0].exists()]
+    # Threads, since NumPy and the PNG encoder release the GIL, and another process would have to import everything.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for _ in pool.map(partial(_write, users, radar, seed), missing):
             pass
-    kept = f" ({len(wanted) - len(missing)} were there already)" if len(missing) < len(wanted) else ""
+    kept = f" ({len(samples) - len(missing)} existed)" if len(missing) < len(samples) else ""
     print(f"{out}: wrote {len(missing)} spectrograms of {num_users} users at {carrier_ghz:g} GHz{kept}")
 
 
 def user_id(position: int) -> int:
-    """Return the ID of the user at ``position`` 0, 1, 2 …: 1, 2, 4, 5, 7 …, every third number left out."""
+    """Return the ID of the user at ``position`` 0, 1, 2 …: 1, 2, 4, 5, 7 …, every third number is skipped."""
     return position + position // 2 + 1
 
 
 def draw_users(num_users: int, seed: int) -> dict[int, Walker]:
     """Draw walkers that differ visibly, by user ID.
 
-    Each is, of ``CANDIDATES``, the one farthest from all earlier users in what a spectrogram shows: speed and
-    step rate first, then arm swing and asymmetry.
+    Each is the one of ``CANDIDATES`` that is farthest from all earlier users in the features of a spectrogram: mainly
+    speed and step rate, then arm swing and asymmetry.
     """
     users: dict[int, Walker] = {}
     for position in range(num_users):
         rng = np.random.default_rng([seed, 0, user_id(position)])
         candidates = [Walker.draw(rng) for _ in range(CANDIDATES if users else 1)]
-        looks = np.array([_look(walker) for walker in candidates])
-        earlier = np.array([_look(walker) for walker in users.values()]).reshape(1, -1, looks.shape[1])
-        nearest = np.linalg.norm(looks[:, None] - earlier, axis=-1).min(axis=1, initial=np.inf)
+        features = np.array([_appearance(walker) for walker in candidates])
+        earlier = np.array([_appearance(walker) for walker in users.values()]).reshape(1, -1, features.shape[1])
+        nearest = np.linalg.norm(features[:, None] - earlier, axis=-1).min(axis=1, initial=np.inf)
         users[user_id(position)] = candidates[int(nearest.argmax())]
     return users
 
 
-def _look(walker: Walker) -> tuple[float, ...]:
-    """Place a walker where distance 1 is about the whole range over which people differ in speed."""
+def _appearance(walker: Walker) -> tuple[float, ...]:
+    """Return a walker's features, scaled so that a distance of 1 is about the range of walking speeds."""
     return (
         walker.speed / 0.85,
         walker.step_rate / 1.5,

@@ -73,7 +73,7 @@ def exploded_view(layers: Sequence[Layer], height: int = 360, spacing: float = 0
         spacing: Distance between plates as a share of their drawn width; reduced for many layers.
 
     Returns:
-        (H, W, 3), on white.
+        (H, W, 3), on white; the width grows with the number of layers.
 
     Raises:
         ValueError: ``layers`` is empty.

@@ -7,7 +7,7 @@ have no flat equivalent; each is rendered separately in its own paint.
 
 An element covers a pixel where its alpha is above `formats.svg.paint.VISIBLE_ALPHA`; so a transparent end of a gradient
 covers nothing, and the rest of the gradient everything that it tints. Blend modes are left out: they change colours,
-not order. Strokes thinner than a pixel are widened to one pixel, lest they fall between the centres of pixels.
+not order. Strokes thinner than a pixel are widened to one pixel; they would otherwise miss pixel centres.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ class LabelEmbedding(nn.Module):
         if self.training and self.dropout_prob > 0:
             dropped = torch.rand(y.shape, device=y.device) < self.dropout_prob
             y = torch.where(dropped, self.num_classes, y)
-        return self.embedding_table(y)
+        embedding: Tensor = self.embedding_table(y)
+        return embedding
 
 
 class SwiGLU(nn.Module):
@@ -60,7 +61,8 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels) → (..., channels)."""
         gate, value = self.w12(x).chunk(2, dim=-1)
-        return self.w3(F.silu(gate) * value)
+        out: Tensor = self.w3(F.silu(gate) * value)
+        return out
 
 
 class MLP(nn.Module):
@@ -73,7 +75,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., channels) → (..., channels)."""
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        out: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return out
 
 
 class Attention(nn.Module):
@@ -94,8 +97,9 @@ class Attention(nn.Module):
         q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
-        out = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
-        return self.proj(out.transpose(1, 2).flatten(-2))
+        attended = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)
+        out: Tensor = self.proj(attended.transpose(1, 2).flatten(-2))
+        return out
 
 
 def _norm(channels: int, use_rmsnorm: bool) -> nn.Module:
@@ -130,7 +134,8 @@ class Block(nn.Module):
         else:
             shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, dim=1)
         x = x + gate1.unsqueeze(1) * self.attn(_modulate(self.norm1(x), shift1, scale1), rotary)
-        return x + gate2.unsqueeze(1) * self.mlp(_modulate(self.norm2(x), shift2, scale2))
+        out: Tensor = x + gate2.unsqueeze(1) * self.mlp(_modulate(self.norm2(x), shift2, scale2))
+        return out
 
 
 class FinalLayer(nn.Module):
@@ -145,7 +150,8 @@ class FinalLayer(nn.Module):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """(B, T, channels) → (B, T, out_features)."""
         shift, scale = self.adaLN_modulation(c).chunk(2, dim=1)
-        return self.linear(_modulate(self.norm_final(x), shift, scale))
+        patches: Tensor = self.linear(_modulate(self.norm_final(x), shift, scale))
+        return patches
 
 
 class PatchEmbedding(nn.Module):
@@ -157,7 +163,8 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) → (B, T, channels)."""
-        return self.proj(x).flatten(2).transpose(1, 2)
+        tokens: Tensor = self.proj(x).flatten(2).transpose(1, 2)
+        return tokens
 
 
 class RotaryTables(nn.Module):
@@ -252,7 +259,7 @@ class LightningDiT(nn.Module):
         """(B, T, p·p·C) with the channel last inside a patch → (B, C, H, W)."""
         size, p = self.config.input_size, self.config.patch_size
         side = size // p
-        grid = patches.unflatten(2, (p, p, self.out_channels)).unflatten(1, (side, side))
+        grid: Tensor = patches.unflatten(2, (p, p, self.out_channels)).unflatten(1, (side, side))
         return grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, size, size)
 
     def published_tensors(self) -> Iterable[PublishedTensor]:

@@ -60,4 +60,5 @@ class TimeEmbedding(nn.Module):
         steps = torch.arange(half, dtype=torch.float32, device=t.device) / half
         angle = t.float().unsqueeze(1) * torch.exp(-math.log(10000) * steps)
         sinusoid = torch.cat([angle.cos(), angle.sin()], dim=-1)
-        return self.mlp(sinusoid.to(next(self.mlp.parameters()).dtype))
+        embedding: Tensor = self.mlp(sinusoid.to(next(self.mlp.parameters()).dtype))
+        return embedding

@@ -33,7 +33,8 @@ class KLTokenizer(Tokenizer):
         return Posterior(latents.mean, latents.logvar)  # clamped to −30…20 by diffusers
 
     def decode(self, latents: Tensor) -> Tensor:  # noqa: D102
-        return self.autoencoder.decode(latents).sample
+        images: Tensor = self.autoencoder.decode(latents).sample
+        return images
 
 
 class DiffusersKL(KLTokenizer):

@@ -70,7 +70,8 @@ def sample(
             atol=absolute_tolerance,
             rtol=relative_tolerance,
         )
-        return path[-1]
+        final: Tensor = path[-1]
+        return final
     if num_points < 2:
         raise ValueError(f"num_points must be at least 2, not {num_points}")
     x, grid = noise, time_grid(num_points, shift)

@@ -1,13 +1,13 @@
-"""How the parts of a walking body move.
+"""Kinematics of a walking body.
 
 After R. Boulic, N. Magnenat-Thalmann, D. Thalmann, "A global human walking model with real-time kinematic
 personification", The Visual Computer 6, 1990, used for radar by V. C. Chen, "The Micro-Doppler Effect in
-Radar", 2nd ed., 2019, chapter 4. Kept from the model: the cycle's length and times as functions of relative
+Radar", 2nd ed., 2019, chapter 4. Taken from the model: the cycle's length and times as functions of relative
 speed, the pelvis's translations, the torsion of pelvis and thorax, joint flexion by periodic curves through
 control points. Changed: the paper corrects sliding feet afterwards by inverse kinematics; here the ankle's
 path along the ground is the curve given, still during stance, and the hip's flexion follows from it, so that
-feet do not slide. The control points of knee, ankle and elbow are our own, near what gait laboratories
-measure.
+feet do not slide. The control points of knee, ankle and elbow are our own, close to published gait
+measurements.
 
 Axes: x the walking direction, y to the walker's left, z up. Metres, seconds, radians. Phase 0 of the cycle is
 left heel strike.
@@ -32,7 +32,7 @@ PARTS = (
 )  # fmt: skip
 
 # Part lengths as fractions of height, after Drillis and Contini in D. A. Winter, "Biomechanics and Motor
-# Control of Human Movement", 4th ed., 2009, fig. 4.1. The legs' share is the walker's own.
+# Control of Human Movement", 4th ed., 2009, fig. 4.1. The legs' fraction is a parameter of the walker.
 HEAD, TORSO, PELVIS = 0.130, 0.300, 0.110
 UPPER_ARM, FOREARM, HAND = 0.186, 0.146, 0.090
 FOOT, ANKLE_HEIGHT = 0.115, 0.039  # the foot from ankle to toe
@@ -42,18 +42,18 @@ THIGH_OF_LEG = 0.50  # of the leg from hip to ankle
 
 @dataclass(frozen=True)
 class Walker:
-    """A person and their gait; what stays the same over all of a user's samples.
+    """A person and their gait: the parameters shared by all samples of a user.
 
     Args:
         height: Body height in metres, 1.4…2.1.
         leg_ratio: Height of the hip above the ground over body height, 0.46…0.56.
         speed: Mean walking speed in m/s, 0.5…2.0.
-        cadence: Step rate over the one the model predicts for this speed and leg, 0.8…1.25.
-        arm_swing: Swing of the arms over the model's, 0…2.5.
-        knee_lift: Flexion of the knee in swing over the model's, 0.6…1.4.
-        asymmetry: Difference between left and right, −0.4…0.4: the left arm swings wider and the left foot
-            swings later and faster where it is positive. 0 makes both sides equal, half a cycle apart.
-        limb_girth: Thickness of the limbs over the average, 0.6…1.6; thicker limbs reflect more.
+        cadence: Step rate relative to the model's for this speed and leg, 0.8…1.25.
+        arm_swing: Swing of the arms relative to the model's, 0…2.5.
+        knee_lift: Flexion of the knee in swing relative to the model's, 0.6…1.4.
+        asymmetry: Difference between left and right, −0.4…0.4: if it is positive, the left arm swings wider
+            and the left foot later and faster. 0 makes both sides equal, half a cycle apart.
+        limb_girth: Thickness of the limbs relative to the average, 0.6…1.6; thicker limbs reflect more.
     """
 
     height: float = 1.75
@@ -78,7 +78,7 @@ class Walker:
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Walker:
-        """Draw a walker uniformly over ordinary adults (a range inside what the class accepts)."""
+        """Draw a walker uniformly over ordinary adults, a smaller range than the class accepts."""
         return Walker(**{name: float(rng.uniform(*limits)) for name, limits in WALKER_DRAWS.items()})
 
     @property
@@ -88,17 +88,17 @@ class Walker:
 
     @property
     def relative_speed(self) -> float:
-        """RV, the speed in legs per second (Boulic et al., sec. 3)."""
+        """The speed RV in legs per second (Boulic et al., sec. 3)."""
         return self.speed / self.leg
 
     @property
     def cycle_length(self) -> float:
         """Metres walked in one cycle of two steps: 1.346 √RV legs at cadence 1."""
-        return 1.346 * np.sqrt(self.relative_speed) * self.leg / self.cadence
+        return float(1.346 * np.sqrt(self.relative_speed) * self.leg / self.cadence)
 
     @property
     def cycle_duration(self) -> float:
-        """Seconds that one cycle of two steps takes."""
+        """Duration of one cycle of two steps in seconds."""
         return self.cycle_length / self.speed
 
     @property
@@ -108,7 +108,7 @@ class Walker:
 
     @property
     def support(self) -> float:
-        """Share of the cycle that one foot carries: (0.752 T − 0.143 s) / T, kept between 0.52 and 0.68."""
+        """Fraction of the cycle in which a foot is on the ground: (0.752 T − 0.143 s) / T, within 0.52…0.68."""
         return float(np.clip(0.752 - 0.143 / self.cycle_duration, 0.52, 0.68))
 
 
@@ -124,11 +124,11 @@ WALKER_DRAWS = {
 
 @dataclass(frozen=True)
 class Body:
-    """The body parts of ``PARTS`` as ellipsoids over T moments, K = 15 of them.
+    """The K = 15 body parts of ``PARTS`` as ellipsoids at T points in time.
 
     Attributes:
         centres: (K, T, 3) positions in metres.
-        along: (K, T, 3) unit vectors of the long axes; limbs point away from the trunk.
+        along: (K, T, 3) unit vectors of the long axes; those of limbs point away from the trunk.
         front: (K, T, 3) unit vectors perpendicular to ``along``, to the walker's front.
         semi_axes: (K, 3) half lengths in metres along front, sideways and long axis.
     """
@@ -145,7 +145,7 @@ class Body:
 
 
 def walk(walker: Walker, times: Array, start_phase: float = 0.0) -> Body:
-    """Move ``walker`` along x through the moments ``times`` (T,) in seconds.
+    """Compute the body of ``walker``, who walks along x, at ``times`` (T,) in seconds.
 
     ``start_phase`` is the phase of the cycle at time 0, in cycles; at time 0 the body is near x = 0.
     """
@@ -160,7 +160,7 @@ def walk(walker: Walker, times: Array, start_phase: float = 0.0) -> Body:
     pelvis_z = leg * (1 - 0.03 + 0.015 * rv * (np.sin(2 * turn - 0.7 * np.pi) - 1))
     pelvis = np.stack([pelvis_x, pelvis_y, pelvis_z], axis=-1)
     pelvis_yaw = np.radians(-4 * rv * np.cos(turn))  # the left hip is in front at left heel strike
-    thorax_yaw = np.radians(5 * rv * np.cos(turn - 0.1 * np.pi))  # the shoulders turn the other way
+    thorax_yaw = np.radians(5 * rv * np.cos(turn - 0.1 * np.pi))  # the shoulders rotate the other way
 
     up = np.zeros_like(pelvis)
     up[:, 2] = 1.0
@@ -217,14 +217,15 @@ def _semi_axes(walker: Walker) -> Array:
 def _periodic(points: list[tuple[float, float]], phase: Array) -> Array:
     """Evaluate the smooth (twice differentiable) curve of period 1 through ``points`` of (phase, value)."""
     x, y = np.array([*points, (points[0][0] + 1, points[0][1])]).T
-    return CubicSpline(x, y, bc_type="periodic")((phase - x[0]) % 1 + x[0])
+    curve: Array = CubicSpline(x, y, bc_type="periodic")((phase - x[0]) % 1 + x[0])
+    return curve
 
 
 def _ankle_path(walker: Walker, phase: Array, side: float) -> Array:
-    """Position of an ankle along the ground, (T,) metres: still in stance, one cycle length on in each swing.
+    """Position of an ankle along the ground, (T,) metres: still in stance, moving one cycle length in each swing.
 
-    The curve through control points is the ankle's speed, monotone between them so that it stays exactly 0 in
-    stance; its integral over a cycle is made 1. The ankle leaves before the toe does, while the foot rolls.
+    The curve through control points is the ankle's speed, monotone between them so that it is exactly 0 in
+    stance; its integral over a cycle is normalised to 1. The ankle leaves before the toe does, while the foot rolls.
     """
     support, swing = walker.support, 1 - walker.support
     late = 0.3 * side * walker.asymmetry
@@ -236,19 +237,20 @@ def _ankle_path(walker: Walker, phase: Array, side: float) -> Array:
     x, y = np.array(points).T
     speed = PchipInterpolator(np.concatenate([x - 1, x, x + 1]), np.tile(y, 3))
     travelled = speed.antiderivative()
-    whole = np.floor(phase)
+    cycles = np.floor(phase)
     # At the stance's middle the ankle is a little behind the pelvis, which is over phase · cycle length.
     middle = 0.5 * support - 0.02
-    share = (travelled(phase - whole) - travelled(0.0)) / (travelled(1.0) - travelled(0.0))
+    share = (travelled(phase - cycles) - travelled(0.0)) / (travelled(1.0) - travelled(0.0))
     landed = (travelled(0.1) - travelled(0.0)) / (travelled(1.0) - travelled(0.0))
-    return walker.cycle_length * (whole + share - landed + middle)
+    path: Array = walker.cycle_length * (cycles + share - landed + middle)
+    return path
 
 
 def _leg_angles(walker: Walker, phase: Array, ankle_x: Array) -> tuple[Array, Array, Array]:
     """Angles of thigh, shank and foot from straight down, forward positive, (T,) radians each.
 
-    ``ankle_x`` (T,) is the ankle's place along x relative to the hip, in metres. The knee's flexion is a
-    curve; the thigh's angle is the one that brings the ankle to its place.
+    ``ankle_x`` (T,) is the position of the ankle along x relative to the hip, in metres. The knee's flexion is a
+    curve; the thigh's angle follows from the position of the ankle.
     """
     support, swing = walker.support, 1 - walker.support
     rv = min(walker.relative_speed, 2.0)
@@ -258,8 +260,8 @@ def _leg_angles(walker: Walker, phase: Array, ankle_x: Array) -> tuple[Array, Ar
     ]  # fmt: skip
     knee = np.radians(_periodic(points, phase))
     thigh_length, shank_length, _ = _leg_lengths(walker)
-    beside, below = shank_length * np.sin(knee), thigh_length + shank_length * np.cos(knee)
-    thigh = np.arcsin(ankle_x / np.hypot(beside, below)) + np.arctan2(beside, below)
+    ahead, below = shank_length * np.sin(knee), thigh_length + shank_length * np.cos(knee)
+    thigh = np.arcsin(ankle_x / np.hypot(ahead, below)) + np.arctan2(ahead, below)
     toes = [
         (0.00, 14.0), (0.07, 1.0), (0.20, 0.0), (support - 0.20, -3.0), (support - 0.02, -46.0),
         (support + 0.30 * swing, -32.0), (support + 0.70 * swing, 8.0),

@@ -1,4 +1,4 @@
-"""What a continuous-wave radar sees of a walking person: the micro-Doppler spectrogram.
+"""Micro-Doppler spectrogram of a walking person seen by a continuous-wave radar.
 
 After V. C. Chen, "The Micro-Doppler Effect in Radar", 2nd ed., 2019, chapters 1 and 4: body parts are
 ellipsoids, the return is their sum Σ √σ_i exp(−j 4π r_i(t) / λ) plus noise, and its short-time Fourier
@@ -30,21 +30,21 @@ SPEED_OF_LIGHT = 299_792_458.0
 Complex = NDArray[np.complex128]
 
 MAX_ASPECT = 20.0  # degrees, drawn per sample
-MAX_SPEED_CHANGE = 0.03  # of the walker's own speed, drawn per sample
-POINTS = (1, 1, 1) + 2 * (3, 4, 2, 4, 14, 5)  # scatterers per part, more where speeds differ
-KINEMATICS_HZ = 400.0  # limbs move below 20 Hz; between these moments a cubic spline is exact to micrometres
+MAX_SPEED_CHANGE = 0.03  # fraction of the walker's speed, drawn per sample
+POINTS = (1, 1, 1) + 2 * (3, 4, 2, 4, 14, 5)  # scatterers per part, more where speeds differ along it
+KINEMATICS_HZ = 400.0  # limbs move below 20 Hz; between these samples a cubic spline is exact to micrometres
 
 
 @dataclass(frozen=True)
 class Radar:
-    """A continuous-wave radar with complex (I/Q) samples and how its spectrogram is made and shown.
+    """A continuous-wave radar with complex (I/Q) samples, and the settings of its spectrogram.
 
     Args:
         carrier_ghz: Carrier frequency in GHz, 5…300; 24 and 77 are the usual bands.
-        duration: Seconds across a spectrogram, 0.5…60.
+        duration: Duration of a spectrogram in seconds, 0.5…60.
         max_speed: Radial speed in m/s up to which the samples are unambiguous; sets the sample rate.
-        snr_db: Mean power of the body's return over the noise's, per sample.
-        dynamic_range_db: Decibels below the maximum where the colour map begins.
+        snr_db: Ratio of the mean powers of the body's return and of the noise, per sample, in dB.
+        dynamic_range_db: Range of the colour map in dB below the maximum.
         low_speed: Radial speed at the lower edge of the image in m/s, negative for receding.
         high_speed: Radial speed at the upper edge of the image in m/s.
     """
@@ -89,31 +89,32 @@ class Radar:
 
     @property
     def window_length(self) -> int:
-        """Samples in the window, six deviations."""
+        """Number of samples in the window, six deviations."""
         return ceil(6 * self.window_deviation * self.sample_rate)
 
     @property
     def num_samples(self) -> int:
-        """Samples in a signal: ``duration`` and half a window on either side, for the outer columns."""
+        """Number of samples in a signal: ``duration`` and half a window on either side, for the outer columns."""
         return round(self.duration * self.sample_rate) + self.window_length
 
 
 def vary(walker: Walker, rng: np.random.Generator) -> tuple[Walker, float, float]:
-    """Draw one walk: ``walker`` at a slightly other speed, aspect in degrees, start phase in cycles."""
+    """Draw one walk: ``walker`` at a slightly different speed, aspect in degrees, start phase in cycles."""
     change = rng.uniform(-MAX_SPEED_CHANGE, MAX_SPEED_CHANGE)
     aspect = rng.uniform(-MAX_ASPECT, MAX_ASPECT)
     return replace(walker, speed=walker.speed * (1 + change)), float(aspect), float(rng.uniform())
 
 
 def cross_sections(body: Body, line_of_sight: Array) -> Array:
-    """Radar cross-section of every ellipsoid, (K, T) in m².
+    """Compute the radar cross-section of every ellipsoid, (K, T) in m².
 
     σ = π a² b² c² / (a² u_a² + b² u_b² + c² u_c²)², with half axes a, b, c and the line of sight u in the
     ellipsoid's own axes (Chen, sec. 2.2; Trott, IEEE Trans. Antennas Propag. 55, 2007).
     """
     front, along = (body.front @ line_of_sight) ** 2, (body.along @ line_of_sight) ** 2
     a2, b2, c2 = (body.semi_axes.T**2)[:, :, None]
-    return np.pi * a2 * b2 * c2 / (a2 * front + b2 * (1 - front - along) + c2 * along) ** 2
+    sections: Array = np.pi * a2 * b2 * c2 / (a2 * front + b2 * (1 - front - along) + c2 * along) ** 2
+    return sections
 
 
 def radar_return(
@@ -132,7 +133,7 @@ def radar_return(
     Args:
         walker: The person.
         radar: The radar, far away at the height of the body.
-        rng: Draws the scatterers' phases, then the noise.
+        rng: Random generator for the scatterers' phases, then the noise.
         aspect: Angle between walking direction and line of sight in degrees.
         start_phase: Phase of the gait cycle at the first sample, in cycles.
         noise: Whether to add complex white Gaussian noise at ``radar.snr_db``.
@@ -155,17 +156,17 @@ def radar_return(
         raise InputError("Radar.max_speed", fault, "Raise max_speed or lower the walker's speed.")
 
     amplitude = np.sqrt(cross_sections(body, line_of_sight) / np.array(POINTS)[:, None])
-    turns = 2 / radar.wavelength  # of phase per metre, there and back
+    turns = 2 / radar.wavelength  # of phase per metre, for the way there and back
     curves = CubicSpline(coarse, np.concatenate([turns * centre, turns * reach, amplitude]).T)(times)
     centre, reach, amplitude = np.split(np.ascontiguousarray(curves.T), 3)
-    centre -= np.round(centre)  # whole turns go in float64, so that float32 is enough for the rest
+    centre -= np.round(centre)  # removes whole turns in float64, so that float32 is enough for the rest
     trunk_phase = rng.uniform(size=1)
     signal = np.zeros(len(times), np.complex128)
     for part, points in enumerate(POINTS):
-        # Head, torso and pelvis move as one and share a phase, since phases of their own might cancel them.
+        # Head, torso and pelvis move as one and share a phase, since different phases might cancel them.
         phases = trunk_phase if part < 3 else rng.uniform(size=points)
-        places = (2 * np.arange(points) + 1) / points - 1  # along the part's axis, −1…1
-        cycles = centre[part] + np.multiply.outer(places, reach[part]) + phases[:, None]
+        offsets = (2 * np.arange(points) + 1) / points - 1  # along the part's axis, −1…1
+        cycles = centre[part] + np.multiply.outer(offsets, reach[part]) + phases[:, None]
         angle = (2 * np.pi * cycles).astype(np.float32)  # −4π r / λ with r = constant − approach
         signal += amplitude[part] * (np.cos(angle).sum(axis=0) + 1j * np.sin(angle).sum(axis=0))
     if noise:
@@ -176,12 +177,12 @@ def radar_return(
 
 
 def spectrogram(signal: Complex, radar: Radar, columns: int = 256) -> tuple[Array, Array, Array]:
-    """Take the short-time Fourier transform's power.
+    """Compute the power of the short-time Fourier transform.
 
     Args:
         signal: (T,) complex samples from ``radar_return``.
         radar: The radar that made them.
-        columns: Moments across ``radar.duration``.
+        columns: Number of time steps in ``radar.duration``.
 
     Returns:
         Doppler shift (F,) in Hz, ascending through 0, approaching positive; time (columns,) in seconds after
@@ -194,7 +195,7 @@ def spectrogram(signal: Complex, radar: Radar, columns: int = 256) -> tuple[Arra
     stft = ShortTimeFFT(window, hop, radar.sample_rate, fft_mode="centered", mfft=bins)
     first = ceil(length / 2 / hop)
     power = stft.spectrogram(signal, p0=first - 1, p1=first + columns + 1)
-    power = (power[:, :-2] + 2 * power[:, 1:-1] + power[:, 2:]) / 4  # neighbouring moments: thins speckle
+    power = (power[:, :-2] + 2 * power[:, 1:-1] + power[:, 2:]) / 4  # averages neighbouring columns against speckle
     times = (first + np.arange(columns)) * hop / radar.sample_rate - length / 2 / radar.sample_rate
     decibels = 10 * np.log10(np.maximum(power / power.max(), 1e-12))
     return stft.f, times, decibels
@@ -203,12 +204,12 @@ def spectrogram(signal: Complex, radar: Radar, columns: int = 256) -> tuple[Arra
 def spectrogram_image(
     doppler_hz: Array, power_db: Array, radar: Radar, size: int = 256, colormap: str = "jet"
 ) -> NDArray[np.uint8]:
-    """Colour a spectrogram as published ones are: time across, approaching speed upward.
+    """Render a spectrogram with a colour map, as is usual: time to the right, approaching speed upward.
 
     Args:
         doppler_hz: (F,) ascending Doppler shifts in Hz.
         power_db: (F, W) power in dB relative to the maximum.
-        radar: Gives the speed axis, the same for all images, and the dynamic range.
+        radar: Radar whose speed axis, the same for all images, and dynamic range are used.
         size: Height of the image; its width is W.
         colormap: A matplotlib colour map: ``jet``, ``viridis``, ``turbo`` …
 
@@ -216,24 +217,26 @@ def spectrogram_image(
         (size, W, 3) uint8. Row 0 is ``radar.high_speed``, the last row ``radar.low_speed``.
     """
     speeds = np.linspace(radar.high_speed, radar.low_speed, size)
-    place = np.interp(2 * speeds / radar.wavelength, doppler_hz, np.arange(len(doppler_hz)))
-    below = np.minimum(place.astype(int), len(doppler_hz) - 2)
-    weight = (place - below)[:, None]
-    shown = (1 - weight) * power_db[below] + weight * power_db[below + 1]
-    level = np.clip(1 + shown / radar.dynamic_range_db, 0.0, 1.0)
-    return _colours(colormap)[np.round(255 * level).astype(np.uint8)]
+    position = np.interp(2 * speeds / radar.wavelength, doppler_hz, np.arange(len(doppler_hz)))
+    below = np.minimum(position.astype(int), len(doppler_hz) - 2)
+    weight = (position - below)[:, None]
+    rows = (1 - weight) * power_db[below] + weight * power_db[below + 1]
+    level = np.clip(1 + rows / radar.dynamic_range_db, 0.0, 1.0)
+    image: NDArray[np.uint8] = _colours(colormap)[np.round(255 * level).astype(np.uint8)]
+    return image
 
 
 @lru_cache
 def _colours(colormap: str) -> NDArray[np.uint8]:
     if colormap not in matplotlib.colormaps:
-        raise InputError("colormap", f"matplotlib knows no {colormap!r}", "Give jet, viridis, turbo or another.")
+        raise InputError("colormap", f"matplotlib does not have {colormap!r}", "Use jet, viridis, turbo or another.")
     table = matplotlib.colormaps[colormap](np.linspace(0, 1, 256))[:, :3]
-    return np.round(255 * table).astype(np.uint8)
+    colours: NDArray[np.uint8] = np.round(255 * table).astype(np.uint8)
+    return colours
 
 
 def walking_image(walker: Walker, radar: Radar, rng: np.random.Generator, colormap: str = "jet") -> NDArray[np.uint8]:
-    """Draw one sample of a user: a walk by ``vary``, seen as an image, uint8 (256, 256, 3)."""
+    """Draw one sample of a user: the image of a walk drawn by ``vary``, uint8 (256, 256, 3)."""
     walked, aspect, start_phase = vary(walker, rng)
     doppler_hz, _, power_db = spectrogram(radar_return(walked, radar, rng, aspect, start_phase), radar)
     return spectrogram_image(doppler_hz, power_db, radar, colormap=colormap)

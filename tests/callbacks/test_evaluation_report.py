@@ -54,6 +54,6 @@ def test_results_are_written_where_the_run_is(tmp_path: Path, capsys: pytest.Cap
     }
     EvaluationReport().on_test_end(trainer, module)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == module.test_results
-    assert "Generated micro-Doppler spectrograms" in capsys.readouterr().out
+    assert f"written to {tmp_path / 'evaluation.json'}" in capsys.readouterr().out
     with pytest.raises(InputError, match="cannot report on LightningModule"):
         EvaluationReport().on_test_end(trainer, LightningModule())

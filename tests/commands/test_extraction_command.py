@@ -1,6 +1,9 @@
-"""Latent extraction through the command line: the same bytes under any number of processes, and resumable."""
+"""Latent extraction through the command line: the same bytes from any number of processes, and resumable."""
+
+from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,17 +11,17 @@ from torch.testing import assert_close
 
 from cli import main
 from formats.errors import InputError
-from formats.images import write_png
+from formats.images import read_rgb, write_png
 from formats.latent_shards import LatentStatistics, find_shards, open_shard
 from networks.tokenizers import load_tokenizer, to_unit
 from tests.support.commands import SIDE, USERS, extraction_words, run_command, write_spectrograms
 
 
-def files(folder):
+def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
-def test_latents_are_what_the_tokenizer_gives(spectrograms, latents):
+def test_latents_are_those_of_the_tokenizer(spectrograms: Path, latents: Path) -> None:
     tokenizer = load_tokenizer(latents / "tokenizer.safetensors")
     index = json.loads((latents / "index.json").read_text())
     for split, count in (("train", 30), ("val", 12)):
@@ -27,8 +30,6 @@ def test_latents_are_what_the_tokenizer_gives(spectrograms, latents):
         assert shard.latents.shape == (count, 32, SIDE // 16, SIDE // 16)
         assert sorted(shard.labels.unique().tolist()) == list(USERS)
         assert len(index[split]["images"]) == count
-    from formats.images import read_rgb
-
     last = torch.from_numpy(read_rgb(spectrograms / index["val"]["images"][-1])).permute(2, 0, 1)[None]
     assert_close(shard.latents[-1:], tokenizer.encode(to_unit(last)).mean, rtol=1e-4, atol=1e-4)
     measured = LatentStatistics.read(latents / "latents_stats.pt")
@@ -37,24 +38,33 @@ def test_latents_are_what_the_tokenizer_gives(spectrograms, latents):
     assert "recommended: dataset" in (latents / "stats_recommendation.txt").read_text()
 
 
-@pytest.mark.parametrize("posterior", ["mean", "sample"])
-def test_two_processes_write_the_same_bytes_as_one(spectrograms, latents, tmp_path, posterior):
-    more = [
-        "--data.shard_size=8",
-        f"--model.posterior={posterior}",
-        f"--model.tokenizer_path={latents}/tokenizer.safetensors",
-    ]
-    for name, processes in (("one", 1), ("two", 2)):
-        devices = [f"--trainer.devices={processes}"] + (["--trainer.strategy=ddp"] if processes == 2 else [])
-        done = run_command(*extraction_words(spectrograms, tmp_path / name, *more, *devices))
-        assert done.returncode == 0, done.stderr
-    assert len(files(tmp_path / "one")) == 4 + 2
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes_as_one(spectrograms: Path, tmp_path: Path, two_threads: None) -> None:
+    """Each command fits its own tokenizer, and draws from the posterior."""
+    more = ["--data.shard_size=8", "--model.posterior=sample"]
+    main(extraction_words(spectrograms, tmp_path / "one", *more))
+    processes = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    done = run_command(*extraction_words(spectrograms, tmp_path / "two", *more, *processes))
+    assert done.returncode == 0, done.stderr
+    assert len(files(tmp_path / "one")) == 4 + 2 + 1
     assert files(tmp_path / "one") == files(tmp_path / "two")
     for name in ("index.json", "stats_recommendation.txt", "extraction.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    one, two = (LatentStatistics.read(tmp_path / name / "latents_stats.pt") for name in ("one", "two"))
+    assert torch.equal(one.mean, two.mean)
+    assert torch.equal(one.std, two.std)
 
 
-def test_repeated_it_makes_only_what_is_missing(spectrograms, tmp_path):
+def test_bytes_do_not_depend_on_the_number_of_threads(
+    spectrograms: Path, latents: Path, tmp_path: Path, two_threads: None
+) -> None:
+    """``latents`` was made by a process with one thread."""
+    main(extraction_words(spectrograms, tmp_path))
+    assert files(tmp_path) == files(latents)
+    assert torch.get_num_threads() == 2  # as before the command
+
+
+def test_a_repeated_extraction_makes_missing_shards_only(spectrograms: Path, tmp_path: Path) -> None:
     words = extraction_words(spectrograms, tmp_path, "--data.shard_size=8", "--model.flip=true")
     main(words)
     before = files(tmp_path)
@@ -64,10 +74,12 @@ def test_repeated_it_makes_only_what_is_missing(spectrograms, tmp_path):
     main(words)
     assert files(tmp_path) == before
     assert all((tmp_path / name).stat().st_mtime_ns == time for name, time in times.items())
-    assert open_shard(lost).latents_flip.shape == open_shard(lost).latents.shape
+    shard = open_shard(lost)
+    assert shard.latents_flip is not None
+    assert shard.latents_flip.shape == shard.latents.shape
 
 
-def test_other_settings_or_images_are_refused(tmp_path):
+def test_other_settings_or_images_are_refused(tmp_path: Path) -> None:
     data = write_spectrograms(tmp_path / "images", train=12, val=1)
     main(extraction_words(data, tmp_path / "out"))
     before = files(tmp_path / "out")
@@ -79,7 +91,7 @@ def test_other_settings_or_images_are_refused(tmp_path):
     assert files(tmp_path / "out") == before
 
 
-def test_imagenet_statistics_are_compared_and_kept(spectrograms, latents, tmp_path):
+def test_imagenet_statistics_are_compared_and_kept(spectrograms: Path, latents: Path, tmp_path: Path) -> None:
     imagenet = LatentStatistics.read(latents / "latents_stats.pt")
     imagenet.write(tmp_path / "imagenet.pt")
     more = [f"--data.imagenet_statistics={tmp_path}/imagenet.pt"]
@@ -88,7 +100,7 @@ def test_imagenet_statistics_are_compared_and_kept(spectrograms, latents, tmp_pa
     assert "recommended: imagenet" in (tmp_path / "out" / "stats_recommendation.txt").read_text()
 
 
-def test_statistics_lost_to_an_interruption_are_made_up_for(spectrograms, tmp_path):
+def test_statistics_missing_after_an_interruption_are_written(spectrograms: Path, tmp_path: Path) -> None:
     words = extraction_words(spectrograms, tmp_path)
     main(words)
     before = (tmp_path / "latents_stats.pt").read_bytes()

@@ -88,6 +88,7 @@ SMALLEST = [
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key.*")  # without validation
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumed_training_ends_with_the_same_weights(
     illustrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
@@ -150,7 +151,6 @@ def test_the_full_size_configuration_trains(illustrations: Path, tmp_path: Path)
             "--trainer.precision=32-true",
             "--trainer.max_epochs=1",
             "--trainer.limit_val_batches=1",
-            "--trainer.enable_progress_bar=false",
         ]
     )
     checkpoint = load_checkpoint(tmp_path / "runs" / "layer_index" / "version_0" / "checkpoints" / "last.ckpt")

@@ -217,8 +217,9 @@ def test_predictions_open_in_other_programs(city: Path, trained: Path, tmp_path:
         assert depth.shape == read_rgb(scene / f"{name}_depth.png").shape[:2] == (42, 56)
         assert (depth > 0).all()
     points = trimesh.load(scene / "points.ply")
+    assert isinstance(points, trimesh.PointCloud)
     assert len(points.vertices) > 0.7 * 2 * 42 * 56
-    assert len(trimesh.load(scene / "points.glb").geometry) == 1
+    assert len(trimesh.load_scene(scene / "points.glb").geometry) == 1
     model = pycolmap.Reconstruction(scene / "colmap")
     assert model.num_reg_images() == 2
     for camera in cameras["cameras"]:

@@ -1,18 +1,23 @@
 """Latents come out of mapped shards as whole batches, with classes, statistics and weights as documented."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from datamodules.latents import LatentDataModule
+from datamodules.latents import LatentDataModule, StatisticsPolicy
 from formats.errors import InputError
 from formats.latent_shards import LatentStatistics, shard_names, write_shard
 
 SHAPE = (3, 2, 2)
 
 
-def write_folder(folder, users=(1, 2, 5), val_users=(2, 5)):
+def write_folder(folder: Path, users: tuple[int, ...] = (1, 2, 5), val_users: tuple[int, ...] = (2, 5)) -> Path:
     """Three training shards and one for validation; latent i holds the number i."""
     labels = torch.tensor(users).repeat_interleave(4)
     numbers = torch.arange(len(labels)).float().view(-1, 1, 1, 1).expand(-1, *SHAPE)
@@ -23,13 +28,13 @@ def write_folder(folder, users=(1, 2, 5), val_users=(2, 5)):
     return folder
 
 
-def ready(folder, **arguments):
+def ready(folder: Path, **arguments: Any) -> LatentDataModule:
     data = LatentDataModule(str(folder), **arguments)
     data.setup("fit")
     return data
 
 
-def test_batches_across_shards(tmp_path):
+def test_batches_across_shards(tmp_path: Path) -> None:
     dataset = ready(write_folder(tmp_path)).datasets["train"]
     batch = dataset.__getitems__([11, 0, 5, 4, -1])
     assert batch["latents"][:, 0, 0, 0].tolist() == [11, 0, 5, 4, 0]
@@ -39,7 +44,7 @@ def test_batches_across_shards(tmp_path):
     assert batch["weights"].tolist() == [1, 1, 1, 1, 0]
 
 
-def test_users_with_gaps_become_classes(tmp_path):
+def test_users_with_gaps_become_classes(tmp_path: Path) -> None:
     space = ready(write_folder(tmp_path)).latent_space
     assert space.user_ids.tolist() == [1, 2, 5]
     assert space.classes(torch.tensor([5, 1, 2, 5])).tolist() == [2, 0, 1, 2]
@@ -47,7 +52,7 @@ def test_users_with_gaps_become_classes(tmp_path):
         space.classes(torch.tensor([3, 1, 9]))
 
 
-def test_normalising_is_undone_exactly(tmp_path):
+def test_normalising_is_undone_exactly(tmp_path: Path) -> None:
     space = ready(write_folder(tmp_path), multiplier=0.5).latent_space
     latents = torch.randn(4, *SHAPE)
     assert_close(space.normalise(latents), (latents - torch.arange(3.0).view(3, 1, 1)) * 0.5)
@@ -58,7 +63,7 @@ def test_normalising_is_undone_exactly(tmp_path):
     ("policy", "imagenet_mean", "chosen"),
     [("auto", 0.2, "imagenet"), ("auto", 0.9, "dataset"), ("dataset", 0.2, "dataset"), ("imagenet", 0.9, "imagenet")],
 )
-def test_statistics_policy(tmp_path, policy, imagenet_mean, chosen):
+def test_statistics_policy(tmp_path: Path, policy: StatisticsPolicy, imagenet_mean: float, chosen: str) -> None:
     imagenet = LatentStatistics(torch.arange(3.0) + imagenet_mean, torch.ones(3))
     imagenet.write(write_folder(tmp_path) / "latents_stats_imagenet.pt")
     space = ready(tmp_path, statistics=policy).latent_space
@@ -66,22 +71,22 @@ def test_statistics_policy(tmp_path, policy, imagenet_mean, chosen):
     assert_close(space.statistics.mean, torch.arange(3.0) + (imagenet_mean if chosen == "imagenet" else 0))
 
 
-def test_imagenet_statistics_that_are_not_there(tmp_path):
+def test_imagenet_statistics_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"latents_stats_imagenet\.pt"):
         ready(write_folder(tmp_path), statistics="imagenet")
 
 
-def test_unknown_validation_users_are_refused(tmp_path):
+def test_unknown_validation_users_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"val\.safetensors.*\[7\]"):
         ready(write_folder(tmp_path, val_users=(2, 7)))
 
 
-def test_flip_needs_flipped_latents(tmp_path):
+def test_flip_needs_flipped_latents(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="latents_flip"):
         ready(write_folder(tmp_path), flip=True)
 
 
-def test_published_folders(tmp_path):
+def test_published_folders(tmp_path: Path) -> None:
     for split in ("train", "val"):
         latents = torch.randn(4, *SHAPE)
         content = {"latents": latents, "latents_flip": latents + 1, "labels": torch.arange(4) * 3}
@@ -97,7 +102,7 @@ def test_published_folders(tmp_path):
         data.test_dataloader()
 
 
-def test_shards_of_other_shapes_are_refused(tmp_path):
+def test_shards_of_other_shapes_are_refused(tmp_path: Path) -> None:
     write_shard(write_folder(tmp_path) / "val.safetensors", torch.zeros(2, 4, 2, 2), torch.tensor([1, 2]))
     with pytest.raises(InputError, match=r"val\.safetensors.*\(4, 2, 2\)"):
         ready(tmp_path)

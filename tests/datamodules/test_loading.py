@@ -41,6 +41,7 @@ def test_a_step_has_the_same_samples_under_any_number_of_processes() -> None:
 def test_epochs_and_seeds_differ() -> None:
     assert steps(1, epoch=1) != steps(1)
     assert steps(1, seed=1) != steps(1)
+    assert steps(1, seed=1) != steps(1, epoch=1)
 
 
 def test_a_small_data_set_fills_one_batch() -> None:

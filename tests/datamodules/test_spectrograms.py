@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +13,7 @@ IMAGE = np.zeros((32, 32, 3), np.uint8)
 
 
 @pytest.mark.parametrize("layout", ["{split}/ID_{user}/{name}.png", "ID_{user}/{split}/{name}.png"])
-def test_both_layouts_in_order_of_users(tmp_path, layout):
+def test_both_layouts_in_order_of_users(tmp_path: Path, layout: str) -> None:
     for user in (10, 2, 1):
         for name in ("b", "a"):
             write_png(tmp_path / layout.format(split="train", user=user, name=name), IMAGE)
@@ -17,7 +21,7 @@ def test_both_layouts_in_order_of_users(tmp_path, layout):
     assert [(file.user_id, file.path.stem) for file in files] == [(u, n) for u in (1, 2, 10) for n in "ab"]
 
 
-def test_missing_folders_and_splits_say_what_to_do(tmp_path):
+def test_missing_folders_and_splits_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="prepare microdoppler-sample"):
         find_spectrograms(tmp_path / "nowhere", "train")
     (tmp_path / "train" / "Anna").mkdir(parents=True)
@@ -25,7 +29,7 @@ def test_missing_folders_and_splits_say_what_to_do(tmp_path):
         find_spectrograms(tmp_path, "train")
 
 
-def test_other_sizes_are_refused_or_resized(tmp_path):
+def test_other_sizes_are_refused_or_resized(tmp_path: Path) -> None:
     write_png(tmp_path / "train" / "ID_1" / "a.png", IMAGE)
     files = find_spectrograms(tmp_path, "train")
     with pytest.raises(InputError, match=r"a\.png: is 32×32 pixels, not 64×64.*--data\.resize"):
@@ -33,7 +37,7 @@ def test_other_sizes_are_refused_or_resized(tmp_path):
     assert SpectrogramDataset(files, 64, resize=True).read(0).shape == (3, 64, 64)
 
 
-def test_a_broken_image_stops_the_work_by_name(tmp_path):
+def test_a_broken_image_stops_the_work_by_name(tmp_path: Path) -> None:
     path = tmp_path / "train" / "ID_1" / "broken.png"
     write_png(path, IMAGE)
     path.write_bytes(path.read_bytes()[:60])
@@ -42,7 +46,7 @@ def test_a_broken_image_stops_the_work_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_image_is_named_from_worker_processes_too(tmp_path, workers):
+def test_a_broken_image_is_named_from_worker_processes_too(tmp_path: Path, workers: int) -> None:
     for name in ("broken", "whole"):
         write_png(tmp_path / "train" / "ID_1" / f"{name}.png", IMAGE)
     path = tmp_path / "train" / "ID_1" / "broken.png"
@@ -55,7 +59,7 @@ def test_a_broken_image_is_named_from_worker_processes_too(tmp_path, workers):
     assert str(caught.value).count("\n") == 0
 
 
-def test_batches_and_shards(spectrograms, tmp_path):
+def test_batches_and_shards(spectrograms: Path, tmp_path: Path) -> None:
     data = SpectrogramDataModule(str(spectrograms), str(tmp_path), batch_size=4, shard_size=10, image_size=64)
     data.setup("predict")
     batches = list(data.predict_dataloader())

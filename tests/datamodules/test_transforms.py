@@ -27,7 +27,7 @@ def test_output_sizes(aspect: float, size: int, expected: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("size", [(120, 160), (161, 119)])
 @pytest.mark.parametrize("centre", [(60.0, 70.2), (59.5, 59.5), (79.5, 59.5), (40.25, 100.75)])
-def test_windows_are_centred_and_cannot_grow(size: int, centre: tuple[float, float]) -> None:
+def test_windows_are_centred_and_cannot_grow(size: tuple[int, int], centre: tuple[float, float]) -> None:
     window = centred_window(size, centre)
     middle = np.array([window.left + (window.width - 1) / 2, window.top + (window.height - 1) / 2])
     assert np.abs(middle - centre).max() <= 0.5
@@ -52,6 +52,7 @@ def test_a_centred_principal_point_keeps_the_whole_image() -> None:
 def test_nearest_takes_the_pixel_under_the_centre() -> None:
     values = np.arange(6)[None].repeat(2, axis=0)
     assert resize_nearest(values, 1, 3).tolist() == [[1, 3, 5]]
+    assert resize_nearest(values.T, 3, 1).tolist() == [[1], [3], [5]]
     assert resize_nearest(values, 2, 2).tolist() == [[1, 4], [1, 4]]
     assert resize_nearest(values, 2, 12)[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
@@ -59,3 +60,8 @@ def test_nearest_takes_the_pixel_under_the_centre() -> None:
 def test_a_crop_is_the_part_in_the_window() -> None:
     values = np.arange(20).reshape(4, 5)
     assert crop(values, Window(1, 2, 2, 3)).tolist() == [[7, 8, 9], [12, 13, 14]]
+
+
+def test_rounding_of_the_centre_does_not_cost_a_pixel() -> None:
+    assert centred_extent((10, 10), (4.5 - 1e-9, 4.5 + 1e-9)) == (10, 10)
+    assert centred_extent((10, 10), (4.3, 4.7)) == (9, 9)

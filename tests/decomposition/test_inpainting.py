@@ -7,7 +7,7 @@ import numpy as np
 from decomposition.inpainting import clean_pixels, fill_colours, layer_extents
 
 
-def test_an_enclosed_part_belongs_to_what_encloses_it():
+def test_an_enclosed_part_belongs_to_the_enclosing_layer() -> None:
     labels = np.zeros((20, 20), np.int32)
     labels[4:16, 4:16] = 1
     labels[8:12, 8:12] = 2
@@ -17,7 +17,7 @@ def test_an_enclosed_part_belongs_to_what_encloses_it():
     assert np.array_equal(top, labels == 2)
 
 
-def test_a_part_between_two_layers_goes_to_the_nearer():
+def test_a_part_between_two_layers_goes_to_the_nearest() -> None:
     labels = np.zeros((10, 30), np.int32)
     labels[:, 20:] = 1
     labels[:, 10:20] = 2
@@ -25,7 +25,7 @@ def test_a_part_between_two_layers_goes_to_the_nearer():
     assert np.array_equal(np.flatnonzero(extents[1][5]), np.arange(15, 30))
 
 
-def test_a_speck_on_the_outline_does_not_spread():
+def test_a_speck_on_the_outline_does_not_spread() -> None:
     labels = np.zeros((40, 40), np.int32)
     labels[10:30, 10:30] = 2
     labels[9, 20:22] = 1
@@ -33,7 +33,7 @@ def test_a_speck_on_the_outline_does_not_spread():
     assert np.array_equal(extents[1], labels == 1)
 
 
-def test_what_touches_nothing_below_lies_over_the_lowest():
+def test_a_part_that_touches_no_lower_layer_is_above_the_lowest() -> None:
     labels = np.full((9, 20), -1, np.int32)
     labels[:, :5], labels[:, 8:10], labels[3:6, 14:18] = 0, 1, 2
     extents = layer_extents(labels, labels >= 0, 3)
@@ -41,7 +41,7 @@ def test_what_touches_nothing_below_lies_over_the_lowest():
     assert np.array_equal(extents[1], labels == 1)
 
 
-def test_nothing_is_put_beneath_what_is_see_through():
+def test_nothing_is_inpainted_below_translucent_pixels() -> None:
     labels = np.zeros((10, 10), np.int32)
     labels[3:7, 3:7] = 1
     opaque = np.ones((10, 10), np.bool_)
@@ -50,7 +50,7 @@ def test_nothing_is_put_beneath_what_is_see_through():
     assert np.array_equal(lowest, (labels == 0) | opaque)
 
 
-def test_clean_pixels_keep_off_other_layers_but_for_thin_parts():
+def test_clean_pixels_are_away_from_other_layers_except_in_thin_parts() -> None:
     labels = np.zeros((20, 40), np.int32)
     labels[5:15, 5:15] = 1
     labels[2:18, 30] = 1  # a hairline
@@ -64,13 +64,13 @@ def test_clean_pixels_keep_off_other_layers_but_for_thin_parts():
     assert np.array_equal(clean_pixels(speck == 1, speck == 0), speck == 1)
 
 
-def test_flat_colours_stay_flat():
+def test_flat_colours_stay_flat() -> None:
     known = np.random.default_rng(0).random((53, 71)) < 0.02
-    colours = np.where(known[..., None], np.float32([12, 200, 99]), np.float32(255))
+    colours = np.where(known[..., None], np.array([12, 200, 99], np.float32), np.float32(255))
     assert np.abs(fill_colours(colours, known) - [12, 200, 99]).max() < 1e-3
 
 
-def test_linear_gradients_go_on_through_holes():
+def test_linear_gradients_continue_through_holes() -> None:
     y, x = np.mgrid[:100, :120].astype(np.float32)
     ramp = np.stack([x + y, 2 * x, 200 - y], -1)
     known = np.ones(x.shape, np.bool_)
@@ -80,7 +80,7 @@ def test_linear_gradients_go_on_through_holes():
     assert np.abs(filled - ramp).max() < 2.5
 
 
-def test_fills_stay_between_the_known_colours():
+def test_fills_stay_between_the_known_colours() -> None:
     random = np.random.default_rng(1)
     colours = random.uniform(50, 60, (65, 33, 3)).astype(np.float32)
     known = random.random((65, 33)) < 0.1

@@ -1,9 +1,13 @@
-"""Illustrations drawn by hand, with their true layers, taken apart and put together again."""
+"""Separation of drawn illustrations with known layers, and their composition."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
@@ -15,8 +19,11 @@ from formats.errors import InputError
 FINE = 4  # samples per pixel and axis
 
 
-def painted(shapes, height: int = 192, width: int = 192):
-    """Draw (index, kind, corners, colour) one over the other, antialiased; give RGBA and the true index."""
+Drawing = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+def painted(shapes: Sequence[tuple[Any, ...]], height: int = 192, width: int = 192) -> Drawing:
+    """Draw (index, kind, corners, colour) in order, antialiased; return RGBA and the true index."""
     size = (width * FINE, height * FINE)
     y, x = np.mgrid[: size[1], : size[0]] / FINE
     colours, index = np.zeros((*y.shape, 4)), np.zeros(y.shape, np.float32)
@@ -33,15 +40,15 @@ def painted(shapes, height: int = 192, width: int = 192):
     return np.rint(mean).astype(np.uint8), index[FINE // 2 :: FINE, FINE // 2 :: FINE].copy()
 
 
-def sky(y, x):
+def sky(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([80 + 0.6 * y, 140 + 0.3 * y, 230 - 0.2 * y], -1)
 
 
-def skin(y, x):
+def skin(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([240 - 0.2 * x, 200 - 0.25 * x, 150 - 0.15 * x], -1)
 
 
-def face():
+def face() -> Drawing:
     return painted(
         [
             (0.0, "rectangle", (0, 0, 192, 192), sky),
@@ -56,7 +63,7 @@ def face():
     )
 
 
-def discs():
+def discs() -> Drawing:
     return painted(
         [
             (0.0, "rectangle", (0, 0, 192, 160), (250, 245, 235)),
@@ -68,8 +75,8 @@ def discs():
     )
 
 
-def sticker():
-    """A badge with soft outline on a transparent canvas, and a see-through corner."""
+def sticker() -> Drawing:
+    """A badge with a soft outline on a transparent canvas, partly translucent."""
     image, index = painted(
         [
             (0.2, "ellipse", (10, 10, 180, 180), (30, 120, 60)),
@@ -86,12 +93,12 @@ SCENES = {"face": face, "discs": discs, "sticker": sticker}
 
 
 @pytest.fixture(scope="module", params=SCENES)
-def scene(request):
+def scene(request: pytest.FixtureRequest) -> Drawing:
     return SCENES[request.param]()
 
 
-def degraded(index, blur: float = 2.0, noise: float = 0.03):
-    """What a network gives: blurred, bent, noisy in coarse and in fine."""
+def degraded(index: NDArray[np.float32], blur: float = 2.0, noise: float = 0.03) -> NDArray[np.float32]:
+    """Imitate a network's output: blurred, nonlinear, with coarse and fine noise."""
     random = np.random.default_rng(0)
     result = 0.05 + 0.85 * ndimage.gaussian_filter(index, blur) ** 1.3
     result += noise * random.normal(size=index.shape)
@@ -99,21 +106,21 @@ def degraded(index, blur: float = 2.0, noise: float = 0.03):
     return np.clip(result, 0, 1).astype(np.float32)
 
 
-def overlaps(labels, index, visible) -> list[float]:
+def overlaps(labels: NDArray[np.int32], index: NDArray[np.float32], visible: NDArray[np.bool_]) -> list[float]:
     """Intersection over union of every true layer with the layer of the same rank."""
     pairs = [((labels == rank) & visible, (index == value) & visible) for rank, value in enumerate(np.unique(index))]
     return [float((a & b).sum() / (a | b).sum()) for a, b in pairs]
 
 
-def error(separation: Separation, image):
-    """Absolute differences of premultiplied colours and alpha, in levels: what is fully transparent has no colour."""
-    both = [picture.astype(float) for picture in (compose(separation.layers), image)]
-    for picture in both:
-        picture[..., :3] *= picture[..., 3:] / 255
+def error(separation: Separation, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Absolute differences of premultiplied colours and alpha in levels of 255."""
+    both = [pixels.astype(np.float64) for pixels in (compose(separation.layers), image)]
+    for pixels in both:
+        pixels[..., :3] *= pixels[..., 3:] / 255
     return np.abs(both[0] - both[1])
 
 
-def test_an_exact_map_gives_its_own_layers():
+def test_an_exact_index_gives_its_own_layers() -> None:
     image, index = face()
     result = separate_layers(image, index)
     assert [layer.name for layer in result.layers] == ["background", "layer 1", "layer 2", "layer 3", "layer 4"]
@@ -124,7 +131,7 @@ def test_an_exact_map_gives_its_own_layers():
 
 @pytest.mark.parametrize("blur", [2.0, 4.0])
 @pytest.mark.parametrize("draw", [face, discs])
-def test_a_networks_map_gives_the_true_layers(draw, blur):
+def test_a_predicted_index_gives_the_true_layers(draw: Callable[[], Drawing], blur: float) -> None:
     image, index = draw()
     result = separate_layers(image, degraded(index, blur))
     assert len(result.layers) == np.unique(index).size
@@ -133,7 +140,7 @@ def test_a_networks_map_gives_the_true_layers(draw, blur):
     assert heights == sorted(heights)
 
 
-def test_layers_of_one_colour_are_told_by_the_map():
+def test_layers_of_one_colour_are_separated_by_the_index() -> None:
     image, index = painted(
         [
             (0.0, "rectangle", (0, 0, 192, 192), (255, 255, 255)),
@@ -145,7 +152,7 @@ def test_layers_of_one_colour_are_told_by_the_map():
     assert min(overlaps(result.labels, index, image[..., 3] > 0)) >= 0.9
 
 
-def test_texture_falls_back_on_the_map():
+def test_textured_images_fall_back_on_the_index() -> None:
     _, index = discs()
     image = np.random.default_rng(1).integers(0, 256, (*index.shape, 4), dtype=np.uint8)
     image[..., 3] = 255
@@ -156,7 +163,7 @@ def test_texture_falls_back_on_the_map():
     assert error(result, image).max() <= 1
 
 
-def test_gradients_stay_whole():
+def test_gradients_stay_whole() -> None:
     image, index = painted(
         [
             (0.0, "rectangle", (0, 0, 192, 192), lambda y, x: np.stack([1.3 * y, 1.3 * x, 255 - 0.6 * y], -1)),
@@ -169,7 +176,7 @@ def test_gradients_stay_whole():
 
 
 @pytest.mark.parametrize("quality", ["exact", "degraded"])
-def test_the_layers_recompose_to_the_image(scene, quality):
+def test_the_layers_recompose_to_the_image(scene: Drawing, quality: str) -> None:
     image, index = scene
     result = separate_layers(image, index if quality == "exact" else degraded(index))
     differences = error(result, image)
@@ -178,7 +185,7 @@ def test_the_layers_recompose_to_the_image(scene, quality):
 
 
 @pytest.mark.parametrize("quality", ["exact", "degraded"])
-def test_no_layer_leaves_a_hole(scene, quality):
+def test_no_layer_leaves_a_hole(scene: Drawing, quality: str) -> None:
     image, index = scene
     result = separate_layers(image, index if quality == "exact" else degraded(index))
     opaque = image[..., 3] == 255
@@ -193,7 +200,7 @@ def test_no_layer_leaves_a_hole(scene, quality):
     assert (sum((layer.pixels[..., 3] > 0).astype(int) for layer in result.layers)[through] == 1).all()
 
 
-def test_hidden_parts_continue_what_surrounds_them():
+def test_hidden_parts_continue_their_surroundings() -> None:
     image, index = face()
     background, head = (layer.pixels for layer in separate_layers(image, index).layers[:2])
     y, x = np.mgrid[:192, :192] + 0.5
@@ -206,7 +213,7 @@ def test_hidden_parts_continue_what_surrounds_them():
     assert np.abs(head[eyes, :3] - skin(y, x)[eyes]).max() <= 3
 
 
-def test_antialiased_edges_carry_no_fringe():
+def test_antialiased_edges_have_no_fringe() -> None:
     image, index = discs()
     red, yellow, blue = (layer.pixels for layer in separate_layers(image, index).layers[1:])
     for pixels, colour in ((red, (220, 60, 50)), (yellow, (240, 190, 40)), (blue, (50, 110, 200))):
@@ -216,7 +223,7 @@ def test_antialiased_edges_carry_no_fringe():
         assert (away > 8).sum() <= 5  # where three layers meet
 
 
-def test_the_alpha_of_an_edge_is_its_coverage():
+def test_the_alpha_of_an_edge_is_its_coverage() -> None:
     image, index = painted(
         [(0.0, "rectangle", (0, 0, 64, 64), (0, 0, 0)), (1.0, "ellipse", (12, 12, 52, 52), (255, 255, 255))], 64, 64
     )
@@ -224,7 +231,7 @@ def test_the_alpha_of_an_edge_is_its_coverage():
     assert np.abs(top[..., 3].astype(int) - image[..., 0]).max() <= 8  # white on black: coverage is brightness
 
 
-def test_the_number_of_layers_can_be_given():
+def test_the_number_of_layers_can_be_given() -> None:
     image, index = face()
     for quality in (index, degraded(index)):
         result = separate_layers(image, quality, num_layers=3)
@@ -236,7 +243,7 @@ def test_the_number_of_layers_can_be_given():
     assert "9 layers were requested" in more.note
 
 
-def test_no_more_layers_than_allowed():
+def test_no_more_layers_than_allowed() -> None:
     index = np.repeat(np.linspace(0, 1, 40, dtype=np.float32), 20)[None].repeat(60, 0)
     image = np.zeros((*index.shape, 4), np.uint8)
     image[..., 0] = np.repeat(np.arange(40) % 2 * 200, 20)
@@ -246,7 +253,7 @@ def test_no_more_layers_than_allowed():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 3), (1500, 90)])
-def test_any_size(shape):
+def test_any_size(shape: tuple[int, int]) -> None:
     random = np.random.default_rng(2)
     image = random.integers(0, 256, (*shape, 4), dtype=np.uint8)
     image[..., 3] = random.choice([0, 100, 255], shape, p=[0.1, 0.1, 0.8])
@@ -257,21 +264,21 @@ def test_any_size(shape):
     assert not used.size or used.tolist() == list(range(len(result.layers)))
 
 
-def test_an_empty_image_gives_one_empty_layer():
+def test_an_empty_image_gives_one_empty_layer() -> None:
     result = separate_layers(np.zeros((5, 7, 4), np.uint8), np.zeros((5, 7), np.float32))
     assert len(result.layers) == 1
     assert not result.layers[0].pixels.any()
     assert (result.labels == -1).all()
 
 
-def test_a_lowest_layer_far_above_the_background_is_not_called_so():
+def test_a_lowest_layer_of_high_index_is_not_named_background() -> None:
     image = np.full((8, 8, 4), 255, np.uint8)
     index = np.full((8, 8), 0.4, np.float32)
     index[2:6, 2:6] = 0.9
     assert [layer.name for layer in separate_layers(image, index).layers] == ["layer 1", "layer 2"]
 
 
-def test_what_cannot_be_separated_is_refused():
+def test_wrong_arguments_are_refused() -> None:
     image, index = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.float32)
     with pytest.raises(InputError, match="num_layers"):
         separate_layers(image, index, num_layers=0)
@@ -281,7 +288,7 @@ def test_what_cannot_be_separated_is_refused():
         separate_layers(image, np.zeros((4, 5), np.float32))
 
 
-def test_composing_is_source_over():
+def test_composing_is_source_over() -> None:
     random = np.random.default_rng(3)
     stack = random.integers(0, 256, (3, 6, 5, 4), dtype=np.uint8)
     layers = [Layer(str(number), pixels, 0.0) for number, pixels in enumerate(stack)]
@@ -298,8 +305,8 @@ def test_composing_is_source_over():
         compose([layers[0], Layer("small", stack[0][:2], 0.0)])
 
 
-def test_a_thin_outline_stays_whole_under_a_blurred_map():
-    """Blur gives a line the index of what lies beside it, another on every side; its colour holds it together."""
+def test_a_thin_outline_stays_one_layer_with_a_blurred_index() -> None:
+    """Blur gives a line different indices along its two sides; its colour keeps it in one layer."""
     canvas = Image.new("RGB", (800, 800), (255, 255, 255))
     draw = ImageDraw.Draw(canvas)
     orders = Image.new("L", (800, 800), 0)

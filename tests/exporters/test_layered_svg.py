@@ -61,12 +61,12 @@ def _groups(path: Path) -> list[ElementTree.Element]:
 
 
 @pytest.mark.parametrize("mode", ["spline", "polygon"])
-def test_the_drawing_looks_like_the_layers_composed(layers: list[Layer], mode) -> None:
+def test_the_drawing_looks_like_the_layers_composed(layers: list[Layer], mode: str) -> None:
     write_layered_svg("art.svg", layers, mode=mode)
-    picture = _rendered(Path("art.svg").read_text(encoding="utf-8"))
-    assert picture.shape == (HEIGHT, WIDTH, 4)
-    assert (picture[..., 3] == 255).all()  # no hairline that lets the page through
-    assert _error(picture[..., :3], _composite(layers)) < 1
+    rendered = _rendered(Path("art.svg").read_text(encoding="utf-8"))
+    assert rendered.shape == (HEIGHT, WIDTH, 4)
+    assert (rendered[..., 3] == 255).all()  # no hairline that lets the page through
+    assert _error(rendered[..., :3], _composite(layers)) < 1
 
 
 def test_each_group_looks_like_its_layer(layers: list[Layer]) -> None:
@@ -81,7 +81,7 @@ def test_each_group_looks_like_its_layer(layers: list[Layer]) -> None:
         assert np.abs(alone[..., 3].astype(int) - layer.pixels[..., 3]).max() < 160  # edges within a pixel
 
 
-def test_groups_stand_bottom_to_top_under_their_names(layers: list[Layer]) -> None:
+def test_groups_are_named_and_ordered_bottom_to_top(layers: list[Layer]) -> None:
     write_layered_svg("deep/art.svg", layers)
     groups = _groups(Path("deep/art.svg"))
     assert [group.get(f"{{{INKSCAPE}}}label") for group in groups] == [layer.name for layer in layers]
@@ -91,7 +91,7 @@ def test_groups_stand_bottom_to_top_under_their_names(layers: list[Layer]) -> No
     assert [path.name for path in Path("deep").iterdir()] == ["art.svg"]
 
 
-def test_an_edge_takes_no_colour_from_outside() -> None:
+def test_edges_have_no_colour_from_outside() -> None:
     disc = _drawn("ellipse", (30, 20, 120, 100), (250, 210, 40))
     edge = (disc[..., 3] > 0) & (disc[..., 3] < 255)
     assert edge.any()
@@ -101,13 +101,13 @@ def test_an_edge_takes_no_colour_from_outside() -> None:
     assert fills == {"#FAD228"}
 
 
-def test_layers_that_touch_show_no_line_between_them_where_the_lower_one_is_filled() -> None:
+def test_touching_layers_show_no_line_between_them() -> None:
     below = np.full((64, 64, 4), (40, 40, 200, 255), dtype=np.uint8)
     above = np.zeros_like(below)
     above[np.tril_indices(64)] = (40, 40, 200, 255)  # the same colour: any other one would be a seam
     write_layered_svg("art.svg", [Layer("below", below, 0), Layer("above", above, 1)])
-    picture = _rendered(Path("art.svg").read_text())
-    assert np.abs(picture.astype(int) - below).max() <= 1
+    rendered = _rendered(Path("art.svg").read_text())
+    assert np.abs(rendered.astype(int) - below).max() <= 1
 
 
 def test_a_small_hole_stays_a_hole() -> None:
@@ -129,7 +129,7 @@ def test_a_gradient_becomes_bands() -> None:
     assert error > 20  # what reducing the colours is for
 
 
-def test_a_layer_of_nothing_and_one_of_a_pixel() -> None:
+def test_empty_layers_and_layers_of_one_pixel() -> None:
     nothing = np.zeros((20, 30, 4), dtype=np.uint8)
     pixel = nothing.copy()
     pixel[7, 11] = (10, 200, 30, 255)
@@ -153,12 +153,12 @@ def test_a_translucent_layer_becomes_a_translucent_group() -> None:
     assert np.abs(_rendered(Path("art.svg").read_text())[20, 20].astype(int) - (0, 0, 255, 100)).max() <= 2
 
 
-def test_a_name_that_xml_cannot_hold_is_mended() -> None:
+def test_characters_that_xml_forbids_are_replaced() -> None:
     write_layered_svg("art.svg", [Layer("a\x00b", np.zeros((4, 4, 4), dtype=np.uint8), 0)])
     assert _groups(Path("art.svg"))[0].get(f"{{{INKSCAPE}}}label") == "a\ufffdb"
 
 
-def test_no_layers_and_layers_of_two_sizes_are_refused() -> None:
+def test_no_layers_and_layers_of_different_sizes_are_refused() -> None:
     small, large = (Layer("", np.zeros((side, 4, 4), dtype=np.uint8), 0) for side in (3, 4))
     for wrong in ([], [small, large]):
         with pytest.raises(ValueError, match="one size"):

@@ -25,13 +25,13 @@ def stack(height: int = 60, width: int = 80) -> list[Layer]:
     return [Layer(name, pixels, 0.0) for name, pixels in zip(names, (ground, patch, soft), strict=True)]
 
 
-def picture(archive: zipfile.ZipFile, name: str) -> Image.Image:
+def read_image(archive: zipfile.ZipFile, name: str) -> Image.Image:
     image = Image.open(io.BytesIO(archive.read(name)))
     assert image.format == "PNG"
     return image
 
 
-def test_the_kind_of_file_stands_at_its_fixed_place():
+def test_the_file_type_is_at_its_fixed_offset() -> None:
     write_open_raster("a.ora", stack())
     data = Path("a.ora").read_bytes()
     assert data[:4] == b"PK\x03\x04"
@@ -43,7 +43,7 @@ def test_the_kind_of_file_stands_at_its_fixed_place():
         assert {"stack.xml", "mergedimage.png", "Thumbnails/thumbnail.png"} < set(archive.namelist())
 
 
-def test_the_stack_lists_the_layers_from_the_top():
+def test_the_stack_lists_the_layers_from_the_top() -> None:
     layers = stack()
     write_open_raster("a.ora", layers)
     with zipfile.ZipFile("a.ora") as archive:
@@ -56,7 +56,7 @@ def test_the_stack_lists_the_layers_from_the_top():
             assert element.get("composite-op") == "svg:src-over"
             assert (float(element.get("opacity")), element.get("visibility")) == (1, "visible")
             canvas = np.zeros_like(layer.pixels)
-            pixels = np.asarray(picture(archive, element.get("src")))
+            pixels = np.asarray(read_image(archive, element.get("src")))
             x, y = int(element.get("x")), int(element.get("y"))
             canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
             seen = layer.pixels[..., 3] > 0
@@ -64,32 +64,32 @@ def test_the_stack_lists_the_layers_from_the_top():
             assert not canvas[~seen, 3].any()
 
 
-def test_the_merged_image_is_what_the_stack_shows():
+def test_the_merged_image_is_the_composition_of_the_stack() -> None:
     write_open_raster("a.ora", stack(300, 520))
     with zipfile.ZipFile("a.ora") as archive:
         canvas = Image.new("RGBA", (520, 300))
         for element in reversed(ElementTree.fromstring(archive.read("stack.xml")).findall("./stack/layer")):
             place = (int(element.get("x")), int(element.get("y")))
-            canvas.alpha_composite(picture(archive, element.get("src")).convert("RGBA"), place)
-        merged = picture(archive, "mergedimage.png")
+            canvas.alpha_composite(read_image(archive, element.get("src")).convert("RGBA"), place)
+        merged = read_image(archive, "mergedimage.png")
         assert merged.size == (520, 300)
         assert np.abs(np.asarray(merged).astype(int) - np.asarray(canvas)).max() <= 1
-        assert picture(archive, "Thumbnails/thumbnail.png").size == (256, 148)
+        assert read_image(archive, "Thumbnails/thumbnail.png").size == (256, 148)
 
 
-def test_odd_layers_are_written_too():
+def test_empty_layers_and_special_names_are_written() -> None:
     empty = np.zeros((3, 4, 4), np.uint8)
     write_open_raster("a.ora", [Layer("nothing\x00", empty, 0.0)])
     with zipfile.ZipFile("a.ora") as archive:
         element = ElementTree.fromstring(archive.read("stack.xml")).find("./stack/layer")
         assert element.get("name") == "nothing\ufffd"
-        assert picture(archive, element.get("src")).size == (1, 1)
+        assert read_image(archive, element.get("src")).size == (1, 1)
     with pytest.raises(ValueError, match="at least one layer"):
         write_open_raster("refused.ora", [])
     assert not Path("refused.ora").exists()
 
 
-def test_the_same_layers_give_the_same_bytes():
+def test_the_same_layers_give_the_same_bytes() -> None:
     write_open_raster("a.ora", stack())
     write_open_raster("b.ora", stack())
     assert Path("a.ora").read_bytes() == Path("b.ora").read_bytes()

@@ -27,7 +27,7 @@ def stack(ground_alpha: int = 255) -> list[Layer]:
     return [Layer(name, pixels, 0.0) for name, pixels in zip(names, (ground, patch, soft), strict=True)]
 
 
-def test_psd_tools_reads_the_layers_back():
+def test_psd_tools_reads_the_layers_back() -> None:
     layers = stack()
     write_psd("a.psd", layers)
     document = PSDImage.open("a.psd")
@@ -41,7 +41,7 @@ def test_psd_tools_reads_the_layers_back():
         assert not read.has_mask()
 
 
-def test_pillow_finds_the_layers_and_reads_the_merged_image():
+def test_pillow_finds_the_layers_and_reads_the_merged_image() -> None:
     layers = stack()
     write_psd("a.psd", layers)
     with Image.open("a.psd") as image:
@@ -51,7 +51,7 @@ def test_pillow_finds_the_layers_and_reads_the_merged_image():
         assert np.array_equal(np.asarray(image), compose(layers))
 
 
-def test_a_see_through_merged_image_lies_on_white():
+def test_a_translucent_merged_image_is_on_white() -> None:
     layers = stack(ground_alpha=0)
     write_psd("a.psd", layers)
     merged = compose(layers).astype(float)
@@ -66,7 +66,7 @@ def test_a_see_through_merged_image_lies_on_white():
     assert np.abs(unmixed - merged)[firm].max() <= 3
 
 
-def test_the_fourth_channel_is_marked_as_transparency():
+def test_the_fourth_channel_is_marked_as_transparency() -> None:
     write_psd("a.psd", stack())
     data = Path("a.psd").read_bytes()
     signature, version, channels, height, width, depth, mode = struct.unpack(">4sH6xHIIHH", data[:26])
@@ -77,14 +77,14 @@ def test_the_fourth_channel_is_marked_as_transparency():
     assert struct.unpack(">h", data[place + 8 : place + 10])[0] == -3
 
 
-def test_empty_layers_and_long_names_are_written():
+def test_empty_layers_and_long_names_are_written() -> None:
     write_psd("a.psd", [Layer("n" * 300, np.zeros((3, 4, 4), np.uint8), 0.0)])
     document = PSDImage.open("a.psd")
     assert document.size == (4, 3)
     assert document[0].name == "n" * 255
 
 
-def test_canvases_beyond_the_format_are_refused():
+def test_canvases_beyond_the_format_are_refused() -> None:
     with pytest.raises(InputError, match="30000 pixels per side"):
         write_psd("refused.psd", [Layer("wide", np.zeros((1, 30_001, 4), np.uint8), 0.0)])
     with pytest.raises(ValueError, match="at least one layer"):

@@ -23,10 +23,10 @@ def heights() -> NDArray[np.float32]:
 
 @pytest.fixture
 def image(heights: NDArray[np.float32]) -> NDArray[np.uint8]:
-    picture = np.full((*heights.shape, 3), (0, 0, 255), dtype=np.uint8)
-    picture[heights == 0.5] = (255, 0, 0)
-    picture[heights == 1] = (0, 255, 0)
-    return picture
+    pixels = np.full((*heights.shape, 3), (0, 0, 255), dtype=np.uint8)
+    pixels[heights == 0.5] = (255, 0, 0)
+    pixels[heights == 1] = (0, 255, 0)
+    return pixels
 
 
 def _height_at(mesh: trimesh.Trimesh, x: float, y: float) -> float:
@@ -42,7 +42,7 @@ def _check_solid(mesh: trimesh.Trimesh) -> None:
     assert mesh.area_faces.min() > 0
 
 
-def test_a_relief_is_a_solid_of_the_size_asked_for(heights: NDArray[np.float32]) -> None:
+def test_a_relief_is_a_solid_of_the_requested_size(heights: NDArray[np.float32]) -> None:
     mesh = relief_mesh(heights, width_mm=80, relief_mm=6, base_mm=1.5)
     _check_solid(mesh)
     np.testing.assert_allclose(mesh.bounds, [[0, 0, 0], [80, 60, 7.5]], atol=1e-9)
@@ -51,7 +51,7 @@ def test_a_relief_is_a_solid_of_the_size_asked_for(heights: NDArray[np.float32])
     assert mesh.volume == pytest.approx(expected, rel=2e-3)
 
 
-def test_random_heights_make_a_solid_too() -> None:
+def test_random_heights_make_a_solid() -> None:
     heights = np.random.default_rng(0).integers(0, 4, (17, 23)).astype(np.float32) / 3
     mesh = relief_mesh(heights)
     _check_solid(mesh)
@@ -131,7 +131,7 @@ def test_glb_is_in_metres_and_faces_the_viewer_in_its_colours(
         np.testing.assert_array_equal(colours[nearest], image[row, column])
 
 
-def test_a_relief_without_a_picture_and_one_with_alpha(heights: NDArray[np.float32]) -> None:
+def test_a_relief_without_an_image_and_one_with_alpha(heights: NDArray[np.float32]) -> None:
     write_relief("plain.stl", "plain.glb", heights)
     (plain,) = trimesh.load_scene("plain.glb").dump()
     assert plain.is_volume

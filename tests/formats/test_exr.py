@@ -98,3 +98,11 @@ def test_corrupt_and_missing_files_are_named(tmp_path: Path) -> None:
         read_depth(path)
     with pytest.raises(InputError, match=r"none\.exr: there is no such file"):
         read_depth(tmp_path / "none.exr")
+
+
+def test_a_subsampled_channel_is_refused(tmp_path: Path) -> None:
+    channel = OpenEXR.Channel("Y", np.ones((4, 4), np.float32), 2, 2)
+    window = (np.zeros(2, np.int32), np.full(2, 7, np.int32))
+    path = write(tmp_path / "half.exr", {"Y": channel}, dataWindow=window, displayWindow=window)
+    with pytest.raises(InputError, match=r"half\.exr: "):
+        read_depth(path)

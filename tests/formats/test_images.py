@@ -1,3 +1,8 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -6,7 +11,7 @@ from formats.errors import InputError
 from formats.images import find_images, on_white, open_image, read_grey, read_rgb, read_rgba, write_png
 
 
-def test_round_trip(tmp_path):
+def test_round_trip(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
     write_png(tmp_path / "a.png", image)
     assert np.array_equal(read_rgb(tmp_path / "a.png"), image)
@@ -22,7 +27,7 @@ def test_round_trip(tmp_path):
         ("P", 7, (70, 80, 200)),
     ],
 )
-def test_other_modes_become_rgb(tmp_path, mode, pixel, rgb):
+def test_other_modes_become_rgb(tmp_path: Path, mode: str, pixel: Any, rgb: tuple[int, int, int]) -> None:
     image = Image.new(mode, (4, 3))
     if mode == "P":
         image.putpalette([0, 0, 0] * 7 + [70, 80, 200])
@@ -33,7 +38,7 @@ def test_other_modes_become_rgb(tmp_path, mode, pixel, rgb):
     assert np.array_equal(read_rgb(tmp_path / "a.png"), expected)
 
 
-def test_truncated_and_missing_files_and_text_are_refused_by_name(tmp_path):
+def test_truncated_and_missing_files_and_text_are_refused_by_name(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for name in ("a.png", "a.jpg"):
         Image.fromarray(noise).save(tmp_path / name)
@@ -48,7 +53,7 @@ def test_truncated_and_missing_files_and_text_are_refused_by_name(tmp_path):
         read_rgb(tmp_path / "c.png")
 
 
-def test_alpha_and_sixteen_bits_round_trip(tmp_path):
+def test_alpha_and_sixteen_bits_round_trip(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     rgba = generator.integers(0, 256, (9, 7, 4), dtype=np.uint8)
     numbers = generator.integers(0, 65536, (9, 7), dtype=np.uint16)
@@ -61,7 +66,9 @@ def test_alpha_and_sixteen_bits_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("content", [False, True])
-def test_a_decompression_bomb_is_refused_by_name(tmp_path, monkeypatch, content):
+def test_a_decompression_bomb_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bool
+) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (200, 100)).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
@@ -70,7 +77,7 @@ def test_a_decompression_bomb_is_refused_by_name(tmp_path, monkeypatch, content)
         pass
 
 
-def test_the_content_of_a_file_is_opened_too(tmp_path):
+def test_the_content_of_a_file_is_opened_too(tmp_path: Path) -> None:
     Image.new("L", (5, 4), 9).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     with open_image(content, "row 3") as image:
@@ -82,12 +89,12 @@ def test_the_content_of_a_file_is_opened_too(tmp_path):
         image.load()
 
 
-def test_on_white():
+def test_on_white() -> None:
     pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 128]]], dtype=np.uint8)
     assert on_white(pixels).tolist() == [[[255, 255, 255], [10, 20, 30], [127, 127, 127]]]
 
 
-def test_sixteen_bit_greys_keep_their_range_and_floats_are_refused(tmp_path):
+def test_sixteen_bit_greys_keep_their_range_and_floats_are_refused(tmp_path: Path) -> None:
     write_png(tmp_path / "g.png", np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16))
     for pixels in (read_rgb(tmp_path / "g.png"), read_rgba(tmp_path / "g.png")[..., :3]):
         assert np.array_equal(pixels[..., 0].ravel(), np.arange(256))
@@ -96,7 +103,7 @@ def test_sixteen_bit_greys_keep_their_range_and_floats_are_refused(tmp_path):
         read_rgba(tmp_path / "f.tif")
 
 
-def test_a_photograph_is_read_upright(tmp_path):
+def test_a_photograph_is_read_upright(tmp_path: Path) -> None:
     image = Image.new("RGB", (30, 20), "white")
     exif = image.getexif()
     exif[0x0112] = 6  # turn by a quarter to show it
@@ -104,7 +111,7 @@ def test_a_photograph_is_read_upright(tmp_path):
     assert read_rgba(tmp_path / "a.jpg").shape == (30, 20, 4)
 
 
-def test_hidden_files_in_a_folder_of_images_are_skipped(tmp_path):
+def test_hidden_files_in_a_folder_of_images_are_skipped(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
     (tmp_path / "._a.png").write_bytes(b"not an image")
     assert find_images(str(tmp_path), "--data.images") == [tmp_path / "a.png"]

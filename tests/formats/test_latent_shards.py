@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,7 +19,7 @@ from formats.latent_shards import (
 )
 
 
-def test_shard_has_the_keys_of_the_task(tmp_path):
+def test_shard_has_the_keys_of_the_task(tmp_path: Path) -> None:
     latents, users = torch.randn(5, 3, 2, 4), torch.tensor([1, 1, 4, 9, 9])
     write_shard(tmp_path / "train.safetensors", latents, users)
     content = load_file(tmp_path / "train.safetensors")
@@ -33,17 +37,18 @@ def test_shard_has_the_keys_of_the_task(tmp_path):
     assert shard.latents_flip is None
 
 
-def test_published_keys_are_read(tmp_path):
+def test_published_keys_are_read(tmp_path: Path) -> None:
     latents = torch.randn(4, 3, 2, 2).half()
     content = {"latents": latents, "latents_flip": latents.flip(-1).contiguous(), "labels": torch.arange(4).int()}
     save_file(content, tmp_path / "x.safetensors")
     shard = open_shard(tmp_path / "x.safetensors")
     assert torch.equal(shard.latents, latents)
+    assert shard.latents_flip is not None
     assert torch.equal(shard.latents_flip, latents.flip(-1))
     assert shard.labels.tolist() == [0, 1, 2, 3]
 
 
-def test_broken_shards_are_refused_by_name(tmp_path):
+def test_broken_shards_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "train.safetensors"
     with pytest.raises(InputError, match="no such file"):
         open_shard(path)
@@ -62,7 +67,7 @@ def test_broken_shards_are_refused_by_name(tmp_path):
         open_shard(path)
 
 
-def test_finding_shards(tmp_path):
+def test_finding_shards(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"prepare microdoppler-sample.*extract_latents\.yaml"):
         find_shards(tmp_path, "train")
     for name in shard_names("train", 3):
@@ -78,7 +83,7 @@ def test_finding_shards(tmp_path):
     assert [path.name for path in find_shards(tmp_path, "val")] == ["latents_rank00_shard000.safetensors"]
 
 
-def test_statistics_are_those_of_all_shards_at_once(tmp_path):
+def test_statistics_are_those_of_all_shards_at_once(tmp_path: Path) -> None:
     latents = torch.randn(50, 4, 3, 3, dtype=torch.float64) * torch.tensor([1, 5, 0.1, 2]).view(-1, 1, 1) + 1000
     shards = []
     for number, part in enumerate(latents.float().split(20)):
@@ -96,13 +101,13 @@ def test_statistics_are_those_of_all_shards_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{"mean": torch.zeros(2)}, {"mean": torch.zeros(2), "std": torch.zeros(2)}, [1]])
-def test_broken_statistics_are_refused(tmp_path, content):
+def test_broken_statistics_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "s.pt")
     with pytest.raises(InputError, match=r"s\.pt"):
         LatentStatistics.read(tmp_path / "s.pt")
 
 
-def test_recommendation():
+def test_recommendation() -> None:
     own = LatentStatistics(torch.zeros(4), torch.ones(4))
     near = LatentStatistics(torch.full((4,), 0.4), torch.full((4,), 1.4))
     far_mean = LatentStatistics(torch.full((4,), 0.6), torch.ones(4))
@@ -114,7 +119,7 @@ def test_recommendation():
     assert "0.4000" in recommend_statistics(own, near)[1]
 
 
-def test_broken_extraction_record(tmp_path):
+def test_broken_extraction_record(tmp_path: Path) -> None:
     assert ExtractionRecord.read(tmp_path) is None
     (tmp_path / "extraction.json").write_text('{"seed": 0}')
     with pytest.raises(InputError, match=r"extraction\.json"):

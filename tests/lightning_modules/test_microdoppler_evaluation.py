@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 import lightning_modules.microdoppler_measures as measures
 import metrics.generation as generation
 from formats.errors import InputError
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
+from lightning_modules.microdoppler_measures import Results
 from lightning_modules.spectrogram_classifier import fit_classifier
 from metrics.generation import InceptionStatistics
 
@@ -50,7 +51,7 @@ def quick_and_without_inception(tmp_path_factory: pytest.TempPathFactory) -> Ite
     torch.set_num_threads(threads)
 
 
-def evaluated(generated: Set, train: Set = TRAIN, val: Set = VAL) -> dict:
+def evaluated(generated: Set, train: Set = TRAIN, val: Set = VAL) -> Results:
     evaluation = MicroDopplerEvaluation(USERS)
     evaluation.add_real(*train, split="train")
     evaluation.add_real(*val, split="val")
@@ -59,12 +60,12 @@ def evaluated(generated: Set, train: Set = TRAIN, val: Set = VAL) -> dict:
 
 
 @pytest.fixture(scope="module")
-def good() -> dict:
+def good() -> Results:
     with torch.inference_mode():  # as Lightning runs a test
         return evaluated((NEW[0].clone(), NEW[1].clone()))
 
 
-def test_samples_as_good_as_real_ones(good: dict) -> None:
+def test_samples_as_good_as_real_ones(good: Results) -> None:
     for key in ("accuracy_real_to_real", "accuracy_real_to_generated", "accuracy_generated_to_real"):
         assert good[key] > 0.85, key
     assert good["frechet_distance_classifier"] < 3 * good["frechet_distance_classifier_real"]
@@ -88,7 +89,8 @@ def test_copies_of_training_images_are_seen() -> None:
     assert results["accuracy_real_to_generated"] > 0.85  # which alone would look perfect
 
 
-def test_noise_repeats_and_wrong_users_are_seen(good: dict) -> None:
+@pytest.mark.slow
+def test_noise_repeats_and_wrong_users_are_seen(good: Results) -> None:
     noise = torch.randint(0, 256, NEW[0].shape, generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
     repeats = torch.cat([NEW[0][:USERS]] * 12)
     cases = ((noise, NEW[1]), (repeats, NEW[1]), (NEW[0], NEW[1].roll(7)))
@@ -96,11 +98,12 @@ def test_noise_repeats_and_wrong_users_are_seen(good: dict) -> None:
     assert noisy["accuracy_real_to_generated"] < 0.6
     assert noisy["frechet_distance_classifier"] > 5 * good["frechet_distance_classifier"]
     assert repeated["within_user_diversity_classifier_ratio"] == pytest.approx(0, abs=1e-3)
-    assert wrong["accuracy_real_to_generated"] < 0.1  # every image given to another user
+    assert wrong["accuracy_real_to_generated"] < 0.1  # every image assigned to another user
     assert wrong["accuracy_generated_to_real"] < 0.2
     assert wrong["frechet_distance_classifier"] == pytest.approx(good["frechet_distance_classifier"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_users_that_were_not_generated_are_left_out_of_the_comparison() -> None:
     some = NEW[1] >= 2
     results = evaluated((NEW[0][some], NEW[1][some]))
@@ -110,7 +113,7 @@ def test_users_that_were_not_generated_are_left_out_of_the_comparison() -> None:
     assert "accuracy_real_to_generated_user_0" not in results
 
 
-def test_padding_rows_and_order_change_nothing(good: dict) -> None:
+def test_padding_rows_and_order_change_nothing(good: Results) -> None:
     evaluation = MicroDopplerEvaluation(USERS)
     order = torch.randperm(160, generator=torch.Generator().manual_seed(0))
     for rows in order.split(50):
@@ -130,6 +133,7 @@ class FakeInception(nn.Module):
         return pixels[:, :6], 5 * pixels[:, 6:10]
 
 
+@pytest.mark.slow
 def test_inception_measures_join_where_there_are_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "_inception", lambda weights: FakeInception())
     monkeypatch.setattr(InceptionStatistics, "_FEATURES", 6)
@@ -164,7 +168,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 def one_of_two(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.hub.set_dir(str(folder))
-    measures.fit_classifier = quick_fit
+    setattr(measures, "fit_classifier", quick_fit)  # noqa: B010
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     evaluation = MicroDopplerEvaluation(USERS)
     if rank == 1:  # the first process has no training image at all
@@ -180,8 +184,9 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path, good: dict) -> None:
-    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+@pytest.mark.slow
+def test_two_processes_give_the_results_of_one(tmp_path: Path, good: Results) -> None:
+    spawn(one_of_two, (tmp_path,), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert first == second
     assert first.pop("inception").startswith("weights not found")

@@ -35,6 +35,9 @@ def test_the_same_seed_trains_the_same_and_leaves_global_randomness_alone() -> N
     same, other = fit_classifier(images, users, 4, seed=3, steps=5), fit_classifier(images, users, 4, seed=4, steps=5)
     torch.testing.assert_close(first(images), same(images))
     assert not torch.allclose(first(images), other(images), atol=1e-2)
+    # without training, only the initial weights differ
+    untrained = [fit_classifier(images, users, 4, seed=seed, steps=1, learning_rate=0.0) for seed in (3, 4)]
+    assert not torch.allclose(untrained[0](images), untrained[1](images), atol=1e-3)
 
 
 def test_it_trains_inside_inference_mode_and_autocast() -> None:

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -5,7 +7,7 @@ from torch.testing import assert_close
 from losses.flow_matching import direction_loss, velocity_loss
 
 
-def test_losses_of_known_vectors():
+def test_losses_of_known_vectors() -> None:
     target = torch.zeros(2, 2, 3, 3)
     target[:, 0] = 2.0
     same, opposite, across = target.clone(), -target, target.flip(1)
@@ -15,7 +17,7 @@ def test_losses_of_known_vectors():
         assert direction_loss(velocity, target).tolist() == pytest.approx([expected] * 2, abs=1e-6)
 
 
-def test_gradients():
+def test_gradients() -> None:
     generator = torch.Generator().manual_seed(0)
     velocity = torch.randn(2, 3, 2, 2, dtype=torch.float64, generator=generator, requires_grad=True)
     target = torch.randn(2, 3, 2, 2, dtype=torch.float64, generator=generator)

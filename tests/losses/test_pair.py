@@ -307,7 +307,8 @@ def test_dense_gradients_agree_with_finite_differences(channels: int, gradient: 
     prediction, confidence, target, mask = small_dense(channels)
 
     def loss(prediction: Tensor, confidence: Tensor) -> Tensor:
-        return getattr(dense_loss(prediction, confidence, target, mask, gradient=gradient), term)
+        result: Tensor = getattr(dense_loss(prediction, confidence, target, mask, gradient=gradient), term)
+        return result
 
     assert loss(prediction, confidence) != 0
     assert torch.autograd.gradcheck(loss, (prediction, confidence))

@@ -135,7 +135,7 @@ def test_a_constant_prediction_has_a_finite_gradient(value: float) -> None:
     assert steps.count_nonzero() > 0
 
 
-def test_nothing_to_count_is_zero_and_on_the_graph() -> None:
+def test_without_images_the_loss_is_zero_and_on_the_graph() -> None:
     prediction, target, mask, weights = layered(3)
     prediction.requires_grad_()
     for truth in ((target, mask, 0 * weights), (target, mask & False, weights), (0 * target + 0.2, mask, weights)):
@@ -144,7 +144,7 @@ def test_nothing_to_count_is_zero_and_on_the_graph() -> None:
         assert gradient(terms["loss"], prediction).count_nonzero() == 0
 
 
-def test_half_precision_is_lifted() -> None:
+def test_half_precision_is_computed_in_float32() -> None:
     prediction, target, mask, weights = layered(3)
     rounded = prediction.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
@@ -155,7 +155,7 @@ def test_half_precision_is_lifted() -> None:
         assert float(value) == pytest.approx(float(expected[name]), rel=1e-4)
 
 
-def test_faults_show() -> None:
+def test_wrong_predictions_lower_the_metrics() -> None:
     prediction, *truth = layered(3)
     with pytest.raises(ValueError, match=r"\(3, 9, 11\), \(3, 9, 10\)"):
         ScaleInvariantLoss()(prediction, truth[0][:, :, 1:], *truth[1:])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from metrics.depth import DepthErrors
 
@@ -94,7 +94,7 @@ def test_what_is_not_valid_does_not_matter() -> None:
     assert measured(predicted, true, torch.ones_like(mask), weights)["images"] == expected["images"]
 
 
-def test_nothing_measured_and_faults() -> None:
+def test_no_images_and_wrong_arguments() -> None:
     predicted, true, mask, weights = scenes(4)
     empty = measured(predicted, true, mask, 0 * weights)
     assert empty["images"] == empty["images_without_depth"] == 0
@@ -124,9 +124,9 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*scenes(8))
-    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+    spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):
         for values in torch.load(tmp_path / f"{rank}.pt"):
             assert values == pytest.approx(expected, rel=1e-12)

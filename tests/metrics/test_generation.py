@@ -9,8 +9,10 @@ import pytest
 import scipy.linalg
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
+from torch_fidelity import feature_extractor_inceptionv3 as inceptionv3
+from torchmetrics.image.fid import NoTrainInceptionV3
 
 import metrics.generation as generation
 from formats.errors import InputError
@@ -161,8 +163,22 @@ def test_inception_statistics_agree_with_our_own_metrics(monkeypatch: pytest.Mon
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+@pytest.mark.slow
+def test_features_and_logits_are_those_of_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With random weights, since nothing is downloaded; torchmetrics computes one kind of features at a time."""
+    monkeypatch.setattr(inceptionv3, "load_state_dict_from_url", lambda *_, **__: {})
+    with monkeypatch.context() as patch, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        patch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
+        torch.save(NoTrainInceptionV3("inception-v3-compat", ["2048"]).state_dict(), tmp_path / "inception.pth")
+    features, logits = generation._inception(tmp_path / "inception.pth")(images(2, 0))
+    for name, values in (("2048", features), ("logits_unbiased", logits)):
+        network = NoTrainInceptionV3("inception-v3-compat", [name], str(tmp_path / "inception.pth"))
+        torch.testing.assert_close(values, network(images(2, 0)))
+
+
 class Malicious:
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         return Path.touch, (Path("ran_code"),)
 
 
@@ -212,7 +228,8 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_two_processes_give_the_results_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, name in (
         (generation, "_inception"),
         (InceptionStatistics, "_FEATURES"),
@@ -220,7 +237,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.M
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     expected = measured(0, 31, fake_inception())
-    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+    spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):
         for values in torch.load(tmp_path / f"{rank}.pt"):
             assert values == pytest.approx(expected, rel=1e-4)

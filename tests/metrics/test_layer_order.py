@@ -61,14 +61,14 @@ def measured(*data: Tensor, batch: int = 100, **settings: Any) -> dict[str, floa
 
 
 def constructed(*rows: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One small picture: orders, count of layers, mask and weight."""
+    """One small image: orders, count of layers, mask and weight."""
     orders = torch.tensor(rows, dtype=torch.int32)[None]
     return orders, orders.amax((1, 2)).clamp(min=1).long(), torch.ones(orders.shape, dtype=torch.bool), torch.ones(1)
 
 
-def pairs(picture: tuple[Tensor, ...], lowest: int = 0) -> list[float]:
+def pairs(image: tuple[Tensor, ...], lowest: int = 0) -> list[float]:
     """1, 0.5 or 0 for every pair of pixels of different layers, one image at a time."""
-    prediction, orders, _, masks, _ = (x[0].numpy() for x in picture)
+    prediction, orders, _, masks, _ = (x[0].numpy() for x in image)
     p, o = prediction[masks], orders[masks]
     p, o = p[o >= lowest], o[o >= lowest]
     first, second = np.nonzero(o[:, None] > o[None])
@@ -81,19 +81,19 @@ def one_by_one(data: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
 
 @pytest.mark.parametrize(("name", "lowest"), [("order_accuracy", 0), ("foreground_order_accuracy", 1)])
 def test_order_accuracy_converges_to_that_over_all_pairs(name: str, lowest: int) -> None:
-    for picture in one_by_one(illustrations(12)):
-        all_pairs = pairs(picture, lowest)
+    for image in one_by_one(illustrations(12)):
+        all_pairs = pairs(image, lowest)
         if not all_pairs:
             continue
         exact = float(np.mean(all_pairs))
         deviation = float(np.std(all_pairs))
-        assert measured(*picture, pairs_per_image=len(all_pairs))[name] == pytest.approx(exact)  # each drawn once
+        assert measured(*image, pairs_per_image=len(all_pairs))[name] == pytest.approx(exact)  # each drawn once
         for count in (100, 2000, 50_000):
-            found = measured(*picture, pairs_per_image=count)[name]
+            found = measured(*image, pairs_per_image=count)[name]
             assert abs(found - exact) <= 4 * deviation / math.sqrt(count) + 1e-9
 
 
-def test_order_accuracy_of_known_pictures() -> None:
+def test_order_accuracy_of_known_images() -> None:
     truth = constructed([0, 0, 0, 1], [0, 0, 0, 2])
     values = measured(truth[0] / 2, *truth)
     assert (values["order_accuracy"], values["foreground_order_accuracy"]) == (1, 1)
@@ -122,9 +122,9 @@ def test_neighbours_are_compared_where_both_are_valid() -> None:
     for p, o, _, m, _ in zip(*data, strict=True):
         points = []
         for y, x in itertools.product(range(24), range(24)):
-            for below, beside in ((y + 1, x), (y, x + 1)):
-                if below < 24 and beside < 24 and m[y, x] and m[below, beside] and o[y, x] != o[below, beside]:
-                    sign = (p[below, beside] - p[y, x]).sign() * (o[below, beside] - o[y, x]).sign()
+            for below, right in ((y + 1, x), (y, x + 1)):
+                if below < 24 and right < 24 and m[y, x] and m[below, right] and o[y, x] != o[below, right]:
+                    sign = (p[below, right] - p[y, x]).sign() * (o[below, right] - o[y, x]).sign()
                     points.append((1 + float(sign)) / 2)
         shares.append(np.mean(points))
     assert measured(*data)["neighbour_order_accuracy"] == pytest.approx(np.mean(shares))
@@ -148,7 +148,7 @@ def test_rank_correlation_is_spearmans(least: int) -> None:
     assert values["images_with_regions"] == len(expected)
 
 
-def test_small_layers_are_no_regions() -> None:
+def test_small_layers_are_not_regions() -> None:
     truth = constructed([0, 0, 0, 0], [1, 1, 1, 2], [1, 1, 1, 2])
     prediction = truth[0].float() * torch.tensor([1, 1, 1, -1])  # only the small layer is wrong
     assert measured(prediction, *truth, min_region_pixels=3)["rank_correlation"] == 1
@@ -159,9 +159,9 @@ def test_small_layers_are_no_regions() -> None:
 def boundaries_by_hand(values: Array, mask: Array, threshold: float) -> Array:
     found = np.zeros(mask.shape, bool)
     for y, x in itertools.product(*map(range, mask.shape)):
-        for below, beside in ((y + 1, x), (y, x + 1)):
-            if below < len(mask) and beside < len(mask[0]) and mask[y, x] and mask[below, beside]:
-                found[y, x] |= abs(values[below, beside] - values[y, x]) > threshold
+        for below, right in ((y + 1, x), (y, x + 1)):
+            if below < len(mask) and right < len(mask[0]) and mask[y, x] and mask[below, right]:
+                found[y, x] |= abs(values[below, right] - values[y, x]) > threshold
     return found
 
 
@@ -202,7 +202,7 @@ def test_a_shifted_boundary_is_found_within_the_tolerance() -> None:
     assert values["boundary_f1"] == pytest.approx(2 / 3)
 
 
-def test_the_error_is_that_of_the_loss() -> None:
+def test_the_error_equals_the_loss() -> None:
     prediction, orders, counts, masks, weights = illustrations(6)
     loss = ScaleInvariantLoss()(prediction, orders / counts[:, None, None], masks, weights)
     found = measured(prediction, orders, counts, masks, weights)
@@ -210,7 +210,7 @@ def test_the_error_is_that_of_the_loss() -> None:
     assert found["images"] == float(loss["images_with_order"])
 
 
-def test_batches_padding_and_what_is_not_valid_do_not_matter() -> None:
+def test_batches_padding_and_invalid_pixels_do_not_matter() -> None:
     data = illustrations(8)
     expected = measured(*data)
     for batch in (1, 3):
@@ -224,7 +224,7 @@ def test_batches_padding_and_what_is_not_valid_do_not_matter() -> None:
     assert measured(3 * data[0] - 1, *data[1:]) == pytest.approx(expected, rel=1e-3)
 
 
-def test_images_with_nothing_to_measure_are_left_out_and_counted() -> None:
+def test_images_without_a_metric_are_left_out_and_counted() -> None:
     prediction, orders, counts, masks, weights = illustrations(5)
     expected = measured(*(x[:1] for x in (prediction, orders, counts, masks, weights)))
     orders[1], masks[2] = 1, False  # one layer; nothing known
@@ -243,7 +243,7 @@ def test_images_with_nothing_to_measure_are_left_out_and_counted() -> None:
         assert values[name] == pytest.approx(expected[name])
 
 
-def test_nothing_measured_and_faults() -> None:
+def test_no_images_and_wrong_arguments() -> None:
     prediction, *truth = illustrations(3)
     empty = measured(prediction, *truth[:3], 0 * truth[3])
     assert all(math.isnan(empty[name]) for name in MEASURES)
@@ -273,7 +273,8 @@ def nothing() -> dict[str, float]:
     return {name: float(value) for name, value in LayerOrder().compute().items()}
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*illustrations(8))
     mp.spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from scipy.spatial.transform import Rotation
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 import metrics.pose
 from metrics.pose import PoseErrors
@@ -184,9 +184,9 @@ def one_of_two(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(scenes(12))
-    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+    spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):
         for values in torch.load(tmp_path / f"{rank}.pt"):
             assert values == pytest.approx(expected, rel=1e-12)

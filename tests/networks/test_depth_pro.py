@@ -338,6 +338,7 @@ def test_bfloat16_under_autocast() -> None:
     assert network.bfloat16()(random_images()).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_compiles_into_one_graph() -> None:
     network = tiny()
     expected = gradients(network, random_images())
@@ -369,6 +370,7 @@ def test_the_index_starts_in_the_middle() -> None:
     assert index.std() > 1e-4
 
 
+@pytest.mark.slow
 def test_the_tiny_preset_learns_an_image() -> None:
     """The order of three overlapping squares, from random weights."""
     torch.manual_seed(0)

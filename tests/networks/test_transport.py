@@ -1,31 +1,44 @@
 """The path, the samplers' orders of accuracy, and the evaluations that guidance costs."""
 
+from __future__ import annotations
+
 import math
 
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
-from networks.transport import GuidedVelocity, draw_times, linear_path, sample, time_grid
+from networks.transport import (
+    GuidedVelocity,
+    Sampler,
+    draw_times,
+    evaluation_times,
+    linear_path,
+    sample,
+    seeded_noise,
+    time_grid,
+)
+from networks.transport.samplers import Velocity
 
 
 class CountingNetwork:
-    """v = (label + 1)·x, counting the samples it is asked for."""
+    """Velocity (label + 1)·sin(x)·(1 + t) that counts the samples it is evaluated for."""
 
     no_label = 9
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.evaluations = 0
 
-    def __call__(self, x, t, y):
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         self.evaluations += len(x)
         return (y + 1).view(-1, 1, 1, 1) * torch.sin(x) * (1 + t.view(-1, 1, 1, 1))
 
 
-def always_both(network, labels, scale, start):
+def always_both(network: CountingNetwork, labels: Tensor, scale: float, start: float) -> Velocity:
     """Guidance as published: both halves are computed at every step."""
 
-    def velocity(t, x):
+    def velocity(t: float, x: Tensor) -> Tensor:
         time = x.new_full((len(x),), t)
         conditional, without = network(x, time, labels), network(x, time, torch.full_like(labels, 9))
         return conditional if t < start else without + scale * (conditional - without)
@@ -33,7 +46,7 @@ def always_both(network, labels, scale, start):
     return velocity
 
 
-def test_discarded_half_is_not_computed():
+def test_discarded_half_is_not_computed() -> None:
     labels, noise = (
         torch.tensor([0, 1, 2]),
         torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0)),
@@ -48,13 +61,13 @@ def test_discarded_half_is_not_computed():
     assert full.evaluations == 3 * 2 * 249
 
 
-def test_no_guidance_costs_one_evaluation_a_step():
+def test_no_guidance_costs_one_evaluation_a_step() -> None:
     network = CountingNetwork()
     sample(GuidedVelocity(network, torch.tensor([0]), None), torch.zeros(1, 1, 1, 1), num_points=11)
     assert network.evaluations == 10
 
 
-def test_guided_channels():
+def test_guided_channels() -> None:
     network, labels, x = CountingNetwork(), torch.tensor([1]), torch.ones(1, 4, 1, 1)
     unguided = GuidedVelocity(network, labels, 9)(0.5, x)
     everything = GuidedVelocity(network, labels, 9, 4.0)(0.5, x)
@@ -65,34 +78,34 @@ def test_guided_channels():
 
 
 @pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2)])
-def test_order_of_accuracy(method, order):
-    def error(points):
+def test_order_of_accuracy(method: Sampler, order: int) -> None:
+    def error(points: int) -> float:
         end = sample(lambda t, x: x * math.cos(t), torch.ones(1, 1, 1, 1, dtype=torch.float64), method, points)
-        return abs(end.item() - math.exp(math.sin(1)))
+        return abs(float(end) - math.exp(math.sin(1)))
 
     assert error(41) / error(81) == pytest.approx(2**order, rel=0.1)
 
 
-def test_dopri5_is_within_tolerance():
+def test_dopri5_is_within_tolerance() -> None:
     end = sample(lambda t, x: x * math.cos(t), torch.ones(1, 1, 1, 1), "dopri5")
     assert end.item() == pytest.approx(math.exp(math.sin(1)), rel=1e-3)
 
 
-def test_time_grid():
+def test_time_grid() -> None:
     assert time_grid(5) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert time_grid(3, 0.3) == pytest.approx([0, 0.15 / 0.65, 1])
     with pytest.raises(ValueError, match="at least 2"):
         sample(lambda t, x: x, torch.zeros(1), num_points=1)
 
 
-def test_path_runs_from_noise_to_data():
+def test_path_runs_from_noise_to_data() -> None:
     data, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
     at_ends, target = linear_path(data, noise, torch.tensor([0.0, 1.0]))
     assert_close(at_ends, torch.stack([noise[0], data[1]]))
     assert_close(target, data - noise)
 
 
-def test_times():
+def test_times() -> None:
     torch.manual_seed(0)
     normal = draw_times(20000, "logit_normal", torch.device("cpu")).logit()
     assert normal.mean().abs() < 0.03
@@ -100,3 +113,24 @@ def test_times():
     flat = draw_times(20000, "uniform", torch.device("cpu"))
     assert (flat.mean() - 0.5).abs() < 0.01
     assert (flat.var() - 1 / 12).abs() < 0.003
+
+
+def test_evaluation_times_are_fixed_and_spread_over_the_distribution() -> None:
+    indices = torch.arange(1000)
+    flat = evaluation_times(indices, "uniform")
+    assert torch.equal(flat[37:38], evaluation_times(indices[37:38], "uniform"))
+    assert_close(flat.sort().values, (indices + 0.5) / 1000, rtol=0, atol=2e-3)
+    normal = evaluation_times(indices, "logit_normal").logit()
+    assert normal.mean().abs() < 0.01
+    assert (normal.std() - 1).abs() < 0.02
+
+
+def test_noise_depends_on_every_part_of_its_key() -> None:
+    noise = [seeded_noise((4, 4), *key) for key in ((0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1, 3))]
+    assert all(not torch.equal(noise[0], other) for other in noise[1:])
+    assert torch.equal(noise[0], seeded_noise((4, 4), 0, 1, 2))
+
+
+def test_guidance_needs_a_label_for_none() -> None:
+    with pytest.raises(ValueError, match="no label"):
+        GuidedVelocity(CountingNetwork(), torch.tensor([0]), None, scale=2.0)

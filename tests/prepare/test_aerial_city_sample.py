@@ -61,6 +61,7 @@ def test_files_hold_what_the_simulator_made(sample: Path) -> None:
         files = image_files(sample, sample / "seg", "0002", f"0001_{view}.jpeg")
         rendering = render(city, camera, 64, 48)
         np.testing.assert_array_equal(read_depth(files.depth), rendering.depth)
+        assert files.mask is not None
         np.testing.assert_array_equal(read_labels(files.mask), rendering.labels)
         intrinsics, cam2world = read_camera(files.camera)
         np.testing.assert_array_equal(intrinsics, camera.intrinsics(64, 48))

@@ -1,6 +1,9 @@
-"""The simulated data set of illustrations: its files as their reader sees them, repeatability, refusals."""
+"""Sample data of illustrations: files, reproducibility, refused settings."""
+
+from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,18 +13,18 @@ from formats.layered_art.pairs import layer_pair, read_layer_pair
 from prepare.illustrations_sample import illustrations_sample
 
 
-def files_of(root):
+def files_of(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("illustrations") / "data"
     illustrations_sample(str(root), num_images=6, size=48)
     return root
 
 
-def test_layout(sample):
+def test_layout(sample: Path) -> None:
     categories = ["object", "landscape", "object", "arrangement", "object", "landscape"]
     names = [f"{category}/{number:04d}.png" for number, category in enumerate(categories, start=1)]
     assert set(files_of(sample)) == {f"{kind}/{name}" for kind in ("images", "orders") for name in names} | {
@@ -32,15 +35,17 @@ def test_layout(sample):
         category, stem = name.removesuffix(".png").split("/")
         image, orders = read_layer_pair(layer_pair(sample, category, stem))
         assert image.shape == (48, 48, 3)
-        seen = np.unique(orders[orders > 0])
-        assert seen.tolist() == list(range(1, len(seen) + 1))
-        assert len(seen) >= 2
+        visible = np.unique(orders[orders > 0])
+        assert visible.tolist() == list(range(1, len(visible) + 1))
+        assert len(visible) >= 2
         changes = np.abs(np.diff(image.astype(int), axis=1)).sum(axis=2)
         edges = np.diff(orders.astype(int), axis=1) != 0
-        assert changes[edges].mean() > 3 * changes[~edges].mean()  # the picture changes where the layer does
+        assert changes[edges].mean() > 3 * changes[~edges].mean()  # the image changes where the layer does
 
 
-def test_run_again_it_completes_what_is_missing_and_adds_what_is_asked_for(sample, tmp_path, capsys):
+def test_a_second_run_adds_missing_and_requested_images(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before, root = files_of(sample), tmp_path / "data"
     illustrations_sample(str(root), num_images=4, size=48)
     (root / "orders" / "object" / "0003.png").unlink()
@@ -50,13 +55,13 @@ def test_run_again_it_completes_what_is_missing_and_adds_what_is_asked_for(sampl
     assert files_of(root) == before
 
 
-def test_seeds_differ(sample, tmp_path):
+def test_seeds_differ(sample: Path, tmp_path: Path) -> None:
     illustrations_sample(str(tmp_path / "other"), num_images=2, size=48, seed=1)
     other, one = files_of(tmp_path / "other"), files_of(sample)
     assert all(one[name] != other[name] for name in other if name.endswith(".png"))
 
 
-def test_refusals(sample, tmp_path):
+def test_wrong_settings_and_folders_are_refused(sample: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="made with other settings"):
         illustrations_sample(str(sample), num_images=6, size=64)
     (tmp_path / "own").mkdir()

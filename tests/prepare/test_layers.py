@@ -7,6 +7,9 @@ import csv
 import os
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from formats.errors import InputError
 from formats.layered_art.pairs import layer_pair, read_layer_pair
 from prepare.layers import category_and_name, layers
+from prepare.svg_workers import Conversion, Outcome, convert_files
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 GOOD = f'<svg {NAMESPACES} width="8" height="4"><rect width="4" height="4"/><rect x="2" width="4" height="4"/></svg>'
@@ -36,7 +40,7 @@ def decompression_bomb(side: int = 20_000) -> str:
     return f'<svg {NAMESPACES} width="8" height="8">{image}</svg>'
 
 
-def write(folder, **files: str) -> None:
+def write(folder: Path, **files: str) -> None:
     for name, content in files.items():
         path = folder / name.replace("__", "/")
         path = path.with_name(path.name + ".svg")
@@ -44,12 +48,12 @@ def write(folder, **files: str) -> None:
         path.write_text(content, encoding="utf-8")
 
 
-def report(out) -> dict[str, dict[str, str]]:
+def report(out: Path) -> dict[str, dict[str, str]]:
     with (out / "report.csv").open(encoding="utf-8", newline="") as file:
         return {row["path"]: row for row in csv.DictReader(file)}
 
 
-def test_a_folder_becomes_pairs_and_a_report(tmp_path, capsys):
+def test_a_folder_becomes_pairs_and_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(
         source,
@@ -84,7 +88,7 @@ def test_a_folder_becomes_pairs_and_a_report(tmp_path, capsys):
     assert "refused: empty drawing: 1" in printed
 
 
-def test_a_file_that_takes_too_long_is_refused_and_the_others_continue(tmp_path):
+def test_a_file_that_takes_too_long_is_refused_and_the_others_continue(tmp_path: Path) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=SLOW, c=GOOD, d=GOOD)
     layers(str(source), str(out), size=64, num_workers=1, seconds_per_file=0.5)
@@ -94,7 +98,8 @@ def test_a_file_that_takes_too_long_is_refused_and_the_others_continue(tmp_path)
     assert not [path for path in out.rglob("*") if "partial" in path.name]
 
 
-def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_continue(tmp_path):
+@pytest.mark.slow
+def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_continue(tmp_path: Path) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=decompression_bomb(), c=GOOD)
     layers(str(source), str(out), size=64, num_workers=1, memory_per_file_gb=1.0)
@@ -103,7 +108,9 @@ def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_continue(tm
     assert rows["a.svg"]["status"] == rows["c.svg"]["status"] == "converted"
 
 
-def test_a_second_run_converts_only_what_is_new_changed_or_refused(tmp_path, capsys):
+def test_a_second_run_converts_only_what_is_new_changed_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=GOOD, c="<svg", d=GOOD)
     layers(str(source), str(out), size=32, num_workers=1)
@@ -122,15 +129,13 @@ def test_a_second_run_converts_only_what_is_new_changed_or_refused(tmp_path, cap
     assert "(1 already up to date)" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_is_resumed(tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = tmp_path / "art", tmp_path / "pairs"
     write(source, a=GOOD, b=GOOD, c=GOOD)
 
-    def stops_after_one(conversions, *limits):
+    def stops_after_one(conversions: Iterable[Conversion], *limits: Any) -> Iterator[tuple[Conversion, Outcome]]:
         yield from list(convert_files(list(conversions)[:1], *limits))
         raise KeyboardInterrupt
-
-    from prepare.svg_workers import convert_files
 
     with monkeypatch.context() as patch:
         patch.setattr("prepare.layers.convert_files", stops_after_one)
@@ -144,7 +149,7 @@ def test_an_interrupted_run_is_resumed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"svg_dir": "other"}])
-def test_the_folder_of_a_run_with_other_settings_is_refused(tmp_path, change):
+def test_the_folder_of_a_run_with_other_settings_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     write(tmp_path / "art", a=GOOD)
     write(tmp_path / "other", a=GOOD)
     layers("art", "pairs", size=32, num_workers=1)
@@ -163,14 +168,14 @@ def test_the_folder_of_a_run_with_other_settings_is_refused(tmp_path, change):
         ({"seconds_per_file": 0}, "0 is out of range"),
     ],
 )
-def test_wrong_arguments_are_named(tmp_path, arguments, fault):
+def test_wrong_arguments_are_named(tmp_path: Path, arguments: dict[str, Any], fault: str) -> None:
     write(tmp_path / "art", a=GOOD)
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match=fault):
         layers(**({"svg_dir": "art", "out": "pairs"} | arguments))
 
 
-def test_names_are_distinct_and_depend_only_on_the_path():
+def test_names_are_distinct_and_depend_only_on_the_path() -> None:
     files = [
         "a/b/c.svg",
         "a/b--c.svg",
@@ -190,7 +195,7 @@ def test_names_are_distinct_and_depend_only_on_the_path():
     assert all(len(name.encode()) < 200 for _, name in names)
 
 
-def test_unusual_names_and_links_appear_in_the_report(tmp_path):
+def test_unusual_names_and_links_appear_in_the_report(tmp_path: Path) -> None:
     """A folder named like the category of files without one, a name that is not UTF-8, a link to itself."""
     write(tmp_path / "svg", **{"a": GOOD, "all/a": GOOD, ".hidden/b": GOOD})
     (tmp_path / "svg" / "loop.svg").symlink_to("loop.svg")
@@ -208,7 +213,7 @@ def test_unusual_names_and_links_appear_in_the_report(tmp_path):
     assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 3
 
 
-def test_the_pair_of_a_deleted_file_is_removed(tmp_path):
+def test_the_pair_of_a_deleted_file_is_removed(tmp_path: Path) -> None:
     write(tmp_path / "svg", **{"x/a": GOOD, "x/b": GOOD})
     layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)
     (tmp_path / "svg" / "x" / "b.svg").unlink()

@@ -42,7 +42,8 @@ def exact_depth(
     """Return the depth (H, W) of the plane along the optical axis."""
     v, u = np.mgrid[: size[0], : size[1]].astype(float)
     rays = np.stack([u, v, np.ones(size)], axis=-1) @ np.linalg.inv(intrinsics).T @ cam2world[:3, :3].T
-    return (OFFSET - cam2world[:3, 3] @ NORMAL) / (rays @ NORMAL)
+    depth: NDArray[np.float64] = (OFFSET - cam2world[:3, 3] @ NORMAL) / (rays @ NORMAL)
+    return depth
 
 
 def write_scene(root: Path, size: tuple[int, int] = (72, 96)) -> Path:

@@ -134,7 +134,9 @@ def test_depth_is_cleaned_in_order() -> None:
 
 def test_the_sky_is_removed_where_masks_are_given(scene: Path) -> None:
     def depths(**settings: Any) -> Tensor:
-        return next(iter(ready(scene, "validate", depth_percentile=100, **settings).val_dataloader()))["depths"]
+        loader = ready(scene, "validate", depth_percentile=100, **settings).val_dataloader()
+        result: Tensor = next(iter(loader))["depths"]
+        return result
 
     assert depths().max() < 100
     assert depths(segmentation_dir=None).max() == 500
@@ -245,7 +247,8 @@ def test_companions_come_by_overlap_and_from_the_same_scene(tmp_path: Path) -> N
 
 def test_depth_and_mask_of_another_size(own_scene: Path) -> None:
     def batch() -> PairBatch:
-        return next(iter(ready(own_scene, "validate", image_size=280).val_dataloader()))
+        result: PairBatch = next(iter(ready(own_scene, "validate", image_size=280).val_dataloader()))
+        return result
 
     expected = batch()
     files = image_files(own_scene, own_scene / "seg", "0001", "a.jpg")

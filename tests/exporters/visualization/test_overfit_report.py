@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_a_value_that_is_no_number_is_said() -> None:
     assert verdict_line([Criterion("error", math.nan, 0.5, False)]) == "FAIL: error nan (limit 0.5)"
 
 
-def test_the_report_shows_epochs_verdict_and_pictures(tmp_path) -> None:
+def test_the_report_shows_epochs_verdict_and_pictures(tmp_path: Path) -> None:
     pictures = {"Input, view 1": PICTURE, "Input: view 1": PICTURE, "Tiefe": PICTURE}
     report = write_report(tmp_path / "report", history(123), pictures, [GOOD, BAD], note="Red is near.")
     text = report.read_text(encoding="utf-8")
@@ -68,7 +69,7 @@ def test_the_report_shows_epochs_verdict_and_pictures(tmp_path) -> None:
     assert sorted(path.name for path in report.parent.iterdir()) == sorted(["report.md", *links])
 
 
-def test_one_epoch_and_losses_that_are_no_number_make_a_report(tmp_path) -> None:
+def test_one_epoch_and_losses_that_are_no_number_make_a_report(tmp_path: Path) -> None:
     rows = [{"epoch": 1, "train/loss_objective": math.nan, "train/loss_camera": 0.0}]
     text = write_report(tmp_path, rows, {}, [BAD]).read_text(encoding="utf-8")
     assert epochs_in(text) == ["1"]
@@ -76,13 +77,13 @@ def test_one_epoch_and_losses_that_are_no_number_make_a_report(tmp_path) -> None
     assert "## Images" not in text
 
 
-def test_a_report_replaces_the_last_one(tmp_path) -> None:
+def test_a_report_replaces_the_last_one(tmp_path: Path) -> None:
     write_report(tmp_path, history(2), {"Depth": PICTURE}, [BAD])
     text = write_report(tmp_path, history(3), {"Depth": PICTURE}, [GOOD]).read_text(encoding="utf-8")
     assert "PASS" in text
     assert epochs_in(text) == ["1", "3"]
 
 
-def test_no_epoch_is_no_report(tmp_path) -> None:
+def test_no_epoch_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no epoch"):
         write_report(tmp_path, [], {}, [GOOD])

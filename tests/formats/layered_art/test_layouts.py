@@ -1,32 +1,41 @@
-"""Four layouts of layered art: each found and read exactly, each fault named."""
+"""Four layouts of layered art: recognising, exact reading, and errors that name the fault."""
+
+from __future__ import annotations
 
 import io
 import json
 import multiprocessing
 import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from formats.errors import InputError
 from formats.images import write_png
+from formats.layered_art.base import LayeredArt
 from formats.layered_art.layouts import open_layered_art
 from formats.layered_art.pairs import layer_pair, write_layer_pair
 
 H, W = 12, 16
+Image8 = NDArray[np.uint8]
 BOXES = ([2, 1, 10, 9], [0, 0, 16, 12], [8, 4, 16, 12])
 
 
-def stack(seed=0):
-    """Whole image, layers and their true orders: of box size, of canvas size, of box size."""
-    draws = np.random.default_rng(seed)
-    whole = draws.integers(0, 256, (H, W, 3), dtype=np.uint8)
-    orders, layers = np.zeros((H, W), int), []
+def stack(seed: int = 0) -> tuple[Image8, list[Image8], NDArray[np.int64]]:
+    """Return the whole image, layers and their true orders; the last layer is as large as the canvas."""
+    rng = np.random.default_rng(seed)
+    whole = rng.integers(0, 256, (H, W, 3), dtype=np.uint8)
+    orders = np.zeros((H, W), np.int64)
+    layers: list[Image8] = []
     for number, (x0, y0, x1, y1) in enumerate(BOXES, start=1):
-        alpha = draws.choice(np.array([0, 25, 26, 255], np.uint8), (y1 - y0, x1 - x0), p=[0.5, 0.1, 0.1, 0.3])
+        alpha = rng.choice(np.array([0, 25, 26, 255], np.uint8), (y1 - y0, x1 - x0), p=[0.5, 0.1, 0.1, 0.3])
         pixels = np.concatenate([np.full((*alpha.shape, 3), 40 * number, np.uint8), alpha[..., None]], axis=2)
         for row, column in zip(*np.nonzero(alpha > 0.1 * 255), strict=True):
             orders[y0 + row, x0 + column] = number
@@ -34,11 +43,11 @@ def stack(seed=0):
     canvas = np.zeros((H, W, 4), np.uint8)
     x0, y0, x1, y1 = BOXES[2]
     canvas[y0:y1, x0:x1] = layers[2]
-    layers[2] = canvas  # a layer as large as the canvas, of which its box is seen
+    layers[2] = canvas  # a layer as large as the canvas, visible within its box
     return whole, layers, orders
 
 
-def write_parsed(folder, seed=0):
+def write_parsed(folder: Path, seed: int = 0) -> tuple[Image8, NDArray[np.int64]]:
     whole, layers, orders = stack(seed)
     names = [f"{number + 2:02d}_layer_{number:02d}.png" for number in range(3)]
     write_png(folder / "00_whole_image.png", whole)
@@ -54,16 +63,16 @@ def write_parsed(folder, seed=0):
     return whole, orders
 
 
-def png(pixels):
+def png(pixels: Image8) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
-def parquet_row(seed, plain=False):
+def parquet_row(seed: int, plain: bool = False) -> dict[str, Any]:
     whole, layers, _ = stack(seed)
 
-    def image(pixels):
+    def image(pixels: Image8) -> Any:
         return png(pixels) if plain else {"bytes": png(pixels), "path": None}
 
     row = {"whole_image": image(whole), "base_image": image(whole), "layer_count": 3}
@@ -73,11 +82,11 @@ def parquet_row(seed, plain=False):
     return row | {"layer_03": None, "layer_03_box": None}
 
 
-def write_coco(root, split, names):
+def write_coco(root: Path, split: str, names: list[str]) -> None:
     images = []
     for number, name in enumerate(names):
-        draws = np.random.default_rng([len(split), number])
-        image, depth = (draws.integers(0, 256, shape, dtype=np.uint8) for shape in ((H, W, 3), (H, W)))
+        rng = np.random.default_rng([len(split), number])
+        image, depth = (rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((H, W, 3), (H, W)))
         (root / "images" / split).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(root / "images" / split / name, quality=95)
         write_png((root / "depths" / split / name).with_suffix(".png"), depth)
@@ -86,11 +95,11 @@ def write_coco(root, split, names):
     (root / "annotations" / f"{split}.json").write_text(json.dumps({"images": images, "annotations": []}))
 
 
-def names(art):
+def names(art: LayeredArt) -> list[tuple[str, str]]:
     return [(sample.category, sample.name) for sample in art.samples]
 
 
-def test_prepared_pairs_beside_other_files(tmp_path):
+def test_prepared_pairs_among_other_files(tmp_path: Path) -> None:
     image = np.zeros((H, W, 3), np.uint8)
     orders = np.arange(H * W, dtype=np.uint16).reshape(H, W)
     for category, name in (("b", "1"), ("a", "x.y"), ("a", "2")):
@@ -98,27 +107,27 @@ def test_prepared_pairs_beside_other_files(tmp_path):
     (tmp_path / "report.csv").write_text("file,outcome\n")
     art = open_layered_art(tmp_path)
     assert names(art) == [("a", "2"), ("a", "x.y"), ("b", "1")]
-    image = art.read(art.samples[1])
-    np.testing.assert_array_equal(image.orders, orders)
-    assert image.layer_count == H * W - 1
+    layered = art.read(art.samples[1])
+    np.testing.assert_array_equal(layered.orders, orders)
+    assert layered.layer_count == H * W - 1
     write_layer_pair(layer_pair(tmp_path, "a", "2"), image, np.zeros((H, W), np.uint16))
     assert art.read(art.samples[0]).layer_count == 1
 
 
-def test_parsed_dataset(tmp_path):
+def test_parsed_dataset(tmp_path: Path) -> None:
     truths = {name: write_parsed(tmp_path / "toys" / name, seed) for seed, name in enumerate(("17", "4"))}
     art = open_layered_art(tmp_path)
     assert names(art) == [("toys", "17"), ("toys", "4")]
     for sample in art.samples:
-        image = art.read(sample)
-        np.testing.assert_array_equal(image.image, truths[sample.name][0])
-        np.testing.assert_array_equal(image.orders, truths[sample.name][1])
-        assert image.layer_count == 3
+        layered = art.read(sample)
+        np.testing.assert_array_equal(layered.image, truths[sample.name][0])
+        np.testing.assert_array_equal(layered.orders, truths[sample.name][1])
+        assert layered.layer_count == 3
         assert all(path.is_file() for path in art.files(sample))
 
 
-def edited(change):
-    def write(folder):
+def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
         metadata = json.loads((folder / "metadata.json").read_text())
         change(metadata)
         (folder / "metadata.json").write_text(json.dumps(metadata))
@@ -126,11 +135,11 @@ def edited(change):
     return write
 
 
-def truncate(path):
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-PARSED_FAULTS = {
+PARSED_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no JSON": (lambda f: (f / "metadata.json").write_text("{"), "metadata.json: cannot be read as JSON"),
     "no object": (lambda f: (f / "metadata.json").write_text("[]"), "metadata.json: does not hold a JSON object"),
     "no metadata": (lambda f: (f / "metadata.json").unlink(), "metadata.json: there is no such file"),
@@ -152,7 +161,7 @@ PARSED_FAULTS = {
 
 
 @pytest.mark.parametrize("kind", PARSED_FAULTS)
-def test_faults_of_a_parsed_sample_are_named(tmp_path, kind):
+def test_faults_of_a_parsed_sample_are_named(tmp_path: Path, kind: str) -> None:
     break_it, message = PARSED_FAULTS[kind]
     write_parsed(tmp_path / "toys" / "1")
     break_it(tmp_path / "toys" / "1")
@@ -164,7 +173,7 @@ def test_faults_of_a_parsed_sample_are_named(tmp_path, kind):
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_parquet_rows_in_any_order(tmp_path, plain):
+def test_parquet_rows_in_any_order(tmp_path: Path, plain: bool) -> None:
     rows = [parquet_row(seed, plain) for seed in range(7)]
     (tmp_path / "data").mkdir()
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / "toy-00000-of-00002.parquet", row_group_size=3)
@@ -174,17 +183,17 @@ def test_parquet_rows_in_any_order(tmp_path, plain):
     assert names(art) == [("ink", "i0"), ("ink", "i1")] + [("toy", f"toy-00000-of-00002_{row:06d}") for row in range(7)]
     for number in (5, 2, 8, 0, 3, 4, 4, 7, 6, 1):
         whole, _, orders = stack(art.samples[number].row)
-        image = art.read(art.samples[number])
-        np.testing.assert_array_equal(image.image, whole)
-        np.testing.assert_array_equal(image.orders, orders)
-        assert image.layer_count == 3
+        layered = art.read(art.samples[number])
+        np.testing.assert_array_equal(layered.image, whole)
+        np.testing.assert_array_equal(layered.orders, orders)
+        assert layered.layer_count == 3
     copy = pickle.loads(pickle.dumps(art))
     np.testing.assert_array_equal(copy.read(copy.samples[3]).orders, stack(1)[2])
     with multiprocessing.get_context("fork").Pool(1) as pool:
         np.testing.assert_array_equal(pool.apply(art.read, (art.samples[6],)).orders, stack(4)[2])
 
 
-PARQUET_FAULTS = {
+PARQUET_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "layer missing": ({"layer_01": None}, "row 0 layer_01: does not hold an image"),
     "layer broken": ({"layer_01": {"bytes": b"nothing", "path": None}}, "row 0 layer_01: cannot be read"),
     "no image": ({"whole_image": None}, "row 0 whole_image: does not hold an image"),
@@ -194,7 +203,7 @@ PARQUET_FAULTS = {
 
 
 @pytest.mark.parametrize("kind", PARQUET_FAULTS)
-def test_faults_of_a_parquet_row_are_named(tmp_path, kind):
+def test_faults_of_a_parquet_row_are_named(tmp_path: Path, kind: str) -> None:
     change, message = PARQUET_FAULTS[kind]
     rows = [parquet_row(0) | change, parquet_row(1)]  # the second gives every column its type
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "toy.parquet")
@@ -205,7 +214,7 @@ def test_faults_of_a_parquet_row_are_named(tmp_path, kind):
     assert art.read(art.samples[1]).layer_count == 3
 
 
-def test_a_file_that_is_no_parquet_table_of_layers(tmp_path):
+def test_a_file_without_a_table_of_layers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "toy.parquet").write_bytes(b"PAR1 not")
     with pytest.raises(InputError, match=r"toy\.parquet: cannot be read as parquet"):
         open_layered_art(tmp_path)
@@ -214,22 +223,22 @@ def test_a_file_that_is_no_parquet_table_of_layers(tmp_path):
         open_layered_art(tmp_path)
 
 
-def test_coco_depths_with_their_own_split(tmp_path):
+def test_coco_depths_with_their_own_split(tmp_path: Path) -> None:
     write_coco(tmp_path, "train", ["b.png", "a.jpg"])
     write_coco(tmp_path, "val", ["c.png"])
     art = open_layered_art(tmp_path)
     assert names(art) == [("train", "a"), ("train", "b"), ("val", "c")]
     assert [sample.split for sample in art.samples] == ["train", "train", "val"]
-    image = art.read(art.samples[1])
-    draws = np.random.default_rng([5, 0])
-    np.testing.assert_array_equal(image.image, draws.integers(0, 256, (H, W, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(image.orders, draws.integers(0, 256, (H, W), dtype=np.uint8))
-    assert image.layer_count == 255
+    layered = art.read(art.samples[1])
+    rng = np.random.default_rng([5, 0])
+    np.testing.assert_array_equal(layered.image, rng.integers(0, 256, (H, W, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(layered.orders, rng.integers(0, 256, (H, W), dtype=np.uint8))
+    assert layered.layer_count == 255
     assert art.files(art.samples[0]) == [tmp_path / "images/train/a.jpg", tmp_path / "depths/train/a.png"]
     assert art.read(art.samples[0]).orders.shape == (H, W)
 
 
-def test_faults_of_coco_depths_are_named(tmp_path):
+def test_faults_of_coco_depths_are_named(tmp_path: Path) -> None:
     write_coco(tmp_path, "train", ["a.png"])
     art, depth = open_layered_art(tmp_path), tmp_path / "depths/train/a.png"
     for content, message in (
@@ -246,7 +255,7 @@ def test_faults_of_coco_depths_are_named(tmp_path):
             open_layered_art(tmp_path)
 
 
-def test_a_folder_without_layered_art_is_refused(tmp_path):
+def test_a_folder_without_layered_art_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such folder"):
         open_layered_art(tmp_path / "nowhere")
     with pytest.raises(InputError, match="has no layered art of a known layout"):

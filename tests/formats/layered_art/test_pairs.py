@@ -1,6 +1,8 @@
-"""Images beside their paint orders on disk."""
+"""Pairs of images and paint orders on disk."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from formats.images import write_png
 from formats.layered_art.pairs import layer_pair, read_layer_pair, write_layer_pair
 
 
-def test_a_pair_comes_back_as_written(tmp_path):
+def test_pair_round_trip(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (8, 12, 3), dtype=np.uint8)
     orders = np.arange(96, dtype=np.uint16).reshape(8, 12) % 7
@@ -21,12 +23,12 @@ def test_a_pair_comes_back_as_written(tmp_path):
         assert np.array_equal(written, read)
 
 
-def test_a_layer_that_cannot_be_seen_is_not_counted(tmp_path):
+def test_an_invisible_layer_is_not_counted(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 layers are visible, but the foremost is number 2"):
         write_layer_pair(layer_pair(tmp_path, "a", "b"), np.zeros((2, 2, 3), np.uint8), np.full((2, 2), 2, np.uint16))
 
 
-def test_two_sizes_are_refused(tmp_path):
+def test_different_sizes_are_refused(tmp_path: Path) -> None:
     files = layer_pair(tmp_path, "a", "b")
     write_layer_pair(files, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint16))
     write_png(files.image, np.zeros((4, 5, 3), np.uint8))

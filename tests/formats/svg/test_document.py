@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,17 +42,17 @@ BOMB = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
         "".join(f'<!ENTITY n{i} "x">' for i in range(1000)),
     ],
 )
-def test_entities_that_grow_or_point_elsewhere_are_refused(declarations):
+def test_entities_that_grow_or_point_elsewhere_are_refused(declarations: str) -> None:
     content = svg("<text>&e9;&file;&long;</text>", f"<!DOCTYPE svg [{declarations}]>")
     assert refusal(content).reason == "entity declarations"
 
 
-def test_repeated_short_entities_are_refused_before_they_fill_the_memory():
+def test_repeated_short_entities_are_refused_before_they_fill_the_memory() -> None:
     body = f"<text>{'&e;' * 100_000}</text>"
     assert refusal(svg(body, f'<!DOCTYPE svg [<!ENTITY e "{"x" * 1000}">]>')).reason == "entity declarations"
 
 
-def test_entities_that_name_namespaces_are_read():
+def test_entities_that_name_namespaces_are_read() -> None:
     content = b"""<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" [
     <!ENTITY ns_svg "http://www.w3.org/2000/svg"><!ENTITY st0 "fill:#FFFFFF;">
     <!ENTITY ns_ai "http://ns.adobe.com/AdobeIllustrator/10.0/">]>
@@ -84,7 +85,7 @@ def test_entities_that_name_namespaces_are_read():
         '<image href="data:image/png;base64,{inner}" width="8" height="8"/>',
     ],
 )
-def test_references_out_of_the_file_are_refused(tmp_path, body):
+def test_references_out_of_the_file_are_refused(tmp_path: Path, body: str) -> None:
     canary = tmp_path / "canary.png"
     write_png(canary, np.full((8, 8, 3), (255, 0, 0), np.uint8))
     inner = base64.b64encode(svg(f'<image xlink:href="{canary}" width="8" height="8"/>')).decode()
@@ -103,15 +104,15 @@ def test_references_out_of_the_file_are_refused(tmp_path, body):
         '<rect width="4" height="4" style="fill:url(data:image/png;base64,AAAA)"/>',
     ],
 )
-def test_references_within_the_file_are_not_refused(body):
+def test_references_within_the_file_are_not_refused(body: str) -> None:
     parse_svg(svg(RECT + body), "drawing.svg")
 
 
-def test_an_external_style_sheet_is_refused():
+def test_an_external_style_sheet_is_refused() -> None:
     assert refusal(svg(RECT, '<?xml-stylesheet href="x.css"?>')).reason == "external reference"
 
 
-def test_links_scripts_and_what_other_programs_left_behind_are_ignored(tmp_path):
+def test_links_scripts_and_metadata_of_other_programs_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "drawing.svg"
     path.write_bytes(
         svg(
@@ -138,16 +139,16 @@ def test_links_scripts_and_what_other_programs_left_behind_are_ignored(tmp_path)
         (svg("<g>" * 300 + "</g>" * 300), "nested too deeply"),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(content, reason):
+def test_unreadable_files_are_refused_by_name(content: bytes, reason: str) -> None:
     assert refusal(content).reason == reason
 
 
-def test_more_elements_than_a_drawing_has_are_refused(monkeypatch):
+def test_more_elements_than_a_drawing_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("formats.svg.document.MAX_ELEMENTS", 100)
     parse_svg(svg("<g/>" * 99), "drawing.svg")
     assert refusal(svg("<g/>" * 100)).reason == "too many elements"
 
 
-def test_a_refusal_names_the_file(tmp_path):
+def test_a_refusal_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.svg: unreadable file: No such file"):
         read_svg(tmp_path / "absent.svg")

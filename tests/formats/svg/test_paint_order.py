@@ -1,16 +1,17 @@
-"""Paint orders of SVG drawings, beside those of elements drawn one by one."""
+"""Paint orders of SVG drawings, compared with those of single elements."""
 
 from __future__ import annotations
 
 import base64
 import gzip
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from formats.svg.paint_order import draw_svg
+from formats.svg.paint_order import DrawnSvg, draw_svg
 from formats.svg.tree import SvgRefusedError
 from tests.support.svg_reference import check_paint_order
 
@@ -168,56 +169,58 @@ def svg(body: str, attributes: str = 'width="48" height="48" viewBox="0 0 48 48"
     return f"<svg {NAMESPACES} {attributes}>{body}</svg>"
 
 
-def drawn(tmp_path, body: str, attributes: str = 'width="48" height="48" viewBox="0 0 48 48"', size: int = SIZE):
+def drawn(
+    tmp_path: Path, body: str, attributes: str = 'width="48" height="48" viewBox="0 0 48 48"', size: int = SIZE
+) -> DrawnSvg:
     path = tmp_path / "drawing.svg"
     path.write_text(svg(body, attributes), encoding="utf-8")
     return draw_svg(path, size)
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_orders_are_those_of_elements_drawn_one_by_one(tmp_path, name):
+def test_orders_are_those_of_elements_drawn_one_by_one(tmp_path: Path, name: str) -> None:
     body, topmost = DRAWINGS[name]
     numbers = drawn(tmp_path, body).numbers
     assert set(np.unique(numbers)) - {0} == topmost
     agreement = check_paint_order(tmp_path / "drawing.svg", SIZE)
     assert agreement.single >= 0.99
     if name not in ("the same colour", "gradients", "hidden", "masks", "filters", "shapes", "paints"):
-        # … and of the drawing built up on one canvas, where no two colours are equal and none is hardly there
+        # … and with the cumulative reference, if all colours are distinct and none is nearly transparent
         assert agreement.cumulative >= 0.99
 
 
-def test_orders_count_what_can_be_seen_without_gaps(tmp_path):
+def test_orders_count_visible_elements_without_gaps(tmp_path: Path) -> None:
     result = drawn(tmp_path, DRAWINGS["hidden"][0])
     assert {(n, o) for n, o in zip(result.numbers.flat, result.orders.flat, strict=True)} == {(1, 1), (4, 2), (11, 3)}
     assert result.orders.dtype == np.uint16
 
 
-def test_an_element_covers_exactly_the_pixels_whose_centres_it_holds(tmp_path):
+def test_an_element_covers_exactly_the_pixels_whose_centres_it_holds(tmp_path: Path) -> None:
     orders = drawn(tmp_path, '<rect x="8" y="16" width="24" height="8"/>').orders
     expected = np.zeros((96, 96), np.uint16)
     expected[32:48, 16:64] = 1
     assert np.array_equal(orders, expected)
 
 
-def test_many_elements_are_told_apart(tmp_path):
+def test_many_elements_are_distinguished(tmp_path: Path) -> None:
     body = "".join(f'<rect x="{i % 24 * 2}" y="{i // 24 * 2}" width="2" height="2"/>' for i in range(24 * 24))
     orders = drawn(tmp_path, body).orders
     assert np.array_equal(orders, np.arange(1, 577).reshape(24, 24).repeat(4, 0).repeat(4, 1))
 
 
-def test_a_stroke_thinner_than_a_pixel_is_one_unbroken_line(tmp_path):
+def test_a_stroke_thinner_than_a_pixel_is_one_unbroken_line(tmp_path: Path) -> None:
     orders = drawn(tmp_path, '<path d="M0 5L48 40" stroke="black" stroke-width=".01"/>').orders
     assert orders.any(axis=0).all()
     assert orders.sum() < 2.2 * 96
 
 
-def test_the_image_keeps_its_colours_on_white(tmp_path):
+def test_the_image_keeps_its_colours_on_white(tmp_path: Path) -> None:
     image = drawn(tmp_path, '<rect width="24" height="48" fill="red" opacity=".5"/>').image
     assert image[50, 20].tolist() == pytest.approx([255, 128, 128], abs=1)
     assert image[50, 80].tolist() == [255, 255, 255]
 
 
-def test_text_is_one_element(tmp_path):
+def test_text_is_one_element(tmp_path: Path) -> None:
     body = """<rect width="48" height="48" fill="white"/><text x="2" y="40" font-size="44" style="font-weight:bold"
     >W<tspan fill="red">i<tspan stroke="blue">l</tspan></tspan></text>"""
     numbers = drawn(tmp_path, body).numbers
@@ -236,24 +239,24 @@ def test_text_is_one_element(tmp_path):
         ('width="20" height="10" viewBox="0 0 0 0"', (48, 96)),
     ],
 )
-def test_the_canvas_has_the_proportions_of_the_drawing(tmp_path, attributes, shape):
+def test_the_canvas_has_the_proportions_of_the_drawing(tmp_path: Path, attributes: str, shape: tuple[int, int]) -> None:
     assert drawn(tmp_path, '<rect width="5" height="5"/>', attributes).image.shape == (*shape, 3)
 
 
 @pytest.mark.parametrize("attributes", ["", 'width="100%" height="100%"'])
 @pytest.mark.parametrize("x", [-1500, -3, 0.5, 7000])
-def test_without_any_size_the_canvas_is_what_is_painted(tmp_path, attributes, x):
+def test_without_any_size_the_canvas_is_the_bounding_box(tmp_path: Path, attributes: str, x: float) -> None:
     orders = drawn(tmp_path, f'<rect x="{x}" y="20" width="60" height="30"/>', attributes).orders
     assert abs(orders.shape[0] - 48) <= 1
     assert (orders[2:-2, 2:-2] == 1).all()
 
 
-def test_the_renderer_settings_of_the_file_do_not_blur_orders(tmp_path):
+def test_the_renderer_settings_of_the_file_do_not_blur_orders(tmp_path: Path) -> None:
     body = '<g style="shape-rendering:geometricPrecision"><circle cx="24" cy="24" r="20" shape-rendering="auto"/></g>'
     assert set(np.unique(drawn(tmp_path, body).numbers)) == {0, 1}
 
 
-def test_compressed_files_and_files_without_a_namespace_are_read(tmp_path):
+def test_compressed_files_and_files_without_a_namespace_are_read(tmp_path: Path) -> None:
     path = tmp_path / "drawing.svgz"
     path.write_bytes(gzip.compress(b'<svg width="4" height="4"><rect width="4" height="4"/></svg>'))
     assert (draw_svg(path, 32).orders == 1).all()
@@ -271,13 +274,13 @@ def test_compressed_files_and_files_without_a_namespace_are_read(tmp_path):
         ('<rect width="9" height="9"/>', 'width="9000" height="1"', "canvas too narrow"),
     ],
 )
-def test_what_shows_nothing_is_refused_by_name(tmp_path, body, attributes, reason):
+def test_empty_drawings_are_refused_by_name(tmp_path: Path, body: str, attributes: str, reason: str) -> None:
     with pytest.raises(SvgRefusedError) as refusal:
         drawn(tmp_path, body, attributes)
     assert refusal.value.reason == reason
 
 
-def test_uses_of_uses_that_grow_without_bounds_are_refused(tmp_path):
+def test_uses_of_uses_that_grow_without_bounds_are_refused(tmp_path: Path) -> None:
     body = '<defs><path id="a0" d="M0 0H9V9z"/>'
     for level in range(1, 30):
         body += f'<g id="a{level}"><use xlink:href="#a{level - 1}"/><use xlink:href="#a{level - 1}"/></g>'
@@ -286,7 +289,7 @@ def test_uses_of_uses_that_grow_without_bounds_are_refused(tmp_path):
     assert refusal.value.reason == "too many elements"
 
 
-def test_the_border_of_a_nested_svg_is_crisp(tmp_path):
+def test_the_border_of_a_nested_svg_is_crisp(tmp_path: Path) -> None:
     """Its place cuts pixels in two; on an opaque ground mixed colours would be numbers of other elements."""
     hidden = '<rect width="9" height="9" fill="none"/>' * 196
     path = tmp_path / "nested.svg"
@@ -302,7 +305,8 @@ def test_the_border_of_a_nested_svg_is_crisp(tmp_path):
         assert abs(side - 160 * size / 200) <= 1
 
 
-def test_more_layers_than_sixteen_bits_hold_are_refused(tmp_path):
+@pytest.mark.slow
+def test_more_layers_than_sixteen_bits_hold_are_refused(tmp_path: Path) -> None:
     squares = "".join(f'<rect x="{x}" y="{y}" width="1" height="1"/>' for y in range(257) for x in range(257))
     path = tmp_path / "many.svg"
     path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 257 257">{squares}</svg>')

@@ -39,7 +39,7 @@ def styled(sheet: str, body: str) -> Node:
         ("rect { stroke red; fill: blue; ; fill }", "<rect/>", "blue"),
     ],
 )
-def test_the_declaration_of_highest_precedence_counts(sheet, body, fill):
+def test_the_declaration_of_highest_precedence_counts(sheet: str, body: str, fill: str) -> None:
     node = styled(sheet, body)
     assert node.style["fill"] == fill
     assert node.attributes["fill"] == fill
@@ -47,7 +47,7 @@ def test_the_declaration_of_highest_precedence_counts(sheet, body, fill):
     assert "class" not in node.attributes
 
 
-def test_only_css_sheets_count_and_selectors_see_the_original_document():
+def test_only_css_sheets_count_and_selectors_see_the_original_document() -> None:
     root = parse_svg(
         b"""<svg><style type="text/x">g { fill: red }</style><style type="text/css">.a { fill: blue }</style>
         <style>.a .b { stroke: lime }</style><g class="a"><path class="b"/></g></svg>""",
@@ -59,7 +59,7 @@ def test_only_css_sheets_count_and_selectors_see_the_original_document():
     assert next(group.elements).style == {"stroke": "lime"}
 
 
-def test_shorthands_and_unknown_properties():
+def test_shorthands_and_unknown_properties() -> None:
     assert declarations("marker: url(#m); -inkscape-x: 1; Fill : RED;font:bold 3px 'A;B'") == (
         ("marker-start", "url(#m)", False),
         ("marker-mid", "url(#m)", False),
@@ -69,6 +69,6 @@ def test_shorthands_and_unknown_properties():
     )
 
 
-def test_font_keeps_its_order_among_the_longhands():
+def test_font_keeps_its_order_among_the_longhands() -> None:
     node = styled("", '<text style="font-size:9px;font:3px A;font-weight:bold"/>')
     assert node.attributes["style"] == "font-size:9px;font:3px A;font-weight:bold"

@@ -1,4 +1,4 @@
-"""``load_tokenizer`` opens each kind of tokenizer, frozen, and says what else it was given."""
+"""``load_tokenizer`` opens each kind of tokenizer, frozen, and refuses other files."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ PARITY = Path(__file__).parents[2] / "parity"
 
 
 def shapes_of(name: str) -> dict[str, list[int]]:
-    return json.loads((PARITY / f"{name}.keys.json").read_text())
+    shapes: dict[str, list[int]] = json.loads((PARITY / f"{name}.keys.json").read_text())
+    return shapes
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_numbers_are_the_published_network_s(small: VAVAE) -> None:
 
 
 def test_every_tensor_of_the_released_file_is_accounted_for() -> None:
-    """On the meta device, with the training's tensors beside the network's as the released file has them."""
+    """On the meta device, with the training's tensors next to the network's, as in the released file."""
     shapes = shapes_of("vavae_f16d32")
     training = ["loss.logvar", "loss.discriminator.main.0.weight", "loss.perceptual_loss.lin0.model.1.weight"]
     training += ["foundation_model.model.blocks.0.norm1.weight", "linear_proj.weight"]
@@ -94,7 +95,8 @@ def test_posterior_samples_have_its_mean_and_spread() -> None:
 def test_all_8_bit_values_come_back() -> None:
     values = torch.arange(256, dtype=torch.uint8)
     unit = to_unit(values)
-    assert (unit.min(), unit.max(), unit.dtype) == (-1, 1, torch.float32)
+    assert (unit.min().item(), unit.max().item()) == (-1, 1)
+    assert unit.dtype == torch.float32
     assert torch.equal(to_uint8(unit), values)
     assert torch.equal(to_uint8(torch.tensor([-1.5, 1.5, 0.0])), torch.tensor([0, 255, 128], dtype=torch.uint8))
     with pytest.raises(TypeError, match="uint8"):

@@ -79,7 +79,7 @@ def nearest_hit(city: City, origin: Array, ray: Array) -> float:
         square, half, rest = turned @ turned, away @ turned, away @ away - 1
         if half < 0 < rest and half**2 > square * rest:
             best = min(best, (-half - np.sqrt(half**2 - square * rest)) / square)
-    return best
+    return float(best)
 
 
 @pytest.mark.parametrize("view", ["aerial", "ground"])
@@ -157,7 +157,8 @@ def bilinear(grid: NDArray[Any], pixels: Array) -> NDArray[Any]:
     left, upper = pixels.astype(int).T
     p, q = (pixels - np.stack([left, upper], axis=1)).T.reshape(2, -1, *[1] * (grid.ndim - 2))
     above = (1 - p) * grid[upper, left] + p * grid[upper, left + 1]
-    return (1 - q) * above + q * ((1 - p) * grid[upper + 1, left] + p * grid[upper + 1, left + 1])
+    below = (1 - p) * grid[upper + 1, left] + p * grid[upper + 1, left + 1]
+    return np.asarray((1 - q) * above + q * below)
 
 
 def test_both_views_agree_about_where_a_point_is(scene: Scene) -> None:

@@ -1,7 +1,12 @@
-"""Simulated illustrations: orders against geometry and against elements drawn one by one, repeatability."""
+"""Simulated illustrations: orders compared with geometry and with single elements, reproducibility."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from simulators.illustration.objects import OBJECTS
@@ -13,12 +18,12 @@ from simulators.illustration.shapes import circle, outset, rectangle, signed_are
 RED, GREEN, BLUE = (200, 30, 30), (20, 180, 60), (30, 60, 220)
 
 
-def centres(size):
+def centres(size: int) -> list[NDArray[np.float64]]:
     axis = (np.arange(size) + 0.5) / size
-    return np.meshgrid(axis, axis)
+    return list(np.meshgrid(axis, axis))
 
 
-def test_orders_follow_the_geometry_at_pixel_centres():
+def test_orders_follow_the_geometry_at_pixel_centres() -> None:
     disc = Element((circle(0.5, 0.5, 0.3),), GREEN, holes=(circle(0.5, 0.5, 0.1),))
     square = Element((rectangle(0.1, 0.1, 0.5, 0.5),), RED)
     bar = Element((rectangle(0, 0, 1, 1),), BLUE, clip=rectangle(0.7, 0.4, 0.9, 0.6))
@@ -34,7 +39,7 @@ def test_orders_follow_the_geometry_at_pixel_centres():
     assert not (differing & ~ndimage.binary_dilation(ndimage.morphological_gradient(truth, 3) > 0)).any()
 
 
-def test_images_are_antialiased_and_flat_inside():
+def test_images_are_antialiased_and_flat_inside() -> None:
     image, orders = render([Element((circle(0.5, 0.5, 0.3),), GREEN)], 60)
     inside = ndimage.binary_erosion(orders == 1, iterations=2)
     outside = ndimage.binary_erosion(orders == 0, iterations=2)
@@ -45,7 +50,7 @@ def test_images_are_antialiased_and_flat_inside():
     assert abs(coverage.mean() - np.pi * 0.09) < 0.01
 
 
-def test_strokes_belong_to_their_element_and_opacity_shows_what_is_below():
+def test_strokes_belong_to_their_element_and_opacity_shows_what_is_below() -> None:
     box = rectangle(0.3, 0.3, 0.7, 0.7)
     plain = render([Element((box,), GREEN)], 60).orders
     image, orders = render([Element((box,), GREEN, stroke=RED, stroke_width=0.1)], 60)
@@ -57,7 +62,7 @@ def test_strokes_belong_to_their_element_and_opacity_shows_what_is_below():
     assert 0 < image[30, 30, 1] < GREEN[1]
 
 
-def test_layers_that_cannot_be_seen_have_no_number():
+def test_invisible_layers_have_no_number() -> None:
     shapes = [rectangle(0.2, 0.2, 0.4, 0.4), rectangle(0.1, 0.1, 0.9, 0.9), rectangle(1.5, 0, 2, 1)]
     shapes.append(circle(0.5, 0.5, 0.1))
     orders = render([Element((shape,), RED) for shape in shapes], 50).orders
@@ -65,7 +70,7 @@ def test_layers_that_cannot_be_seen_have_no_number():
     assert (orders[25, 25], orders[10, 10], orders[0, 0]) == (2, 1, 0)
 
 
-def test_an_outset_outline_keeps_its_distance_whichever_way_it_runs():
+def test_an_outset_outline_keeps_its_distance_in_both_directions() -> None:
     for outline in (circle(0.5, 0.5, 0.3), circle(0.5, 0.5, 0.3)[::-1]):
         radii = np.hypot(*(outset(outline, 0.05) - 0.5).T)
         np.testing.assert_allclose(radii, 0.35, atol=0.001)
@@ -74,7 +79,7 @@ def test_an_outset_outline_keeps_its_distance_whichever_way_it_runs():
 
 
 @pytest.mark.parametrize("thing", OBJECTS, ids=lambda thing: thing.__name__)
-def test_orders_are_those_of_elements_drawn_one_by_one(thing):
+def test_orders_are_those_of_elements_drawn_one_by_one(thing: Callable[[Pen], None]) -> None:
     style = Style((RED, GREEN, BLUE), 0.01, True, 0.5, 0.8)
     pen = Pen([], np.random.default_rng(3), style)
     thing(pen)
@@ -86,7 +91,7 @@ def test_orders_are_those_of_elements_drawn_one_by_one(thing):
     np.testing.assert_array_equal(render(pen.elements, 96).orders, compact.reshape(96, 96))
 
 
-def test_the_same_seed_gives_the_same_illustration_and_another_seed_another():
+def test_the_same_seed_gives_the_same_illustration_and_another_seed_another() -> None:
     for kind in KINDS:
         one, again, other = (draw_illustration(kind, seed, 64) for seed in (5, 5, 6))
         np.testing.assert_array_equal(one.image, again.image)
@@ -96,7 +101,7 @@ def test_the_same_seed_gives_the_same_illustration_and_another_seed_another():
         assert (one.image.dtype, one.orders.dtype) == (np.uint8, np.uint16)
 
 
-def test_random_illustrations_have_many_layers_small_ones_on_top():
+def test_random_illustrations_have_many_layers_small_ones_on_top() -> None:
     drawn = [random_illustration(seed, 96) for seed in range(40)]
     for _, orders in drawn:
         seen = np.unique(orders[orders > 0])
@@ -108,7 +113,7 @@ def test_random_illustrations_have_many_layers_small_ones_on_top():
     assert np.mean([areas[: len(areas) // 2].sum() > areas[len(areas) // 2 :].sum() for areas in halves]) > 0.7
 
 
-def test_a_larger_picture_shows_the_same():
+def test_a_larger_image_shows_the_same() -> None:
     small, large = (random_illustration(7, size) for size in (80, 240))
     boxes = large.image.reshape(80, 3, 80, 3, 3).mean(axis=(1, 3))
     assert np.abs(boxes - small.image).mean() < 6

@@ -1,4 +1,4 @@
-"""The simulated walker and radar against the physics they stand for."""
+"""The simulated walker and radar obey the physics they model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from formats.errors import InputError
-from simulators.radar.gait import PARTS, Walker, walk
+from simulators.radar.gait import PARTS, Array, Walker, walk
 from simulators.radar.spectrogram import (
     Radar,
     cross_sections,
@@ -29,11 +29,11 @@ WALKERS = [
 RATE = 1000.0
 
 
-def moments(walker: Walker, cycles: float = 2.0) -> np.ndarray:
+def moments(walker: Walker, cycles: float = 2.0) -> Array:
     return np.arange(0, cycles * walker.cycle_duration, 1 / RATE)
 
 
-def power_of(walker: Walker, radar: Radar, aspect: float = 0.0, noise: bool = True):
+def power_of(walker: Walker, radar: Radar, aspect: float = 0.0, noise: bool = True) -> tuple[Array, Array, Array]:
     signal = radar_return(walker, radar, np.random.default_rng(3), aspect, start_phase=0.3, noise=noise)
     return spectrogram(signal, radar)
 
@@ -42,7 +42,7 @@ def power_of(walker: Walker, radar: Radar, aspect: float = 0.0, noise: bool = Tr
 
 
 @pytest.mark.parametrize("walker", WALKERS)
-def test_limbs_are_rigid_and_joined(walker):
+def test_limbs_are_rigid_and_joined(walker: Walker) -> None:
     body = walk(walker, moments(walker), 0.4)
     near, far = body.ends()
     assert np.allclose(np.linalg.norm(body.along, axis=-1), 1)
@@ -57,14 +57,14 @@ def test_limbs_are_rigid_and_joined(walker):
 
 
 @pytest.mark.parametrize("walker", WALKERS)
-def test_gait_is_periodic_and_advances_by_the_cycle_length(walker):
+def test_gait_is_periodic_and_advances_by_the_cycle_length(walker: Walker) -> None:
     times = np.linspace(0, walker.cycle_duration, 200)
     now = walk(walker, times, 0.2).centres
     later = walk(walker, times + walker.cycle_duration, 0.2).centres
     assert np.allclose(later - now, [walker.cycle_length, 0, 0], atol=1e-9)
 
 
-def test_left_and_right_are_half_a_cycle_apart():
+def test_left_and_right_are_half_a_cycle_apart() -> None:
     walker = Walker(arm_swing=1.3)
     times = moments(walker)
     now = walk(walker, times).centres - [[[walker.speed, 0, 0]]] * times[:, None]
@@ -80,7 +80,7 @@ def test_left_and_right_are_half_a_cycle_apart():
 
 
 @pytest.mark.parametrize("walker", WALKERS)
-def test_feet_stand_still_in_stance_and_the_other_one_swings(walker):
+def test_feet_stand_still_in_stance_and_the_other_one_swings(walker: Walker) -> None:
     times = moments(walker)
     body = walk(walker, times)
     ankle = body.ends()[1][PARTS.index("shank_left")]
@@ -94,7 +94,7 @@ def test_feet_stand_still_in_stance_and_the_other_one_swings(walker):
 
 
 @pytest.mark.parametrize("walker", WALKERS)
-def test_speeds_are_smooth_and_average_to_the_walkers(walker):
+def test_speeds_are_smooth_and_average_to_the_walkers(walker: Walker) -> None:
     times = moments(walker, 3)
     velocity = np.gradient(walk(walker, times).centres, times, axis=1)
     assert np.abs(np.diff(velocity[:, 2:-2], axis=1)).max() * RATE < 120  # m/s²; a jump of 0.2 m/s would be 200
@@ -102,7 +102,7 @@ def test_speeds_are_smooth_and_average_to_the_walkers(walker):
     assert np.allclose((whole[:, 1] - whole[:, 0])[:, 0] / (3 * walker.cycle_duration), walker.speed)
 
 
-def test_cycle_follows_boulic():
+def test_cycle_follows_boulic() -> None:
     walker = Walker(height=1.8, leg_ratio=0.5, speed=1.4)
     assert walker.cycle_length == pytest.approx(1.346 * np.sqrt(1.4 / 0.9) * 0.9)
     assert replace(walker, cadence=1.1).step_rate == pytest.approx(1.1 * walker.step_rate)
@@ -111,7 +111,7 @@ def test_cycle_follows_boulic():
 @pytest.mark.parametrize(
     "change", [{"speed": 0.0}, {"height": float("nan")}, {"speed": 2.0, "cadence": 0.8, "height": 1.4}]
 )
-def test_impossible_walkers_are_refused(change):
+def test_impossible_walkers_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match="Walker"):
         replace(Walker(), **change)
 
@@ -119,7 +119,7 @@ def test_impossible_walkers_are_refused(change):
 # The radar
 
 
-def test_cross_section_of_a_sphere_and_of_the_chest():
+def test_cross_section_of_a_sphere_and_of_the_chest() -> None:
     body = walk(Walker(), np.array([0.0, 0.1]))
     ball = replace(body, semi_axes=np.full_like(body.semi_axes, 0.2))
     assert np.allclose(cross_sections(ball, np.array([0.6, 0.8, 0.0])), np.pi * 0.2**2)
@@ -131,7 +131,7 @@ def test_cross_section_of_a_sphere_and_of_the_chest():
 
 @pytest.mark.parametrize("carrier_ghz", [24.0, 77.0])
 @pytest.mark.parametrize("aspect", [0.0, 35.0])
-def test_torso_line_is_at_two_v_over_lambda(carrier_ghz, aspect):
+def test_torso_line_is_at_two_v_over_lambda(carrier_ghz: float, aspect: float) -> None:
     radar, walker = Radar(carrier_ghz=carrier_ghz), Walker(arm_swing=0.5)
     doppler, times, power = power_of(walker, radar, aspect)
     line = doppler[power.argmax(axis=0)]
@@ -149,7 +149,7 @@ def test_torso_line_is_at_two_v_over_lambda(carrier_ghz, aspect):
 
 @pytest.mark.parametrize("carrier_ghz", [24.0, 77.0])
 @pytest.mark.parametrize("walker", WALKERS)
-def test_envelope_is_bounded_by_the_fastest_limb(walker, carrier_ghz):
+def test_envelope_is_bounded_by_the_fastest_limb(walker: Walker, carrier_ghz: float) -> None:
     radar = Radar(carrier_ghz=carrier_ghz)
     doppler, _, clean = power_of(walker, radar, noise=False)
     noisy = power_of(walker, radar)[2]
@@ -171,7 +171,7 @@ def test_envelope_is_bounded_by_the_fastest_limb(walker, carrier_ghz):
     assert -60 < 10 * np.log10(floor.mean()) < -36
 
 
-def test_limbs_repeat_at_the_step_rate():
+def test_limbs_repeat_at_the_step_rate() -> None:
     radar = Radar(duration=6.0)
     for walker in (replace(WALKERS[0], speed=1.0), WALKERS[0], replace(WALKERS[2], asymmetry=0.0)):
         doppler, times, power = power_of(walker, radar)
@@ -183,7 +183,7 @@ def test_limbs_repeat_at_the_step_rate():
         assert rates[usual][spectrum[usual].argmax()] == pytest.approx(walker.step_rate, rel=0.05)
 
 
-def test_approaching_is_positive_and_up():
+def test_approaching_is_positive_and_up() -> None:
     radar = Radar()
     doppler, _, power = power_of(Walker(), radar)
     away = power_of(Walker(), radar, aspect=180.0)[2]
@@ -195,7 +195,7 @@ def test_approaching_is_positive_and_up():
     assert abs(speed - 1.3) < 0.35
 
 
-def test_returned_arrays_and_limits():
+def test_returned_arrays_and_limits() -> None:
     radar = Radar()
     signal = radar_return(Walker(), radar, np.random.default_rng(0))
     doppler, times, power = spectrogram(signal, radar)
@@ -205,7 +205,8 @@ def test_returned_arrays_and_limits():
     assert np.all(np.diff(doppler) > 0)
     assert times[-1] == pytest.approx(radar.duration, abs=0.03)
     image = walking_image(Walker(), radar, np.random.default_rng(0), "viridis")
-    assert (image.shape, image.dtype) == ((256, 256, 3), np.uint8)
+    assert image.shape == (256, 256, 3)
+    assert image.dtype == np.uint8
     with pytest.raises(InputError, match="jett"):
         walking_image(Walker(), radar, np.random.default_rng(0), "jett")
     with pytest.raises(InputError, match="alias"):
@@ -214,7 +215,7 @@ def test_returned_arrays_and_limits():
         Radar(carrier_ghz=0.0)
 
 
-def test_snr_is_the_one_asked_for():
+def test_snr_is_the_one_asked_for() -> None:
     radar = Radar(snr_db=6.0)
     clean = radar_return(Walker(), radar, np.random.default_rng(1), noise=False)
     noise = radar_return(Walker(), radar, np.random.default_rng(1)) - clean
@@ -222,13 +223,13 @@ def test_snr_is_the_one_asked_for():
     assert 10 * np.log10(ratio) == pytest.approx(6.0, abs=0.2)
 
 
-def test_same_seed_same_image():
+def test_same_seed_same_image() -> None:
     images = [walking_image(Walker(), Radar(), np.random.default_rng(seed)) for seed in (5, 5, 6)]
     assert np.array_equal(images[0], images[1])
     assert not np.array_equal(images[0], images[2])
 
 
-def test_walks_of_one_walker_vary_within_their_limits():
+def test_walks_of_one_walker_vary_within_their_limits() -> None:
     rng = np.random.default_rng(0)
     walks = [vary(Walker(), rng) for _ in range(300)]
     speeds = np.array([walked.speed for walked, _, _ in walks]) / Walker().speed
@@ -239,7 +240,7 @@ def test_walks_of_one_walker_vary_within_their_limits():
     assert all(replace(walked, speed=Walker().speed) == Walker() for walked, _, _ in walks)
 
 
-def test_torso_is_the_bright_line_of_every_sample():
+def test_torso_is_the_bright_line_of_every_sample() -> None:
     radar, walker = Radar(), Walker()
     for seed in range(8):
         doppler, _, power = spectrogram(radar_return(walker, radar, np.random.default_rng(seed)), radar)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from formats.errors import InputError
+from formats.latent_shards import LatentStatistics
+from formats.latent_space import LatentSpace
+
+SPACE = LatentSpace(
+    LatentStatistics(torch.tensor([1.0, -2.0]), torch.tensor([0.5, 4.0])),
+    policy="dataset",
+    multiplier=0.18,
+    user_ids=torch.tensor([1, 2, 5]),
+    tokenizer="tokenizer.safetensors",
+    tokenizer_fingerprint="abc",
+)
+
+
+def test_latents_are_normalised_per_channel() -> None:
+    latents = torch.tensor([2.0, 2.0]).view(1, 2, 1, 1)
+    assert_close(SPACE.normalise(latents).flatten(), 0.18 * torch.tensor([2.0, 1.0]))
+    assert_close(SPACE.denormalise(SPACE.normalise(latents)), latents)
+
+
+def test_users_become_classes() -> None:
+    assert SPACE.classes(torch.tensor([5, 1, 2])).tolist() == [2, 0, 1]
+    with pytest.raises(InputError, match=r"user 3, 9: is not among.*1, 2, 5"):
+        SPACE.classes(torch.tensor([3, 1, 9]))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"user_ids": torch.tensor([1, 2])}, "users"),
+        ({"statistics": LatentStatistics(torch.tensor([1.0, -2.1]), torch.tensor([0.5, 4.0]))}, "latent mean"),
+        ({"statistics": LatentStatistics(torch.tensor([1.0, -2.0]), torch.tensor([0.6, 4.0]))}, "latent std"),
+        ({"multiplier": 1.0}, "latent multiplier"),
+        ({"tokenizer_fingerprint": "abd"}, "tokenizer"),
+    ],
+)
+def test_differences_are_named(change: dict[str, Any], name: str) -> None:
+    assert SPACE.differences(replace(SPACE, **change)) == [name]
+    assert SPACE.differences(replace(SPACE, tokenizer="elsewhere.safetensors")) == []  # files may move
+
+
+def test_it_returns_from_a_checkpoint(tmp_path: Path) -> None:
+    torch.save(SPACE.to_checkpoint(), tmp_path / "space.pt")
+    restored = LatentSpace.from_checkpoint(torch.load(tmp_path / "space.pt", weights_only=True))
+    assert SPACE.differences(restored) == []
+    assert (restored.policy, restored.tokenizer) == (SPACE.policy, SPACE.tokenizer)
