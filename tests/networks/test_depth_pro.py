@@ -141,7 +141,6 @@ def test_features_of_the_decoder(features: tuple[Tensor, Tensor], fixture: Fixtu
 
 @torch.no_grad()
 def test_layer_index(
-    
     published: LayerIndexNet, features: tuple[Tensor, Tensor], index: Tensor, fixture: Fixture
 ) -> None:
     before = published.head(features[0])
