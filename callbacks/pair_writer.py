@@ -116,10 +116,11 @@ def confidence_report(confidence: Tensor, shipped: ShippedWeights | None) -> dic
     below = float(np.interp(mean, quantiles, np.linspace(0, 1, len(quantiles))))
     note = (
         f"mean confidence {mean:.2f}; {below:.0%} of the simulated test scenes have a lower one "
-        f"(their median is {quantiles[len(quantiles) // 2]:.2f}). The weights were trained on simulated scenes alone"
+        f"(their median is {quantiles[len(quantiles) // 2]:.2f}). The weights were trained on simulated scenes alone: "
+        "do not rely on depth and cameras of photographs"
     )
     if below < 0.05:
-        note += "; these images are unlike them, so expect wrong depth and cameras"
+        note += "; these images are unlike the training data"
     return {
         **report,
         "weights": shipped.name,

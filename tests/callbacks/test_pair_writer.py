@@ -21,7 +21,7 @@ def test_confidence_is_ranked_among_the_test_scenes(mean: float, below: float) -
     assert report["test_scenes_below"] == pytest.approx(below)
     assert report["trained_on"] == "simulated scenes"
     assert "simulated scenes alone" in report["note"]
-    assert ("expect wrong depth" in report["note"]) == (below < 0.05)
+    assert ("unlike the training data" in report["note"]) == (below < 0.05)
 
 
 def test_other_weights_have_no_scenes_to_compare_with() -> None:
