@@ -38,7 +38,10 @@ DATA = (
     "79. Validation and test pairs are drawn in the same way from scenes of their own. Depths beyond the 98th "
     "percentile of an image and the sky are left out."
 )
-LIMITS = "Trained on simulated scenes alone; on photographs, depth and cameras are guesses. Small images (112 pixels), two views, pinhole cameras without lens distortion."
+LIMITS = (
+    "Trained on simulated scenes alone; on photographs, depth and cameras are guesses. Small images (112 pixels), two "
+    "views, pinhole cameras without lens distortion."
+)
 
 
 def depth_simulated(

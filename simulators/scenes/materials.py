@@ -34,21 +34,24 @@ def noise_table() -> Array:
     amplitude = np.where(frequencies < 0.25, frequencies**-1.2, 0.0)
     amplitude[0, 0] = 0.0
     spectrum = np.fft.fft2(rng.standard_normal((NOISE_SIZE, NOISE_SIZE))) * amplitude
-    values = np.fft.ifft2(spectrum).real
-    return values / values.std()
+    values: Array = np.fft.ifft2(spectrum).real
+    values /= values.std()
+    return values
 
 
 def noise(u: Array, v: Array) -> Array:
     """Look up the noise at (u, v), each (N,); a cell of the table has the size 1 / 16."""
     i, j = (16 * u).astype(np.int64), (16 * v).astype(np.int64)
-    return noise_table()[i & (NOISE_SIZE - 1), j & (NOISE_SIZE - 1)]
+    values: Array = noise_table()[i & (NOISE_SIZE - 1), j & (NOISE_SIZE - 1)]
+    return values
 
 
 def random_colour(rng: np.random.Generator) -> Array:
     """Draw a reflectance (3,): any hue, from grey to saturated, from dark to bright."""
     hue = rng.uniform(0, 2 * np.pi) + np.array([0.0, 2.1, 4.2])
     saturation = rng.uniform(0.0, 1.0) ** 1.5
-    return np.clip(rng.uniform(0.12, 0.92) * (1 - saturation * (0.5 - 0.5 * np.cos(hue))), 0.02, 0.97)
+    colour: Array = np.clip(rng.uniform(0.12, 0.92) * (1 - saturation * (0.5 - 0.5 * np.cos(hue))), 0.02, 0.97)
+    return colour
 
 
 def random_material(rng: np.random.Generator, size: float, patterns: tuple[int, ...]) -> tuple[object, ...]:
@@ -106,5 +109,6 @@ def colours(material: NDArray[np.void], u: Array, v: Array, covered: Array) -> A
     fine_noise = np.where(grain > 4 * covered, noise(5.3 * x, 5.3 * y), 0.0)
     spots = pattern == SPOTS
     share[spots] = 1 / (1 + np.exp(-4 * coarse[spots]))
-    result = material["first"] + share[:, None] * (material["second"] - material["first"])
-    return result * np.clip(1 + material["roughness"] * (coarse + 0.7 * fine_noise), 0.2, 1.8)[:, None]
+    result: Array = material["first"] + share[:, None] * (material["second"] - material["first"])
+    result *= np.clip(1 + material["roughness"] * (coarse + 0.7 * fine_noise), 0.2, 1.8)[:, None]
+    return result
