@@ -101,7 +101,8 @@ def _terrain_inverse_depth(terrain: Terrain, camera: Camera, rays: Array, reach:
 
 def _above_ground(terrain: Terrain, position: Array, rays: Array, depth: Array) -> Array:
     x, y, z = position[:, None] + depth * rays.T
-    return z - terrain.height(x, y)
+    height: Array = z - terrain.height(x, y)
+    return height
 
 
 def _normals(scene: Scene, surface: NDArray[np.int64], points: Array) -> Array:
