@@ -43,7 +43,7 @@ TASKS = (
             "prepare.spectrogram_weights:spectrograms_simulated",
         ),
     ),
-    # Depth and cameras from image pairs: configs/{pair_aerialmd,pair_single_overfit,predict_pair}.yaml
+    # Depth and cameras from image pairs: configs/{pair_aerialmd,pair_simulated,predict_pair}.yaml
     Task(
         "pair depth",
         modules=("lightning_modules.pair_depth_camera:PairDepthCameraModule",),
@@ -58,9 +58,11 @@ TASKS = (
         ),
         prepare=(
             "prepare.aerial_city_sample:aerial_city_sample",
+            "prepare.scenes_sample:scenes_sample",
             "prepare.single_pair:single_pair",
             "prepare.single_pair:check_pairs",
         ),
+        pipeline=("prepare.depth_simulated:depth_simulated",),
     ),
     # Layer order of an illustration: configs/{layer_index,region_order,layers_decompose}.yaml
     Task(

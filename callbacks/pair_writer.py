@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
 from batches.trainer import datamodule_of
 from exporters.cameras_json import write_cameras_json
 from exporters.colmap import write_colmap_text
 from exporters.point_cloud import point_cloud, write_glb, write_ply
 from exporters.visualization.depth import colour_depth, depth_range
+from formats.atomic import write_json
 from formats.exr import write_depth
 from formats.images import write_png
 from lightning_modules.pair_depth_camera import ScenePrediction
+from networks.shipped_weights import ShippedWeights
 
 
 @runtime_checkable
@@ -37,7 +41,9 @@ class PairWriter(BasePredictionWriter):
     """Writes a folder per scene into the datamodule's ``output_dir``.
 
     A folder holds ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb``
-    (coloured), and a COLMAP text model in ``colmap/``. Each process writes its own scenes.
+    (coloured), a COLMAP text model in ``colmap/``, and ``confidence.json``: the mean confidence, and, for weights of
+    the repository, what they were trained on and how many of their test scenes have a lower confidence. Each process
+    writes its own scenes.
 
     Args:
         confidence_quantile: Share of the pixels, the least confident ones, that is left out of the point cloud.
@@ -67,6 +73,10 @@ class PairWriter(BasePredictionWriter):
             names = batch["names"][row] if "names" in batch else [f"view{number + 1}" for number in range(views)]
             scene = {key: prediction[key][row].float().cpu() for key in KEYS}
             self._write_scene(output_dir / name, names, batch["images"][row].float().cpu(), scene)
+            report = confidence_report(scene["confidence"], getattr(pl_module, "shipped", None))
+            write_json(output_dir / name / "confidence.json", report)
+            if "note" in report:
+                pl_module.print(f"{name}: {report['note']}")
         if batch_idx == 0:
             pl_module.print(f"writing depth, cameras and point clouds to {output_dir}")
 
@@ -84,3 +94,37 @@ class PairWriter(BasePredictionWriter):
         write_ply(folder / "points.ply", points, colours)
         write_glb(folder / "points.glb", points, colours)
         write_colmap_text(folder / "colmap", names, *cameras, width, height, points, colours)
+
+
+def confidence_report(confidence: Tensor, shipped: ShippedWeights | None) -> dict[str, Any]:
+    """Compare the confidence of a scene with that of the scenes on which shipped weights were tested.
+
+    Args:
+        confidence: Confidence of all pixels of the scene, any shape.
+        shipped: Weights of the repository whose card holds ``mean_confidence_quantiles`` of its test scenes, evenly
+            spaced from the minimum to the maximum; None for others.
+
+    Returns:
+        ``mean_confidence``; with such weights also ``weights``, ``trained_on``, ``test_scenes_below`` (share 0…1) and a
+        ``note`` of one line.
+    """
+    mean = float(confidence.double().mean())
+    report: dict[str, Any] = {"mean_confidence": round(mean, 4)}
+    if shipped is None or "mean_confidence_quantiles" not in shipped.card:
+        return report
+    quantiles = shipped.card["mean_confidence_quantiles"]
+    below = float(np.interp(mean, quantiles, np.linspace(0, 1, len(quantiles))))
+    note = (
+        f"mean confidence {mean:.2f}; {below:.0%} of the simulated test scenes have a lower one "
+        f"(their median is {quantiles[len(quantiles) // 2]:.2f}). The weights were trained on simulated scenes alone: "
+        "do not rely on depth and cameras of photographs"
+    )
+    if below < 0.05:
+        note += "; these images are unlike the training data"
+    return {
+        **report,
+        "weights": shipped.name,
+        "trained_on": shipped.card["data"],
+        "test_scenes_below": round(below, 4),
+        "note": note + ".",
+    }

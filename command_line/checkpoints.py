@@ -45,12 +45,12 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
     stored = {"model": {"class_path": class_path, "init_args": settings}}
     if is_alternative:  # the checkpoint's module replaces that of the configuration files
         words = list(args)
-        end = _end_of_configs(words)
+        end = end_of_configs(words)
         return [*words[:end], "--config", yaml.safe_dump(stored), *words[end:]]
     words = ["--config", yaml.safe_dump(stored), *args]
     if "network" in settings:
         network = {"model": {"init_args": {"network": settings["network"]}}}
-        end = _end_of_configs(words)
+        end = end_of_configs(words)
         words[end:end] = ["--config", yaml.safe_dump(network)]
     return words
 
@@ -102,8 +102,8 @@ def _are_alternatives(stored: str, asked: str | None, tasks: Sequence[Task]) -> 
     return len(names) == 2 and any(names <= set(map(short_name, task.alternatives)) for task in tasks)
 
 
-def _end_of_configs(words: Sequence[str]) -> int:
-    """Return the position after the last configuration file."""
+def end_of_configs(words: Sequence[str]) -> int:
+    """Return the position after the last configuration file; 0 where there is none."""
     ends = [position + 2 for position, (word, _) in enumerate(itertools.pairwise(words)) if word in CONFIG_OPTIONS]
     ends += [position + 1 for position, word in enumerate(words) if word.startswith("--config=")]
-    return max(ends)
+    return max(ends, default=0)

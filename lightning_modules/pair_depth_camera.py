@@ -22,6 +22,7 @@ from losses.pair import DepthGradient, PairLoss, normalised_targets
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
 from networks.config import config_from
+from networks.shipped_weights import read_card
 from networks.vggt import VGGT, VGGTConfig
 
 PARTS = ("aggregator", "camera_head", "depth_head", "point_head")
@@ -61,6 +62,8 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             three loss terms; the camera and depth heads are required.
         published_checkpoint: Published VGGT file to start training from, or to predict with where no training
             checkpoint is given.
+        shipped_weights: Name of weights in the repository to predict with where neither a training checkpoint nor a
+            published file is given; ``network`` must be theirs.
         frozen: Patterns of parameter names that are not trained, such as ``aggregator.*``; [] trains everything.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
@@ -82,12 +85,15 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
         frames_chunk_size: Number of frames that pass through a dense head at a time, to save memory.
     """
 
+    SHIPPED_WEIGHTS = "depth_simulated"
+
     network: VGGT
 
     def __init__(
         self,
         network: VGGTConfig = VGGTConfig(),
         published_checkpoint: str | None = None,
+        shipped_weights: str | None = None,
         frozen: list[str] | None = None,
         learning_rate: float = 5e-5,
         weight_decay: float = 0.05,
@@ -129,6 +135,13 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             valid_range=valid_range,
         )
         self.depth_errors, self.pose_errors = DepthErrors(), PoseErrors()
+
+    @classmethod
+    def from_shipped(cls, name: str = SHIPPED_WEIGHTS) -> PairDepthCameraModule:
+        """Build the module with weights of the repository."""
+        module = cls(network=config_from(VGGTConfig, read_card(name)["network"]), shipped_weights=name)
+        module.use_shipped(name)
+        return module.eval()
 
     # --- life cycle ---
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from lightning import LightningModule
 from torch import nn
@@ -11,15 +11,20 @@ from torch import nn
 from batches.trainer import trainer_of
 from formats.errors import InputError
 from networks.checkpoints import LoadReport, PublishedNetwork, load_published
+from networks.shipped_weights import ShippedWeights, load_shipped
 
 
 class PretrainedMixin(LightningModule):
     """Loads a published checkpoint before training, or before evaluation where no training checkpoint is given.
 
-    Subclasses set ``network``, and have the hyperparameter ``published_checkpoint``, a path or None.
+    Subclasses set ``network``, and have the hyperparameter ``published_checkpoint``, a path or None. Those with weights
+    in the repository name them in ``SHIPPED_WEIGHTS`` and have the hyperparameter ``shipped_weights``, a name or None.
     """
 
+    SHIPPED_WEIGHTS: ClassVar[str | None] = None
+
     network: nn.Module
+    shipped: ShippedWeights | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +50,24 @@ class PretrainedMixin(LightningModule):
         self.print(report)
         return report
 
+    def use_shipped(self, name: str) -> ShippedWeights:
+        """Load weights of the repository into the network.
+
+        Args:
+            name: Name of the weights.
+
+        Raises:
+            InputError: They are missing or damaged, or the network has other sizes.
+        """
+        weights = load_shipped(name)
+        try:
+            self.network.load_state_dict(weights.tensors)
+        except RuntimeError as error:
+            remedy = "Leave out --model.network: the card of the weights states it."
+            raise InputError("--model.network", f"does not fit the weights '{name}'", remedy) from error
+        self.shipped, self._has_weights = weights, True
+        return weights
+
     def accept_for_training(self, report: LoadReport) -> None:
         """Prepare the network for training after a published file was loaded; does nothing by default."""
 
@@ -61,6 +84,9 @@ class PretrainedMixin(LightningModule):
 
     def _require_weights(self) -> None:
         if self._has_weights:
+            return
+        if not self.hparams["published_checkpoint"] and self.hparams.get("shipped_weights"):
+            self.print(f"using {self.use_shipped(self.hparams['shipped_weights']).summary()}")
             return
         if not self.hparams["published_checkpoint"]:
             remedy = (

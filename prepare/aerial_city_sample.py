@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from formats.aerial_megadepth import ImageFiles, image_files, write_camera, write_split
-from formats.atomic import atomic_path
+from formats.aerial_megadepth import ImageFiles, image_files, write_split
 from formats.errors import InputError
-from formats.exr import write_depth
-from formats.images import write_png
 from prepare.output_folder import claim_folder
+from prepare.simulated_views import JPEG_QUALITY, write_view
 from simulators.city.cameras import (
     MIN_AERIAL_OVERLAP,
     MIN_OVERLAP,
@@ -30,7 +26,6 @@ from simulators.city.cameras import (
 )
 
 VIEWS = ("aerial", "ground")
-JPEG_QUALITY = 95
 MIN_SIDE, MAX_SIDE = 32, 4096
 
 
@@ -147,16 +142,8 @@ class Scene:
 
     def _write_image(self, city: City, camera: Camera, files: ImageFiles) -> None:
         rendering = render(city, camera, self.width, self.height)
-        assert files.mask is not None
-        _write_jpeg(files.image, rendering.image)
-        write_depth(files.depth, rendering.depth)
-        write_camera(files.camera, camera.intrinsics(self.width, self.height), camera.cam2world)
-        write_png(files.mask, rendering.labels)
-
-
-def _write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
-    with atomic_path(path) as temporary:
-        Image.fromarray(image).save(temporary, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+        intrinsics = camera.intrinsics(self.width, self.height)
+        write_view(files, rendering.image, rendering.depth, rendering.labels, intrinsics, camera.cam2world)
 
 
 def _write_split(path: Path, scenes: Sequence[Scene], scores: dict[str, list[float]]) -> None:

@@ -223,7 +223,7 @@ def _run_microdoppler_stages(
     files = [configs.FOLDER / "dit_microdoppler.yaml", *overlays, run_folder]
     experiment = [*(f"--config={path}" for path in files), f"--data.data_dir={latents}"]
     training = [*experiment, *_options(TRAINING_OPTIONS, settings)]
-    _train(job, Stage("train", ("fit", *training), TRAINING_OPTIONS), runs)
+    run_training(job, Stage("train", ("fit", *training), TRAINING_OPTIONS), runs)
 
     checkpoint = newest_checkpoint(runs)
     assert checkpoint is not None
@@ -258,7 +258,7 @@ def _as_yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _train(job: Job, stage: Stage, runs: Path) -> None:
+def run_training(job: Job, stage: Stage, runs: Path) -> None:
     """Train, from the last checkpoint if an earlier attempt left one."""
     finished = job.position < len(job.finished) and job.finished[job.position]["words"] == list(stage.words)
     checkpoint = newest_checkpoint(runs)

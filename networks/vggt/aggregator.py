@@ -31,6 +31,7 @@ class VitSize(NamedTuple):
 
 VITS: dict[str, VitSize] = {
     "tiny": VitSize(192, 4, 3),  # not published: for tests and CPUs
+    "shallow": VitSize(128, 2, 4),  # not published: for training from random weights on a CPU
     "dinov2_vits14_reg": VitSize(384, 12, 6),
     "dinov2_vitb14_reg": VitSize(768, 12, 12),
     "dinov2_vitl14_reg": VitSize(1024, 24, 16),

@@ -11,7 +11,7 @@ class VGGTConfig:
 
     Args:
         vit: Patch network, DINOv2 with registers: ``dinov2_vits14_reg``, ``dinov2_vitb14_reg``,
-            ``dinov2_vitl14_reg``, or ``tiny`` (not published).
+            ``dinov2_vitl14_reg``, or, not published, ``tiny`` and ``shallow``.
         embed_dim: Width of a token; must be that of the patch network.
         depth: Number of layers, each of one frame block and one global block.
         num_heads: Number of attention heads in these blocks.

@@ -19,4 +19,17 @@ PRESETS: dict[str, VGGTConfig] = {
         camera_num_heads=6,
         init_values=0.1,
     ),
+    # Trained on simulated scenes on one CPU core (configs/pair_simulated.yaml), at 112 pixels.
+    "small": VGGTConfig(
+        vit="shallow",
+        embed_dim=128,
+        depth=4,
+        num_heads=4,
+        dpt_layers=(0, 1, 2, 3),
+        dpt_out_channels=(32, 32, 64, 64),
+        dpt_features=24,
+        camera_depth=2,
+        camera_num_heads=8,
+        init_values=0.5,
+    ),
 }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from formats.aerial_megadepth import SKY
 from simulators.city.layout import City
-from simulators.city.solids import TREE, Array
+from simulators.city.solids import TREE, Array, SolidScene
 from simulators.city.textures import (
     GROUND_LABELS,
     Bools,
@@ -126,7 +126,7 @@ def _sky(city: City, rays: Array) -> Array:
     return light
 
 
-def shadowed(city: City, points: Array) -> Bools:
+def shadowed(city: SolidScene, points: Array) -> Bools:
     """Return whether points (N, 3) that face the sun are in shadow."""
     sun = city.sun
     level = np.cross([0.0, 1.0, 0.0], sun)  # any direction perpendicular to the rays

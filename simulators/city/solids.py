@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import cos, sin
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,22 @@ class Solid:
     def height(self) -> float:
         """Height above the ground in metres."""
         return float(self.corners[:, 2].max())
+
+
+class SolidScene(Protocol):
+    """What rays can meet: a city, or any other scene of convex solids and ellipsoids."""
+
+    @property
+    def solids(self) -> tuple[Solid, ...]:
+        """Convex solids."""
+
+    @property
+    def crowns(self) -> Array:
+        """(T, 6) ellipsoids: centre, then half axes along x, y and z."""
+
+    @property
+    def sun(self) -> Array:
+        """(3,) unit vector towards the sun."""
 
 
 def prism(centre: tuple[float, float], half: tuple[float, float], angle: float, height: float, look: Look) -> Solid:

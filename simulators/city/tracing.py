@@ -14,8 +14,7 @@ from math import cos, radians, sin, tan
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.city.layout import City
-from simulators.city.solids import Array
+from simulators.city.solids import Array, SolidScene
 
 NO_SURFACE, GROUND = -1, 0  # faces of solids count from 1, then come the crowns
 FAR = 2000.0  # metres of depth beyond which the ground disappears in haze and counts as sky
@@ -93,7 +92,7 @@ class Hits:
         return across[None] + (self.rows[:, None] * self.rays[:, 1])[:, None]
 
 
-def trace(city: City, camera: Camera, width: int, height: int, supersampling: int = 1) -> Hits:
+def trace(city: SolidScene, camera: Camera, width: int, height: int, supersampling: int = 1) -> Hits:
     """Trace ``supersampling``² evenly spaced rays per pixel of an image; a single one passes through its centre."""
     columns = (np.arange(width * supersampling) + 0.5) / supersampling - 0.5
     rows = (np.arange(height * supersampling) + 0.5) / supersampling - 0.5

@@ -1,0 +1,1 @@
+"""General simulated scenes that are quick to render: rooms, towns, terrain and random solids."""
