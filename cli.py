@@ -45,7 +45,7 @@ TASKS = (
         ),
         callbacks=(
             "callbacks.pair_images:PairImages",
-            "callbacks.pair_images:OverfitReport",
+            "callbacks.overfit_report:OverfitReport",
             "callbacks.pair_writer:PairWriter",
         ),
         prepare=(
