@@ -16,10 +16,10 @@ from formats.images import distinct_names, find_images, on_white, read_rgba
 
 
 class IllustrationFolderDataModule(LightningDataModule):
-    """Images of any size, maybe transparent, each as one :class:`batches.layers.IllustrationBatch`.
+    """Images of any size, possibly transparent, each as one :class:`batches.layers.IllustrationBatch`.
 
     Args:
-        images: A file, several files, or a folder, whose images are all taken.
+        images: A file, several files, or a folder, of which all images are used.
         num_layers: Number of layers per image; None chooses it from the index map.
         num_workers: Number of processes that read files.
         output_dir: Folder of the results; each image gets a folder in it.
@@ -56,7 +56,7 @@ class IllustrationFolderDataModule(LightningDataModule):
         self.files = list(zip(paths, names, strict=True))
 
     def predict_dataloader(self) -> DataLoader[IllustrationBatch]:
-        """This process's images, one per batch."""
+        """Return this process's images, one per batch."""
         rank, processes = process_of(trainer_of(self))
         batches = PrebatchedDataset(self.files[rank::processes], _read)
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)

@@ -29,7 +29,7 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
             or a subsampled channel; or its pixels cover only part of the image.
     """
     if not Path(path).is_file():
-        raise InputError(path, "there is no such file", "Check the path, and that the data set is complete.")
+        raise InputError(path, "no such file", "Check the path, and that the data set is complete.")
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             # Parts whose pixels cannot be decoded are omitted from the list, with a warning on the terminal.

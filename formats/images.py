@@ -43,7 +43,7 @@ def open_image(
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(where, "there is no such file", "Check the path.") from None
+        raise InputError(where, "no such file", "Check the path.") from None
     except UnidentifiedImageError as error:
         raise InputError(where, "cannot be read: it is not an image", remedy) from error
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
@@ -121,7 +121,7 @@ def find_images(images: str | list[str], option: str) -> list[Path]:
         raise InputError(option, "names no images", "Name files, or a folder.")
     for path in paths:
         if not path.is_file():
-            fault = "is a folder among files" if path.is_dir() else "there is no such file"
+            fault = "is a folder among files" if path.is_dir() else "no such file"
             raise InputError(path, fault, f"Name image files, or one folder, with {option}.")
     return paths
 

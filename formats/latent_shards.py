@@ -76,7 +76,7 @@ def open_shard(path: str | Path) -> LatentShard:
     path = Path(path)
     remedy = "Make the latents again: python cli.py predict --config configs/microdoppler_extract_latents.yaml"
     if not path.is_file():
-        raise InputError(path, "there is no such file", remedy)
+        raise InputError(path, "no such file", remedy)
     try:
         with safe_open(path, framework="pt") as file:
             keys = set(file.keys())

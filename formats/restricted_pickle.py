@@ -33,7 +33,7 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such file", "Check the path, and that the data set is complete.")
+        raise InputError(path, "no such file", "Check the path, and that the data set is complete.")
     try:
         with zipfile.ZipFile(path) as archive:
             present = {name.removesuffix(".npy") for name in archive.namelist()}

@@ -35,7 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such file", "Name a checkpoint file.")
+        raise InputError(path, "no such file", "Name a checkpoint file.")
     if path.suffix not in SUFFIXES:
         raise InputError(
             path, f"'{path.suffix}' is not a checkpoint's suffix", f"Name a file of type {', '.join(SUFFIXES)}."

@@ -50,10 +50,10 @@ def layers(
         size: Longer side of the images in pixels; the other follows from the drawing.
         num_workers: Processes; by default one per core.
         seconds_per_file: A file that takes longer is refused.
-        memory_per_file_gb: A file that needs more memory is refused, in 10⁹ bytes; the process itself takes 0.2 of it.
+        memory_per_file_gb: Memory in 10⁹ bytes above which a file is refused; the process itself needs 0.2.
 
     Raises:
-        InputError: A setting is out of range, there is no SVG file, or ``out`` holds other data.
+        InputError: A setting is out of range, no SVG file was found, or ``out`` holds other data.
     """
     num_workers = num_workers or len(os.sched_getaffinity(0))
     limits: dict[str, tuple[float, float, float]] = {
@@ -67,7 +67,7 @@ def layers(
             raise InputError(f"--{setting}", f"{number} is out of range", f"Give a number from {low} to {high}.")
     source, folder = Path(svg_dir).resolve(), Path(out)
     if not source.is_dir():
-        raise InputError(svg_dir, "there is no such folder", "Name the folder of the SVG files with --svg_dir.")
+        raise InputError(svg_dir, "no such folder", "Name the folder of the SVG files with --svg_dir.")
     files = find_svgs(source)
     if not files:
         raise InputError(svg_dir, "no .svg or .svgz file was found in it", "Name the folder of the SVG files.")

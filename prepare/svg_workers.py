@@ -51,7 +51,7 @@ class Outcome:
     """Outcome of a file.
 
     Attributes:
-        status: ``converted``, ``refused``, or ``skipped`` if it was not tried.
+        status: ``converted``, ``refused``, or ``skipped`` if it was not attempted.
         reason: Short name of the reason for refusing it.
         detail: The fault in this file.
         layers: Number of visible elements.
@@ -141,7 +141,7 @@ class _Worker:
         self.deadline = self.started + START_SECONDS  # until it reports that it has started
 
     def send(self, conversion: Conversion) -> None:
-        """Send it a file."""
+        """Send a file to the worker."""
         self.conversion, self.handled = conversion, self.handled + 1
         self.started = time.monotonic()
         self.deadline = self.started + self.seconds
@@ -150,7 +150,7 @@ class _Worker:
             self.requests.flush()
 
     def collect(self, is_overdue: bool) -> tuple[Conversion | None, Outcome | None]:
-        """Return its current file with the outcome; kill it if it is overdue."""
+        """Return the current file with its outcome; kill the worker if it is overdue."""
         conversion, self.conversion = self.conversion, None
         answer: dict[str, Any] | None = None
         if not is_overdue:
@@ -189,7 +189,7 @@ class _Worker:
         return (informative[-1:] or lines[-5:] or [""])[0][:200]
 
     def stop(self) -> None:
-        """Kill it, whatever it is doing."""
+        """Kill the worker, even if it is busy."""
         self.process.kill()
         self.process.wait()
         if self.conversion:
@@ -216,7 +216,7 @@ def _work(memory: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
-        # The default action of the alarm ends this process should the parent die.
+        # The default action of the alarm ends this process if the parent dies.
         signal.setitimer(signal.ITIMER_REAL, seconds + 5)
         try:
             answer = asdict(convert(Conversion(**json.loads(line))))

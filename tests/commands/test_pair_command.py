@@ -269,7 +269,7 @@ def test_a_broken_file_stops_training_by_name(city: Path, tmp_path: Path) -> Non
 
 
 def test_missing_data_says_how_to_get_some() -> None:
-    with pytest.raises(InputError, match=r"train\.npz: there is no such file"):
+    with pytest.raises(InputError, match=r"train\.npz: no such file"):
         main(["fit", f"--config={CONFIGS / 'pair_aerialmd.yaml'}"])
 
 

@@ -323,7 +323,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name in ("cut.pt", "garbage.ckpt", "empty.pth", "garbage.safetensors"):
         with pytest.raises(InputError, match=rf"{name}: is damaged or not a checkpoint"):
             read_state_dict(tmp_path / name)
-    with pytest.raises(InputError, match=r"none.pt: there is no such file"):
+    with pytest.raises(InputError, match=r"none.pt: no such file"):
         read_state_dict(tmp_path / "none.pt")
     (tmp_path / "weights.bin").write_bytes(b"")
     with pytest.raises(InputError, match=r"weights.bin: '.bin' is not a checkpoint's suffix"):

@@ -148,7 +148,7 @@ def test_the_check_names_every_pair_that_cannot_be_used(own_scene: Path, capsys:
         check_pairs(own_scene, own_scene / "seg", image_size=56)
     out = capsys.readouterr().out
     assert "aerial_megadepth_0002_2: " in out
-    assert "y.png.png: there is no such file" in out
+    assert "y.png.png: no such file" in out
     assert "a.jpg.exr: has no valid depth within 2000 m outside the sky" in out
     assert "aerial_megadepth_0001_1\n" in out
 

@@ -274,8 +274,8 @@ def test_depth_and_mask_of_another_size(own_scene: Path) -> None:
         ({"aspect": 0.0}, "--data.aspect"),
         ({"scale_augmentation": 1.0}, "--data.scale_augmentation"),
         ({"depth_percentile": 0.0}, "--data.depth_percentile"),
-        ({"val_split": "none.npz"}, r"none\.npz: there is no such file.*--data\.val_split"),
-        ({"segmentation_dir": "nowhere"}, "nowhere: there is no such folder.*--data.segmentation_dir"),
+        ({"val_split": "none.npz"}, r"none\.npz: no such file.*--data\.val_split"),
+        ({"segmentation_dir": "nowhere"}, "nowhere: no such folder.*--data.segmentation_dir"),
     ],
 )
 def test_wrong_settings_are_named(scene: Path, settings: dict[str, Any], message: str) -> None:
