@@ -25,12 +25,12 @@ def open_image(
     where: str | Path | None = None,
     remedy: str = "Replace the file or take it out of the folder.",
 ) -> Iterator[Image.Image]:
-    """Open an image with Pillow; errors are raised as InputError, also those of decoding inside the ``with`` block.
+    """Open an image with Pillow; errors are raised as InputError, including decoding errors inside the ``with`` block.
 
     Args:
         source: Path of a file, or the content of one.
-        where: What errors name, by default the path.
-        remedy: What errors suggest.
+        where: Name of the source in errors; the path by default.
+        remedy: Remedy suggested by errors.
 
     Raises:
         InputError: The file is missing, truncated, not an image, or so large that it may be a decompression bomb.
@@ -61,9 +61,9 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_rgba(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image upright as 8-bit RGBA (H, W, 4), not premultiplied; without alpha it is opaque.
+    """Read an image upright as 8-bit RGBA (H, W, 4), not premultiplied; opaque if it has no alpha.
 
-    Upright follows the EXIF orientation, as viewers do.
+    The EXIF orientation is applied, as viewers do.
 
     Raises:
         InputError: The file is missing, truncated or not an image.
@@ -101,7 +101,7 @@ def read_grey(path: str | Path) -> NDArray[np.uint16]:
 
 
 def find_images(images: str | list[str], option: str) -> list[Path]:
-    """List the image files that a setting names: files in the order given, or all images of one folder by name.
+    """List the image files that a setting names: files in the order given, or all images of one folder sorted by name.
 
     Args:
         images: A folder, a file, or several files.
@@ -127,7 +127,7 @@ def find_images(images: str | list[str], option: str) -> list[Path]:
 
 
 def distinct_names(paths: list[Path]) -> list[str]:
-    """Return file names, made distinct where two are equal by a prefix: the folder's name, or else a number."""
+    """Return file names; equal ones get a prefix to distinguish them: the folder's name, or else a number."""
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
         names = [f"{path.parent.name}_{path.name}" for path in paths]

@@ -34,8 +34,8 @@ class MicroDopplerEvaluation:
 
     Args:
         num_users: Number of users (classes), at least 2.
-        inception_weights: torch-fidelity's Inception file. By default it is looked for where torch.hub keeps
-            downloads; if it is missing the Inception measures are left out, and nothing is downloaded.
+        inception_weights: torch-fidelity's Inception file. By default it is looked up in torch.hub's download folder;
+            if it is missing, the Inception measures are left out. Nothing is downloaded.
         seed: Seed of the classifiers that are trained for the comparison.
 
     Raises:
@@ -63,7 +63,7 @@ class MicroDopplerEvaluation:
         Args:
             images: (N, 3, H, W) uint8 RGB, rows Doppler, columns time.
             users: (N,) class indices 0 … ``num_users`` − 1.
-            split: Which of the two.
+            split: ``train`` or ``val``.
             weights: (N,), 0 for padding rows, which are ignored.
 
         Raises:
@@ -82,7 +82,7 @@ class MicroDopplerEvaluation:
 
         A name that ends in ``real`` is the same measure of real validation images, for comparison.
         Names with ``classifier`` are measured with the classifier trained on real training images: features
-        (64,) in arbitrary units. Real images of users that were never generated train that classifier and
+        (64,) in arbitrary units. Real images of users that were never generated are used to train that classifier, and
         are left out of every comparison but Inception's.
 
         - ``accuracy_real_to_real``, ``accuracy_real_to_generated`` (and ``…_user_<class index>``),
@@ -93,7 +93,7 @@ class MicroDopplerEvaluation:
         - ``within_user_diversity_classifier``, ``…_real``, ``…_ratio``; ``users_without_pairs`` are left out.
         - ``nearest_train_distance_classifier``: median distance to the nearest training image; ``…_real``;
           ``…_ratio``, near 0 for copies. ``closer_than_real_share``: share of generated images nearer to a
-          training image than any validation image is; it shows copies where there are few.
+          training image than any validation image is; it also reveals a few copies.
         - ``frechet_distance_inception``, ``inception_score``, ``inception_score_real``, where there are
           weights; ``inception`` says which, or what is missing.
         - ``num_users``, ``num_users_generated``, ``num_train``, ``num_val``, ``num_generated``.
@@ -148,7 +148,7 @@ class MicroDopplerEvaluation:
 
     def _inception_results(self) -> Results:
         found = _gather(torch.tensor([self._inception_file is not None]))
-        if not found.all():  # on every machine or on none, since some would wait for others
+        if not found.all():  # on every machine or on none, or some would wait for others
             where = " or ".join(str(path) for path in inception_places())
             return {"inception": f"weights not found at {where}; classifier features used"}
         assert self._inception_file is not None

@@ -188,7 +188,7 @@ def flat_stops(stops: list[tuple[float, float]], opacity: float) -> list[tuple[f
 
 
 def _area(transform: str) -> float:
-    """Factor by which a list of transformations scales areas."""
+    """Return the factor by which a list of transformations scales areas."""
     area = 1.0
     for name, arguments in _TRANSFORM.findall(transform):
         try:

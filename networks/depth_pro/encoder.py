@@ -69,7 +69,7 @@ def _upsampling(in_channels: int, channels: int, out_channels: int, doublings: i
 
 
 class Encoder(nn.Module):
-    """Computes five levels of features of an image, the finest first.
+    """Compute five levels of features of an image, the finest first.
 
     Args:
         config: Sizes.

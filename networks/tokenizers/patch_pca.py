@@ -1,6 +1,6 @@
 """Linear tokenizer fitted in seconds: the principal components of image patches.
 
-For work without a trained autoencoder: small runs, tests, and a baseline for learned tokenizers.
+Useful without a trained autoencoder: for small runs, tests, and as a baseline for learned tokenizers.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class PatchPCA(Tokenizer):
 
     @classmethod
     def fit(cls, batches: Iterable[Tensor], latent_channels: int = 32, patch_size: int = 16) -> PatchPCA:
-        """Fit to images in one pass, with sums in float64, so that their order matters only to rounding.
+        """Fit to images in one pass, with sums in float64, so their order affects only rounding.
 
         Args:
             batches: Images (B, 3, H, W), uint8 or float in −1…1, sides multiples of ``patch_size``; the sizes
@@ -86,7 +86,7 @@ class PatchPCA(Tokenizer):
         return cls(mean.float(), (components * _signs(components)).float().contiguous())
 
     def save(self, path: str | Path) -> None:
-        """Write to a ``.safetensors`` file whose metadata name the kind."""
+        """Write to a ``.safetensors`` file whose metadata names the kind."""
         with atomic_path(path) as temporary:
             save_file(self.state_dict(), temporary, {"kind": KIND, "patch_size": str(self.downsampling)})
 
@@ -116,7 +116,7 @@ class PatchPCA(Tokenizer):
 
 
 def is_patch_pca(path: str | Path) -> bool:
-    """Return whether ``path`` is a safetensors file whose metadata name it a patch PCA."""
+    """Return whether ``path`` is a safetensors file whose metadata names it a patch PCA."""
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("kind") == KIND

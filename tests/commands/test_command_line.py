@@ -59,7 +59,7 @@ def test_sizes_that_do_not_fit_are_the_users_mistake(latents: Path) -> None:
         main(training_words(latents, "--model.network.hidden_size=33"))
     with pytest.raises(InputError, match=r"latents: have shape \(32, 4, 4\)"):
         main(training_words(latents, "--model.network.input_size=8"))
-    with pytest.raises(InputError, match=r"num_classes: is 7 where the data holds 3"):
+    with pytest.raises(InputError, match=r"num_classes: is 7, but the data has 3"):
         main(training_words(latents, "--model.network.num_classes=7"))
 
 

@@ -261,7 +261,7 @@ def test_depth_and_mask_of_another_size(own_scene: Path) -> None:
     assert distance[found["point_masks"]].abs().max() < 0.25
     write_depth(files.depth, read_depth(files.depth)[:, :60])
     with pytest.raises(
-        InputError, match=r"a\.jpg\.exr: is 60×72, while a\.jpg\.jpg is 192×144, which is another aspect"
+        InputError, match=r"a\.jpg\.exr: is 60×72, while a\.jpg\.jpg is 192×144, which has another aspect ratio"
     ):
         batch()
 
