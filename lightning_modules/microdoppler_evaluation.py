@@ -94,8 +94,8 @@ class MicroDopplerEvaluation:
         - ``nearest_train_distance_classifier``: median distance to the nearest training image; ``…_real``;
           ``…_ratio``, near 0 for copies. ``closer_than_real_share``: share of generated images nearer to a
           training image than any validation image is; it also reveals a few copies.
-        - ``frechet_distance_inception``, ``inception_score``, ``inception_score_real``, where there are
-          weights; ``inception`` says which, or what is missing.
+        - ``frechet_distance_inception``, ``inception_score``, ``inception_score_real``, if the weights are available;
+          ``inception`` names them, or what is missing.
         - ``num_users``, ``num_users_generated``, ``num_train``, ``num_val``, ``num_generated``.
 
         Raises:

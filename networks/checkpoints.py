@@ -258,7 +258,7 @@ def _compare(network: PublishedNetwork, state: Mapping[str, Tensor], tables_from
     for name in state:
         if name in expected:
             continue
-        # Only what *this* network computes: rotary tables are unexpected where it has no rotary embedding.
+        # Only what *this* network computes: rotary tables are unexpected if it has no rotary embedding.
         if name in computed:
             _compare_table(name, state[name], computed[name], tables_from_file and name in own, report)
         elif reason := _matching(network.published_dropped, name):

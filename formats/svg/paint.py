@@ -117,7 +117,7 @@ def referenced(text: str, ids: Mapping[str, Node]) -> tuple[Node | None, str] | 
 
 
 def flat_paint(name: str, context: Context, opacity: float, ids: Mapping[str, Node]) -> bool | Node:
-    """Return whether a fill or stroke is visible, or the gradient whose stops decide where it is.
+    """Return whether a fill or stroke is visible, or the gradient whose stops determine where it is.
 
     Args:
         name: ``fill`` or ``stroke``.

@@ -1,4 +1,4 @@
-"""Settings as the user gave them, in files and options."""
+"""The user's settings, in files and options."""
 
 from pathlib import Path
 

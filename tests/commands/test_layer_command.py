@@ -326,7 +326,7 @@ def test_missing_images_are_named(trained: Path, tmp_path: Path) -> None:
         main(decompose_words(trained, tmp_path / "none.png", tmp_path / "out", "--data.num_layers=0"))
 
 
-def test_equal_names_get_folders_of_their_own_and_old_layers_are_removed(
+def test_equal_names_get_separate_folders_and_old_layers_are_removed(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a_b.png", "a.b.png", "a.b.webp"):

@@ -122,7 +122,7 @@ def test_anything_else_is_refused(tmp_path: Path, item: object, named: str) -> N
 
 
 def test_a_forged_type_reaches_no_memory() -> None:
-    """Bytes given as the content of an object array would be taken for addresses by NumPy's own reader."""
+    """Bytes given as the content of an object array would be interpreted as addresses by NumPy's own reader."""
     dtype = b"cnumpy\ndtype\n(S'O8'\nI00\nI01\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb"
     array = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
     content = array + b"(I1\n(I1\nt" + dtype + b"I00\nS'AAAAAAAA'\ntb."

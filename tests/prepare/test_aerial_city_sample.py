@@ -31,11 +31,13 @@ def files_of(root: Path) -> dict[str, bytes]:
 
 def test_layout(sample: Path) -> None:
     images = [f"{number:04d}_{view}.jpeg" for number in (1, 2) for view in ("aerial", "ground")]
-    wanted = {"train.npz", "val.npz", "simulation.json"}
+    expected = {"train.npz", "val.npz", "simulation.json"}
     for scene in ("0001", "0002", "0003"):
         for image in images:
-            wanted |= {f"{scene}/{image}{suffix}" for suffix in (".jpg", ".exr", ".npz")} | {f"seg/{scene}/{image}.png"}
-    assert set(files_of(sample)) == wanted
+            expected |= {f"{scene}/{image}{suffix}" for suffix in (".jpg", ".exr", ".npz")} | {
+                f"seg/{scene}/{image}.png"
+            }
+    assert set(files_of(sample)) == expected
     assert json.loads((sample / "simulation.json").read_text())["scenes"] == {
         "train": ["0001", "0002"],
         "val": ["0003"],

@@ -8,7 +8,7 @@ from formats.errors import InputError
 from prepare.output_folder import claim_folder
 
 
-def test_new_and_empty_folders_are_taken_and_may_be_continued(tmp_path: Path) -> None:
+def test_new_and_empty_folders_are_accepted_and_may_be_continued(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("new", "empty", "new"):
         claim_folder(tmp_path / name, {"seed": 1})

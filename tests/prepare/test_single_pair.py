@@ -1,4 +1,4 @@
-"""One pair as a data set of its own, and the check of pairs."""
+"""One pair as a separate data set, and the check of pairs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_configuration_names_the_data(scene: Path, tmp_path: Path) -> None:
     assert config["trainer"]["max_epochs"] == 100
 
 
-def test_again_it_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_path: Path) -> None:
+def test_a_second_run_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     take(scene, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
@@ -89,7 +89,7 @@ def test_again_it_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_p
 
 
 @pytest.mark.parametrize("index", [-1, 3, 100])
-def test_an_index_out_of_range_says_the_range(scene: Path, tmp_path: Path, index: int) -> None:
+def test_an_index_out_of_range_names_the_range(scene: Path, tmp_path: Path, index: int) -> None:
     with pytest.raises(InputError, match=rf"{index} is out of range: .*train\.npz has pairs 0 to 2"):
         take(scene, tmp_path / "out", pair_index=index)
     assert not (tmp_path / "out").exists()

@@ -212,7 +212,7 @@ def test_lightning_reads_every_stage_in_order(scene: Path, workers: int) -> None
         assert module.names == expected, stage
 
 
-def test_an_interrupted_epoch_goes_on(scene: Path) -> None:
+def test_an_interrupted_epoch_continues(scene: Path) -> None:
     whole = ready(scene).train_dataloader()
     names = [batch["seq_name"] for batch in whole]
     begun = ready(scene)

@@ -1,4 +1,4 @@
-"""PatchPCA is the principal component analysis of patches, whatever the order they come in."""
+"""PatchPCA is the principal component analysis of patches, in whatever order they come."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_images_of_as_many_dimensions_come_back() -> None:
     assert (weaker.decode(weaker.encode(images).mode()) - images).abs().max() > 1e-3
 
 
-def test_components_are_those_of_numpy_s_svd() -> None:
+def test_components_are_those_of_numpys_svd() -> None:
     images = varied_images()
     pca = PatchPCA.fit([images], CHANNELS, PATCH)
     patches = numpy_patches(images)
