@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from formats.atomic import write_json
 from networks.depth_pro import PRESETS, DepthProConfig, LayerIndexNet
+from networks.depth_pro.decoder import Fusion
 from networks.depth_pro.encoder import Encoder
 
 # Full-size images on a CPU, with about the published ratio of work in ViTs and convolutions.
@@ -81,13 +82,15 @@ class PlainForward(nn.Module):
     @staticmethod
     def as_maps(encoder: Encoder, tokens: Tensor) -> Tensor:
         """Tokens (N, 1 + T, C) → (N, C, √T, √T) without the class token."""
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, (encoder.tokens, encoder.tokens)).contiguous()
+        maps: Tensor = tokens[:, 1:].transpose(1, 2).unflatten(2, (encoder.tokens, encoder.tokens))
+        return maps.contiguous()
 
     def decoded(self, levels: list[Tensor]) -> Tensor:
         """Compute the decoder's features."""
         decoder = self.network.decoder
         x: Any = None
         for conv, fusion, level in reversed(list(zip(decoder.convs, decoder.fusions, levels, strict=True))):
+            assert isinstance(fusion, Fusion)
             level = conv(level)
             x = level if x is None else x + residual(fusion.resnet1, level)
             x = residual(fusion.resnet2, x)
@@ -232,7 +235,9 @@ def options(size: str, bench: Bench, batch: int) -> dict[str, dict[str, float]]:
 
     works = {"whole": partial(step, whole), "recomputed": partial(step, recomputed)}
     if bench.device == "cuda":
-        works["compiled"] = partial(step, torch.compile(build(size, bench.device), fullgraph=True))
+        compiled = build(size, bench.device)
+        compiled.compile(fullgraph=True)
+        works["compiled"] = partial(step, compiled)
     results = {"training step, bf16-mixed": bench.in_turns(**works)}
     with torch.no_grad():
         results["forward, float32"] = bench.in_turns(

@@ -156,10 +156,11 @@ def loading() -> dict[str, float]:
 def weight_average(size: str) -> dict[str, float]:
     """Compare an update of the weight average fused over all weights with an update weight by weight."""
     network, results = build(size), {}
-    for name, make in (
-        ("ours", lambda: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9999))),
-        ("weight by weight", lambda: AveragedModel(network, avg_fn=get_ema_avg_fn(0.9999))),
-    ):
+    averages: dict[str, Callable[[], AveragedModel]] = {
+        "ours": lambda: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9999)),
+        "weight by weight": lambda: AveragedModel(network, avg_fn=get_ema_avg_fn(0.9999)),
+    }
+    for name, make in averages.items():
         results[f"seconds {name}"] = median_seconds(partial(make().update_parameters, network), 20)
     return results | {"ratio": results["seconds weight by weight"] / results["seconds ours"]}
 

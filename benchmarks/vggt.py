@@ -61,7 +61,7 @@ class LiveStorages(TorchDispatchMode):
     """Counts the bytes of all live tensors; ``peak`` is their maximum."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)  # mypy knows by this name that the untyped call is torch's
         self.live = self.peak = 0
         self._known: set[int] = set()
 

@@ -65,11 +65,12 @@ class LatentDataset(Dataset[LatentBatch]):
         shard = torch.searchsorted(self.starts, index, right=True) - 1
         present = shard.unique().tolist()
         if len(present) == 1:
-            return sources[present[0]][index - self.starts[present[0]]].float()
+            rows: Tensor = sources[present[0]][index - self.starts[present[0]]]
+            return rows.float()
         out = torch.empty(len(index), *sources[0].shape[1:])
         for number in present:
-            rows = (shard == number).nonzero().flatten()
-            out[rows] = sources[number][index[rows] - self.starts[number]].float()
+            positions = (shard == number).nonzero().flatten()
+            out[positions] = sources[number][index[positions] - self.starts[number]].float()
         return out
 
 

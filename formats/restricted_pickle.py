@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -92,7 +92,8 @@ class _Dtype:
     """Content of a pickled ``numpy.dtype``: its code such as ``f8``, byte order and fields."""
 
     def __init__(self, code: str) -> None:
-        self.code, self.order = code, "|"
+        self.code = code
+        self.order: Literal["|", "=", "<", ">"] = "|"
         self.names: tuple[str, ...] | None = None
         self.fields: dict[str, tuple[_Dtype, int]] = {}
 
@@ -111,7 +112,7 @@ class _Dtype:
         if self.code[:1] not in tuple("biufcSUO"):
             raise _RefusedError(f"the type {self.code!r}")
         dtype = np.dtype(self.code)
-        return dtype if self.order == "|" else dtype.newbyteorder(self.order)  # type: ignore[arg-type]
+        return dtype if self.order == "|" else dtype.newbyteorder(self.order)
 
 
 class _Array:

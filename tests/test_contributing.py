@@ -14,7 +14,7 @@ import yaml
 from tests.support.commands import ROOT
 
 FILE = re.compile(r"^`(?P<path>[\w/]+\.\w+)`:[^\n]*\n\n```\w+\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
-REGISTRY_LINE = re.compile(r"^```python\n(?P<line>    Task\([^\n]*\n)```$", re.MULTILINE)
+REGISTRY_LINE = re.compile(r"^```python\n(?P<line>Task\([^\n]*)\n```$", re.MULTILINE)
 
 
 def examples() -> dict[str, str]:
@@ -35,7 +35,7 @@ def test_examples_are_whole_and_new() -> None:
     for path, content in found.items():
         assert not (ROOT / path).exists(), f"{path} exists; the example shows how to add a file"
         yaml.safe_load(content) if path.endswith(".yaml") else ast.parse(content)
-    assert len(ast.parse(registry_line().strip().rstrip(",")).body) == 1
+    assert len(ast.parse(registry_line()).body) == 1
 
 
 @pytest.mark.slow
@@ -53,7 +53,9 @@ def test_examples_train_and_pass_their_tests(tmp_path: Path) -> None:
         (tmp_path / path).write_text(content, encoding="utf-8")
     registry = (tmp_path / "cli.py").read_text(encoding="utf-8")
     assert registry.count("TASKS = (\n") == 1
-    (tmp_path / "cli.py").write_text(registry.replace("TASKS = (\n", f"TASKS = (\n{registry_line()}"), encoding="utf-8")
+    (tmp_path / "cli.py").write_text(
+        registry.replace("TASKS = (\n", f"TASKS = (\n    {registry_line()},\n"), encoding="utf-8"
+    )
 
     tests = [path for path in examples() if path.startswith("tests/")]
     assert len(tests) == 4

@@ -33,7 +33,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (source.suffix in (".py", ".yaml", ".toml", ".md") and source.is_file()) or name == "LICENSE":
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "source" / name).write_bytes(source.read_bytes())
-    build = ["wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, folder / "source"]
+    build: list[str | Path] = ["wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, folder / "source"]
     done = run("-m", "pip", *build, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = folder.glob("trilight-*.whl")

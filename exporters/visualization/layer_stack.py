@@ -138,7 +138,8 @@ def before_after_figure(
 def _within(pixels: NDArray[np.uint8], height: int) -> int:
     """Limit the height of an image (H, W, C) in a figure so that it is not too wide."""
     rows, columns = pixels.shape[:2]
-    return max(1, min(height, round(_MAX_ASPECT * height * rows / columns)))
+    highest: int = round(_MAX_ASPECT * height * rows / columns)
+    return max(1, min(height, highest))
 
 
 def _plate(pixels: NDArray[np.uint8], height: int) -> Image.Image:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from PIL import ImageColor
 
@@ -55,7 +56,7 @@ class Context:
     def enter(self, node: Node) -> Context:
         """Return the context of the content of ``node``, its own properties included."""
         style = {name: value for name, value in node.style.items() if value.strip() != "inherit"}
-        changes: dict[str, object] = {name: style[key] for name, key in _TEXTS.items() if key in style} | {
+        changes: dict[str, Any] = {name: style[key] for name, key in _TEXTS.items() if key in style} | {
             name: fraction(style[key]) for name, key in _FRACTIONS.items() if key in style
         }
         if not _MARKERS.isdisjoint(style):
@@ -68,7 +69,7 @@ class Context:
             changes["area"] = self.area * _viewport_area(node)
         if any(style.get(name, "none").strip() != "none" for name in ("mask", "filter")):
             changes["is_soft"] = True
-        return replace(self, **changes) if changes else self  # type: ignore[arg-type]
+        return replace(self, **changes) if changes else self
 
     def least_stroke_width(self) -> float | None:
         """Width of one pixel in user units where the stroke is thinner than that; else None."""

@@ -72,7 +72,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rotary: tuple[Tensor, ...] | None = None) -> Tensor:
         """(N, T, channels) → (N, T, channels)."""
         x = x + self.ls1(self.attn(self.norm1(x), rotary))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        x = x + self.ls2(self.mlp(self.norm2(x)))
+        return x
 
 
 def needs_graph(module: nn.Module, *inputs: Tensor) -> bool:

@@ -240,7 +240,7 @@ def test_an_image_becomes_files_for_other_programs(trained: Path, tmp_path: Path
     drawing = ElementTree.parse(folder / "layers.svg").getroot()
     assert len(drawing.findall("{http://www.w3.org/2000/svg}g")) == len(names)
     for name in ("relief.stl", "relief.glb"):
-        mesh = trimesh.load(folder / name, force="mesh")
+        mesh = trimesh.load_mesh(folder / name)
         mesh.merge_vertices(merge_tex=True, merge_norm=True)
         assert mesh.is_watertight
     assert read_rgba(folder / "overview.png").shape[0] > 100
@@ -248,7 +248,7 @@ def test_an_image_becomes_files_for_other_programs(trained: Path, tmp_path: Path
 
 def written_files(folder: Path) -> dict[str, bytes]:
     """Read all files of a folder; archives without the times in them."""
-    files = {}
+    files: dict[str, bytes] = {}
     for path in sorted(folder.rglob("*.*")):
         if path.suffix == ".ora":
             with zipfile.ZipFile(path) as archive:

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms.v2 import functional
 
-from datamodules.layer_transforms import crop, draw_window, recolour, resize_image, resize_orders, turn
-from datamodules.transforms import Window
+from datamodules.layer_transforms import draw_window, recolour, resize_image, resize_orders, turn
+from datamodules.transforms import Window, crop
 
 
 def positions(height: int = 40, width: int = 56) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from datamodules.sample_requests import SampleRequestDataModule, sample_request_loader
@@ -31,6 +33,6 @@ def test_users_must_be_known() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"samples_per_user": 0}, {"batch_size": 0}, {"user_ids": []}])
-def test_empty_requests_are_refused(wrong: dict[str, int]) -> None:
+def test_empty_requests_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="requests nothing"):
-        SampleRequestDataModule(**wrong)  # type: ignore[arg-type]
+        SampleRequestDataModule(**wrong)

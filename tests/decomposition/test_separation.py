@@ -103,7 +103,8 @@ def degraded(index: NDArray[np.float32], blur: float = 2.0, noise: float = 0.03)
     result = 0.05 + 0.85 * ndimage.gaussian_filter(index, blur) ** 1.3
     result += noise * random.normal(size=index.shape)
     result += noise * 5 * ndimage.gaussian_filter(random.normal(size=index.shape), 3)
-    return np.clip(result, 0, 1).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(result, 0, 1).astype(np.float32)
+    return clipped
 
 
 def overlaps(labels: NDArray[np.int32], index: NDArray[np.float32], visible: NDArray[np.bool_]) -> list[float]:
@@ -197,7 +198,8 @@ def test_no_layer_leaves_a_hole(scene: Drawing, quality: str) -> None:
         assert (compose(others)[opaque, 3] == 255).all()
     # Nothing shows through what is see-through.
     through = (image[..., 3] > 0) & ~opaque
-    assert (sum((layer.pixels[..., 3] > 0).astype(int) for layer in result.layers)[through] == 1).all()
+    covering = np.sum([layer.pixels[..., 3] > 0 for layer in result.layers], axis=0)
+    assert (covering[through] == 1).all()
 
 
 def test_hidden_parts_continue_their_surroundings() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -61,7 +62,7 @@ def _groups(path: Path) -> list[ElementTree.Element]:
 
 
 @pytest.mark.parametrize("mode", ["spline", "polygon"])
-def test_the_drawing_looks_like_the_layers_composed(layers: list[Layer], mode: str) -> None:
+def test_the_drawing_looks_like_the_layers_composed(layers: list[Layer], mode: Literal["spline", "polygon"]) -> None:
     write_layered_svg("art.svg", layers, mode=mode)
     rendered = _rendered(Path("art.svg").read_text(encoding="utf-8"))
     assert rendered.shape == (HEIGHT, WIDTH, 4)

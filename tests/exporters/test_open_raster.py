@@ -31,6 +31,12 @@ def read_image(archive: zipfile.ZipFile, name: str) -> Image.Image:
     return image
 
 
+def attribute(element: ElementTree.Element, name: str) -> str:
+    value = element.get(name)
+    assert value is not None, name
+    return value
+
+
 def test_the_file_type_is_at_its_fixed_offset() -> None:
     write_open_raster("a.ora", stack())
     data = Path("a.ora").read_bytes()
@@ -54,10 +60,10 @@ def test_the_stack_lists_the_layers_from_the_top() -> None:
         assert [(element.get("x"), element.get("y")) for element in elements] == [("5", "25"), ("20", "10"), ("0", "0")]
         for element, layer in zip(elements, reversed(layers), strict=True):
             assert element.get("composite-op") == "svg:src-over"
-            assert (float(element.get("opacity")), element.get("visibility")) == (1, "visible")
+            assert (float(attribute(element, "opacity")), element.get("visibility")) == (1, "visible")
             canvas = np.zeros_like(layer.pixels)
-            pixels = np.asarray(read_image(archive, element.get("src")))
-            x, y = int(element.get("x")), int(element.get("y"))
+            pixels = np.asarray(read_image(archive, attribute(element, "src")))
+            x, y = int(attribute(element, "x")), int(attribute(element, "y"))
             canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
             seen = layer.pixels[..., 3] > 0
             assert np.array_equal(canvas[seen], layer.pixels[seen])
@@ -69,8 +75,8 @@ def test_the_merged_image_is_the_composition_of_the_stack() -> None:
     with zipfile.ZipFile("a.ora") as archive:
         canvas = Image.new("RGBA", (520, 300))
         for element in reversed(ElementTree.fromstring(archive.read("stack.xml")).findall("./stack/layer")):
-            place = (int(element.get("x")), int(element.get("y")))
-            canvas.alpha_composite(read_image(archive, element.get("src")).convert("RGBA"), place)
+            place = (int(attribute(element, "x")), int(attribute(element, "y")))
+            canvas.alpha_composite(read_image(archive, attribute(element, "src")).convert("RGBA"), place)
         merged = read_image(archive, "mergedimage.png")
         assert merged.size == (520, 300)
         assert np.abs(np.asarray(merged).astype(int) - np.asarray(canvas)).max() <= 1
@@ -82,8 +88,9 @@ def test_empty_layers_and_special_names_are_written() -> None:
     write_open_raster("a.ora", [Layer("nothing\x00", empty, 0.0)])
     with zipfile.ZipFile("a.ora") as archive:
         element = ElementTree.fromstring(archive.read("stack.xml")).find("./stack/layer")
+        assert element is not None
         assert element.get("name") == "nothing\ufffd"
-        assert read_image(archive, element.get("src")).size == (1, 1)
+        assert read_image(archive, attribute(element, "src")).size == (1, 1)
     with pytest.raises(ValueError, match="at least one layer"):
         write_open_raster("refused.ora", [])
     assert not Path("refused.ora").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PsdImagePlugin import PsdImageFile
 from psd_tools import PSDImage
 
 from decomposition.compositing import compose
@@ -45,6 +46,7 @@ def test_pillow_finds_the_layers_and_reads_the_merged_image() -> None:
     layers = stack()
     write_psd("a.psd", layers)
     with Image.open("a.psd") as image:
+        assert isinstance(image, PsdImageFile)
         assert image.size == (80, 60)
         assert [layer[2] for layer in image.layers] == [(0, 0, 80, 60), (20, 10, 50, 30), (5, 25, 45, 55)]
         assert image.layers[0][0] == "background"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 from numpy.typing import NDArray
+from trimesh.visual import TextureVisuals
 
 from exporters.relief import layer_heights, relief_mesh, write_relief
 
@@ -34,6 +35,17 @@ def _height_at(mesh: trimesh.Trimesh, x: float, y: float) -> float:
     return float(mesh.vertices[here, 2].max())
 
 
+def _only_mesh(path: str) -> trimesh.Trimesh:
+    (mesh,) = trimesh.load_scene(path).dump()
+    assert isinstance(mesh, trimesh.Trimesh)
+    return mesh
+
+
+def _vertex_colours(mesh: trimesh.Trimesh) -> NDArray[np.uint8]:
+    assert isinstance(mesh.visual, TextureVisuals)
+    return np.asarray(mesh.visual.to_color().vertex_colors)
+
+
 def _check_solid(mesh: trimesh.Trimesh) -> None:
     assert mesh.is_watertight
     assert mesh.is_winding_consistent
@@ -45,14 +57,14 @@ def _check_solid(mesh: trimesh.Trimesh) -> None:
 def test_a_relief_is_a_solid_of_the_requested_size(heights: NDArray[np.float32]) -> None:
     mesh = relief_mesh(heights, width_mm=80, relief_mm=6, base_mm=1.5)
     _check_solid(mesh)
-    np.testing.assert_allclose(mesh.bounds, [[0, 0, 0], [80, 60, 7.5]], atol=1e-9)
+    np.testing.assert_allclose(mesh.bounds, [[0.0, 0.0, 0.0], [80.0, 60.0, 7.5]], atol=1e-9)
     # A pixel is 2 mm wide. Steps are centred on the pixels' edges, so only corners differ from upright walls.
     expected = 80 * 60 * 1.5 + 4 * 6 * float(heights.sum())
     assert mesh.volume == pytest.approx(expected, rel=2e-3)
 
 
 def test_random_heights_make_a_solid() -> None:
-    heights = np.random.default_rng(0).integers(0, 4, (17, 23)).astype(np.float32) / 3
+    heights = np.random.default_rng(0).integers(0, 4, (17, 23)).astype(np.float32) / np.float32(3)
     mesh = relief_mesh(heights)
     _check_solid(mesh)
     side = 100 / 23
@@ -120,10 +132,10 @@ def test_glb_is_in_metres_and_faces_the_viewer_in_its_colours(
     (primitive,) = json.loads(content[20 : 20 + json_length])["meshes"][0]["primitives"]
     assert "NORMAL" not in primitive["attributes"]  # so every triangle is shaded flat
 
-    (mesh,) = trimesh.load_scene("relief.glb").dump()
-    np.testing.assert_allclose(mesh.bounds, [[0, 0, 0], [0.08, 0.06, 0.008]], atol=1e-8)
+    mesh = _only_mesh("relief.glb")
+    np.testing.assert_allclose(mesh.bounds, [[0.0, 0.0, 0.0], [0.08, 0.06, 0.008]], atol=1e-8)
     _check_solid(trimesh.Trimesh(mesh.vertices, mesh.faces))
-    colours = mesh.visual.to_color().vertex_colors[:, :3]
+    colours = _vertex_colours(mesh)[:, :3]
     for row, column in ((0, 0), (6, 8), (15, 20), (28, 38)):
         place = [0.002 * (column + 0.5), 0.002 * (30 - row - 0.5), 0.002 + 0.006 * heights[row, column]]
         nearest = np.linalg.norm(mesh.vertices - place, axis=1).argmin()
@@ -133,17 +145,16 @@ def test_glb_is_in_metres_and_faces_the_viewer_in_its_colours(
 
 def test_a_relief_without_an_image_and_one_with_alpha(heights: NDArray[np.float32]) -> None:
     write_relief("plain.stl", "plain.glb", heights)
-    (plain,) = trimesh.load_scene("plain.glb").dump()
-    assert plain.is_volume
+    assert _only_mesh("plain.glb").is_volume
     clear = np.zeros((*heights.shape, 4), dtype=np.uint8)
-    colours = relief_mesh(heights, clear).visual.to_color().vertex_colors
+    colours = _vertex_colours(relief_mesh(heights, clear))
     assert (colours == 255).all()
 
 
 def test_heights_are_equally_spaced_or_by_index() -> None:
     labels = np.array([[-1, 0], [1, 2]])
     np.testing.assert_allclose(layer_heights(labels, [0.0, 0.1, 0.9]), [[0, 1 / 3], [2 / 3, 1]])
-    np.testing.assert_allclose(layer_heights(labels, [0.0, 0.1, 0.9], spacing="index"), [[0, 0], [0.1, 0.9]])
+    np.testing.assert_allclose(layer_heights(labels, [0.0, 0.1, 0.9], spacing="index"), [[0.0, 0.0], [0.1, 0.9]])
     assert layer_heights(labels, [0.0, 0.1, 0.9]).dtype == np.float32
 
 

@@ -23,6 +23,13 @@ class Means(Tokenizer):
         return latents.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 
+class NotFinite(Means):
+    """Latents that are infinite or NaN."""
+
+    def encode(self, images: Tensor) -> Posterior:
+        return Posterior(images / 0, images)
+
+
 def batch(*names: str) -> ExtractionBatch:
     images = torch.randint(0, 256, (1, 3, 16, 24), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     count = len(names)
@@ -62,8 +69,7 @@ def test_flipped_images_are_encoded_with_separate_draws() -> None:
 
 def test_latents_that_are_not_finite_are_refused() -> None:
     module = LatentExtractionModule("unused")
-    module.tokenizer = Means()
-    module.tokenizer.encode = lambda images: Posterior(images / 0, images)  # type: ignore[method-assign]
+    module.tokenizer = NotFinite()
     with pytest.raises(InputError, match=r"a: .*not finite.*32-true"):
         module.predict_step(batch("a"), 0)
 

@@ -6,12 +6,12 @@ import torch
 from lightning_modules.schedules import warmup_cosine
 
 
-def rates(steps: int, **arguments: float) -> list[float]:
+def rates(steps: int, total_steps: int, warmup_steps: int = 0, final_ratio: float = 0.0) -> list[float]:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
-    schedule = warmup_cosine(optimizer, **arguments)  # type: ignore[arg-type]
+    schedule = warmup_cosine(optimizer, total_steps, warmup_steps, final_ratio)
     found = []
     for _ in range(steps):
-        found.append(schedule.get_last_lr()[0])
+        found.append(float(schedule.get_last_lr()[0]))
         optimizer.step()
         schedule.step()
     return found

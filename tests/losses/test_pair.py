@@ -26,9 +26,13 @@ TERMS = ("loss_camera", *(f"loss_{term}_{kind}" for kind in ("depth", "point") f
 
 
 def fixture_batch() -> PairBatch:
-    names = ("depths", "extrinsics", "intrinsics", "cam_points", "world_points", "point_masks")
     return {
-        **{name: FIXTURE[name].clone() for name in names},  # type: ignore[typeddict-item]
+        "depths": FIXTURE["depths"].clone(),
+        "extrinsics": FIXTURE["extrinsics"].clone(),
+        "intrinsics": FIXTURE["intrinsics"].clone(),
+        "cam_points": FIXTURE["cam_points"].clone(),
+        "world_points": FIXTURE["world_points"].clone(),
+        "point_masks": FIXTURE["point_masks"].clone(),
         "images": torch.zeros(2, 2, 3, 48, 56),
         "seq_name": ["a", "b"],
         "weights": torch.ones(2),
@@ -261,6 +265,9 @@ class NoWaiting(TorchDispatchMode):
     """Raises if an operation would have to wait for results of a GPU."""
 
     WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique", "item")
+
+    def __init__(self) -> None:
+        TorchDispatchMode.__init__(self)  # mypy knows by this name that the untyped call is torch's
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__

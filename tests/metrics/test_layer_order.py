@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from scipy.ndimage import distance_transform_cdt
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from losses.scale_invariant import ScaleInvariantLoss
 from metrics.layer_order import LayerOrder
@@ -72,7 +72,8 @@ def pairs(image: tuple[Tensor, ...], lowest: int = 0) -> list[float]:
     p, o = prediction[masks], orders[masks]
     p, o = p[o >= lowest], o[o >= lowest]
     first, second = np.nonzero(o[:, None] > o[None])
-    return ((p[first] > p[second]) + 0.5 * (p[first] == p[second])).tolist()
+    scores: list[float] = ((p[first] > p[second]) + 0.5 * (p[first] == p[second])).tolist()
+    return scores
 
 
 def one_by_one(data: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
@@ -276,7 +277,7 @@ def nothing() -> dict[str, float]:
 @pytest.mark.slow
 def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*illustrations(8))
-    mp.spawn(one_of_two, (tmp_path,), nprocs=2)
+    spawn(one_of_two, (tmp_path,), nprocs=2)
     for rank in (0, 1):
         for values in torch.load(tmp_path / f"{rank}.pt"):
             assert values == pytest.approx(expected, rel=1e-12)

@@ -19,10 +19,9 @@ from formats.errors import InputError
 from networks.checkpoints import load_published, to_published
 from networks.depth_pro import PRESETS, DepthProConfig, LayerIndexNet
 from tests.support.filling import filled_state_dict
+from tests.support.tolerances import CLOSE, EXACT
 
 PARITY = Path(__file__).parents[1] / "parity"
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
-EXACT = {"rtol": 0, "atol": 0}
 SIDE = 512  # image side of networks with window 128
 
 
@@ -81,7 +80,8 @@ def features(published: LayerIndexNet, levels: list[Tensor]) -> tuple[Tensor, Te
 @pytest.fixture(scope="module")
 def index(published: LayerIndexNet, image: Tensor) -> Tensor:
     with torch.no_grad():
-        return published(image)
+        index: Tensor = published(image)
+    return index
 
 
 TINY = DepthProConfig(
@@ -117,6 +117,10 @@ def gradients(network: nn.Module, image: Tensor, dtype: torch.dtype | None = Non
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype is not None):
         index = network(image)
     scalar(index).backward()
+    return present_gradients(network)
+
+
+def present_gradients(network: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
@@ -134,8 +138,8 @@ def test_levels_of_the_encoder(levels: list[Tensor], fixture: Fixture, level: in
 
 
 def test_features_of_the_decoder(features: tuple[Tensor, Tensor], fixture: Fixture) -> None:
-    features, lowres = features
-    assert_close(features[:, :, ::48, ::48], fixture[2]["decoder_features"], **CLOSE)
+    decoded, lowres = features
+    assert_close(decoded[:, :, ::48, ::48], fixture[2]["decoder_features"], **CLOSE)
     assert_close(lowres[:, :, ::4, ::4], fixture[2]["lowres"], **CLOSE)
 
 
@@ -183,12 +187,16 @@ def test_released_checkpoint_is_accounted_for() -> None:
 def test_a_loaded_bias_is_kept_until_it_is_reset(fixture: Fixture) -> None:
     arguments, weights, _ = fixture
     network = LayerIndexNet(DepthProConfig(**arguments))
-    assert network.head[-1].bias.item() == 0
+
+    def last(name: str) -> Tensor:
+        return network.head.get_parameter(f"4.{name}")
+
+    assert last("bias").item() == 0
     load_published(network, weights)
-    assert network.head[-1].bias.item() == weights["head.4.bias"].item() != 0
+    assert last("bias").item() == weights["head.4.bias"].item() != 0
     network.reset_last_bias()
-    assert network.head[-1].bias.item() == 0
-    assert_close(network.head[-1].weight.detach(), weights["head.4.weight"], **EXACT)
+    assert last("bias").item() == 0
+    assert_close(last("weight").detach(), weights["head.4.weight"], **EXACT)
 
 
 @torch.no_grad()
@@ -206,7 +214,8 @@ def test_windows_and_merging_against_a_loop(window: int, batch: int) -> None:
         hook = module.register_forward_hook(lambda _, __, output: outputs.append(output))
         vit(image)
         hook.remove()
-        return outputs[0][:, 1:].transpose(1, 2).unflatten(2, (tokens, tokens))
+        maps: Tensor = outputs[0][:, 1:].transpose(1, 2).unflatten(2, (tokens, tokens))
+        return maps
 
     # With six tokens per window the even spacing of 4½ tokens is rounded to whole ones.
     full_starts = [0, 4, 9, 14, 18] if window == 96 else [number * 3 * tokens // 4 for number in range(5)]
@@ -257,8 +266,9 @@ def test_each_token_passes_each_block_once() -> None:
     """35 windows per image through the patch encoder and one through the image encoder, in one batch or in chunks."""
     network = tiny().eval()
     passed: dict[tuple[str, int], list[int]] = {}
-    for name in ("patch_encoder", "image_encoder"):
-        for index, block in enumerate(network.encoder.get_submodule(name).blocks):
+    encoder = network.encoder
+    for name, vit in (("patch_encoder", encoder.patch_encoder), ("image_encoder", encoder.image_encoder)):
+        for index, block in enumerate(vit.blocks):
             passed[name, index] = []
             block.register_forward_hook(lambda _, i, __, key=(name, index): passed[key].append(len(i[0])))
     network(random_images(2))
@@ -348,7 +358,7 @@ def test_compiles_into_one_graph() -> None:
     assert_close(actual, index, **CLOSE)
     network.zero_grad()
     scalar(actual).backward()
-    assert_gradients_close({name: parameter.grad for name, parameter in network.named_parameters()}, expected)
+    assert_gradients_close(present_gradients(network), expected)
 
 
 def test_parameter_groups_cover_every_parameter_once() -> None:

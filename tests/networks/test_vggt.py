@@ -25,16 +25,15 @@ from networks.vggt.aggregator import VITS, Aggregator
 from networks.vggt.dpt_head import DPTHead
 from networks.vggt.positions import pixel_vectors, rotary_tables, rotate
 from tests.support.filling import filled_state_dict
+from tests.support.tolerances import CLOSE, EXACT
 
 PARITY = Path(__file__).parents[1] / "parity"
-CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 MAPS: tuple[Literal["depth", "depth_conf", "world_points", "world_points_conf"], ...] = (
     "depth",
     "depth_conf",
     "world_points",
     "world_points_conf",
 )
-EXACT: dict[str, Any] = {"rtol": 0, "atol": 0}
 
 
 class Published(NamedTuple):

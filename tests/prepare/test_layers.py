@@ -152,9 +152,10 @@ def test_an_interrupted_run_is_resumed(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_folder_of_a_run_with_other_settings_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     write(tmp_path / "art", a=GOOD)
     write(tmp_path / "other", a=GOOD)
-    layers("art", "pairs", size=32, num_workers=1)
+    settings: dict[str, Any] = {"svg_dir": "art", "out": "pairs", "size": 32, "num_workers": 1}
+    layers(**settings)
     with pytest.raises(InputError, match="made with other settings"):
-        layers(**({"svg_dir": "art", "out": "pairs", "size": 32, "num_workers": 1} | change))
+        layers(**settings | change)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def rotation(axis: tuple[float, float, float], degrees: float) -> Array:
     x, y, z = np.array(axis) / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = np.radians(degrees)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    matrix: Array = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return matrix
 
 
 def plane_view(extrinsics: Array, intrinsics: Array, size: tuple[int, int] = SIZE) -> View:

@@ -249,8 +249,8 @@ def test_faults_of_coco_depths_are_named(tmp_path: Path) -> None:
         write_png(depth, content)
         with pytest.raises(InputError, match=message):
             art.read(art.samples[0])
-    for content in ("{", "{}", '{"images": [{"id": 1}]}'):
-        (tmp_path / "annotations/train.json").write_text(content)
+    for text in ("{", "{}", '{"images": [{"id": 1}]}'):
+        (tmp_path / "annotations/train.json").write_text(text)
         with pytest.raises(InputError, match=r"train\.json"):
             open_layered_art(tmp_path)
 

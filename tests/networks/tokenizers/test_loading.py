@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ PARITY = Path(__file__).parents[2] / "parity"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small KL autoencoder of two levels, as diffusers saves it."""
     torch.manual_seed(0)
-    autoencoder = AutoencoderKL(
+    autoencoder: Any = AutoencoderKL(  # diffusers' classes are untyped
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         block_out_channels=(32, 32),

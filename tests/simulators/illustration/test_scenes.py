@@ -98,7 +98,8 @@ def test_the_same_seed_gives_the_same_illustration_and_another_seed_another() ->
         np.testing.assert_array_equal(one.orders, again.orders)
         assert (one.orders != other.orders).mean() > 0.05
         assert one.image.shape == (64, 64, 3)
-        assert (one.image.dtype, one.orders.dtype) == (np.uint8, np.uint16)
+        assert one.image.dtype == np.uint8
+        assert one.orders.dtype == np.uint16
 
 
 def test_random_illustrations_have_many_layers_small_ones_on_top() -> None:
