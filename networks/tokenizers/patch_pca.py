@@ -104,7 +104,7 @@ class PatchPCA(Tokenizer):
             with safe_open(path, "pt") as file:
                 kind = (file.metadata() or {}).get("kind")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:  # safetensors raises an error class of its own in addition to OSError
+        except Exception as error:  # safetensors also raises its own error class
             raise InputError(path, "damaged, or not a safetensors file", remedy) from error
         if kind != KIND or tensors.keys() != {"mean", "components"}:
             raise InputError(path, "not a patch PCA by its metadata and tensors", remedy)
