@@ -1,7 +1,8 @@
 """Entry point of Trilight: ``python cli.py fit | validate | test | predict | prepare | pipeline``.
 
-What there is, by task. Classes go by their short names in YAML files and options, and are imported when they are
-used. A new task is one more entry of ``TASKS`` (see CONTRIBUTING.md). Installed, ``trilight`` is the same command.
+``TASKS`` lists the classes and tools of each task. YAML files and options refer to classes by their short names;
+classes are imported when they are used. A new task is one more entry (see CONTRIBUTING.md). The installed command
+``trilight`` is the same.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ TASKS = (
         ),
         callbacks=(
             "callbacks.pair_images:PairImages",
-            "callbacks.pair_images:OverfitReport",
+            "callbacks.overfit_report:OverfitReport",
             "callbacks.pair_writer:PairWriter",
         ),
         prepare=(
@@ -94,17 +95,17 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run one command.
 
     Args:
-        args: Words after the program's name; None takes them from the command line.
+        args: Arguments after the program's name; None takes them from the command line.
 
     Raises:
-        InputError: Something the user gave cannot be used.
-        SystemExit: Help of a command was asked for.
+        InputError: A setting, file or folder cannot be used.
+        SystemExit: The help of a command was requested.
     """
     run_command(TASKS, sys.argv[1:] if args is None else list(args))
 
 
 def run() -> None:
-    """Run the command line; an error of the user's ends in one readable line and exit status 1."""
+    """Run the command line; a user error ends in one readable line and exit status 1."""
     exit_with_message(main)
 
 

@@ -1,1 +1,1 @@
-"""Batch types: the contract between data modules and Lightning modules."""
+"""Batch types: the contract between datamodules and Lightning modules."""

@@ -1,4 +1,4 @@
-"""Which process this is, and where the batches come from: questions to Lightning's trainer, typed."""
+"""Typed access to Lightning's trainer: the rank of this process, and the datamodule."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def process_of(trainer: Trainer | None) -> tuple[int, int]:
 def trainer_of(module: LightningModule | LightningDataModule) -> Trainer | None:
     """Return the trainer that a module or datamodule is attached to, or None.
 
-    ``LightningModule.trainer`` raises where there is none.
+    ``LightningModule.trainer`` raises if there is none.
     """
     try:
         return module.trainer
@@ -45,7 +45,7 @@ def datamodule_of(trainer: Trainer, kind: type[T]) -> T:
         kind: The class, or a runtime-checkable protocol, that the datamodule must be an instance of.
 
     Raises:
-        InputError: There is no datamodule, or one of another class.
+        InputError: The trainer has no datamodule, or one of another class.
     """
     datamodule = getattr(trainer, "datamodule", None)
     if not isinstance(datamodule, kind):

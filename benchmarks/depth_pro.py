@@ -5,8 +5,8 @@ python benchmarks/depth_pro.py --size DepthPro-L --device cuda --out benchmarks/
 
 The plain forward pass has the same weights, timm's ViTs, and all windows in one batch, as published. It cuts windows
 out of the pixels in a loop and embeds each, takes block outputs with forward hooks, merges windows in a loop, and runs
-convolutions on contiguous tensors. The published field-of-view branch is timed separately: its time would be added to
-that of the plain forward pass.
+convolutions on contiguous tensors. The published field-of-view branch is timed separately: its time would have to be
+added to that of the plain forward pass.
 """
 
 from __future__ import annotations

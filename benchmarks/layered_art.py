@@ -117,7 +117,7 @@ def prepared(root: Path, side: int, batches: int) -> dict[str, dict[str, float]]
 
 
 def layered(root: Path, side: int, batches: int) -> dict[str, float]:
-    """Measure art whose layers are images of their own, which are decoded and composed."""
+    """Measure art whose layers are separate images, which are decoded and composed."""
     illustrations = [random_illustration(number, CANVAS) for number in range(4)]
     rows: list[dict[str, Any]] = []
     for number in range(ROWS):

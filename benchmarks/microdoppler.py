@@ -52,7 +52,7 @@ def build(size: str) -> LightningDiT:
         config = PRESETS[size]
     network = LightningDiT(replace(config, num_classes=10))
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)  # the published initial velocity is zero, which is no typical input
+        torch.nn.init.normal_(parameter, std=0.02)  # the published initial velocity is zero, which is not typical
     return network.to(DEVICE)
 
 
@@ -92,7 +92,7 @@ def _measured(work: Callable[[], None], peaks: dict[str, float], name: str) -> f
 
 
 def attention(size: str, batch_size: int) -> dict[str, float]:
-    """Compare the network's attention with the same written out with a softmax."""
+    """Compare the network's attention with the same attention written out with a softmax."""
     block = build(size).blocks[0].get_submodule("attn")
     assert isinstance(block, Attention)
     tokens = (16 // (2 if size == "tiny" else 1)) ** 2
@@ -154,7 +154,7 @@ def loading() -> dict[str, float]:
 
 
 def weight_average(size: str) -> dict[str, float]:
-    """Compare an update of the weight average fused over all weights with one weight by weight."""
+    """Compare an update of the weight average fused over all weights with an update weight by weight."""
     network, results = build(size), {}
     averages: dict[str, Callable[[], AveragedModel]] = {
         "ours": lambda: AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9999)),

@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measure(words: list[str]) -> tuple[float, float]:
-    """Run Python with these words; return the elapsed time and the CPU time in seconds."""
+    """Run Python with these arguments; return the elapsed time and the CPU time in seconds."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
     elapsed, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

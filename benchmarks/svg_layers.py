@@ -61,7 +61,7 @@ def check_sample(folder: Path, files: list[str], count: int, size: int, max_elem
 
 
 def speed(folder: Path, files: list[str], count: int, size: int) -> dict[str, Any]:
-    """CPU time per file, in this process, of a random sample; writing the PNG files is included."""
+    """Measure CPU time per file, in this process, of a random sample; writing the PNG files is included."""
     times, longest = [], ("", 0.0)
     with tempfile.TemporaryDirectory() as out:
         for number, name in enumerate(random.Random(1).sample(files, min(count, len(files)))):
@@ -82,7 +82,7 @@ def speed(folder: Path, files: list[str], count: int, size: int) -> dict[str, An
 
 
 def report_of(folder: Path) -> dict[str, Any]:
-    """Summary of the report of a prepared folder."""
+    """Return the summary of the report of a prepared folder."""
     with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     converted = [row for row in rows if row["status"] == "converted"]

@@ -1,1 +1,1 @@
-"""What happens around training: pictures, prediction writers, reports."""
+"""Callbacks: images during training, prediction writers, reports."""

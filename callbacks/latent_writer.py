@@ -53,7 +53,7 @@ class LatentShardWriter(PredictionWriter):
         self.parts: dict[str, list[Tensor]] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Provide the tokenizer, then record the settings or compare them with the record, even if nothing is left.
+        """Provide the tokenizer, then record the settings or compare them with the record, even if no batch is left.
 
         Raises:
             InputError: The folder holds latents made with other settings, or the tokenizer cannot be used.
@@ -92,7 +92,7 @@ class LatentShardWriter(PredictionWriter):
             write_json(folder / EXTRACTION, asdict(settings))
 
     def _fitted_tokenizer(self, trainer: Trainer, data: SpectrogramDataModule) -> Path:
-        """Fit LappedPCA to the training images, on the first process and unless it is there, and return its file."""
+        """Fit LappedPCA to the training images, on the first process unless its file exists, and return that file."""
         path = data.output_dir / TOKENIZER
         if trainer.is_global_zero and not path.is_file():
             LappedPCA.fit(data.training_images(IMAGES_TO_FIT), self.latent_channels).save(path)

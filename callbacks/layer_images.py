@@ -13,7 +13,7 @@ from lightning_modules.layer_index import LayerIndexModule
 
 
 class LayerImages(Callback):
-    """Logs the first validation images: input, true index, predicted index, difference.
+    """Log the first validation images: input, true index, predicted index, difference.
 
     Args:
         every_n_epochs: Draw at the validation of every n-th epoch.

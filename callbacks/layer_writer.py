@@ -26,7 +26,7 @@ from formats.images import write_png
 
 
 class LayerWriter(PredictionWriter):
-    """Writes a folder per image in the datamodule's ``output_dir``.
+    """Write a folder per image in the datamodule's ``output_dir``.
 
     ``index.png`` (16 bits, 0 … 65535 for 0 … 1) and ``index_colour.png``; ``layers/00_background.png``, … (RGBA, bottom
     to top, hidden parts filled in); ``layers.ora``, ``layers.psd`` and ``layers.svg``; ``relief.stl`` (millimetres) and

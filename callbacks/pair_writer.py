@@ -38,7 +38,7 @@ KEYS: tuple[Literal["depth", "confidence", "extrinsics", "intrinsics"], ...] = (
 
 
 class PairWriter(BasePredictionWriter):
-    """Writes a folder per scene into the datamodule's ``output_dir``.
+    """Write a folder per scene into the datamodule's ``output_dir``.
 
     A folder holds ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb``
     (coloured), a COLMAP text model in ``colmap/``, and ``confidence.json``: the mean confidence, and, for weights of
@@ -46,7 +46,7 @@ class PairWriter(BasePredictionWriter):
     writes its own scenes.
 
     Args:
-        confidence_quantile: Share of the pixels, the least confident ones, that is left out of the point cloud.
+        confidence_quantile: Share of the pixels, the least confident ones, left out of the point cloud.
         max_points: Maximum number of points in a cloud.
     """
 

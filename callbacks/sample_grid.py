@@ -17,7 +17,7 @@ class SampleGrid(Callback):
 
     Args:
         every_n_epochs: Draw at the validation of every n-th epoch.
-        user_ids: Users to draw; None draws all, at most the first ten.
+        user_ids: Users to draw; None draws the first ten.
         samples_per_user: Columns of the grid.
     """
 
@@ -27,7 +27,7 @@ class SampleGrid(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Draw before the first batch, when the averaged weights are in place whatever the order of callbacks."""
+        """Draw before the first batch, when the averaged weights are in place, regardless of the order of callbacks."""
         if dataloader_idx or not is_due(trainer, batch_idx, self.every_n_epochs):
             return
         assert isinstance(pl_module, UserConditionedDiTModule)

@@ -1,4 +1,4 @@
-"""Random numbers of a training step that depend on the seed, the step and the process only."""
+"""Random numbers of a training step that depend only on the seed, the step and the process."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ from command_line.tasks import UsageError
 
 @dataclass(frozen=True)
 class Argument:
-    """A given argument of a constructor or function.
+    """An argument passed to a constructor or function.
 
     Attributes:
-        option: As on the command line, such as ``--model.network.depth``.
+        option: Its option on the command line, such as ``--model.network.depth``.
         owner: Class or function that takes it.
         name: Name of the parameter.
-        value: As given.
+        value: The value passed.
     """
 
     option: str
@@ -32,10 +32,10 @@ class Argument:
 
 
 def check_name(argument: Argument) -> None:
-    """Check that there is a parameter of this name.
+    """Check that a parameter of this name exists.
 
     Raises:
-        UsageError: There is none; a similar one is suggested.
+        UsageError: It does not exist; a similar one is suggested.
     """
     parameters = inspect.signature(argument.owner).parameters
     takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -48,12 +48,12 @@ def check_value(argument: Argument) -> None:
     """Check one value against the type of its parameter.
 
     Raises:
-        UsageError: It does not fit.
+        UsageError: The value does not have that type.
     """
     hints = type_hints(argument.owner)
     if argument.name not in hints:
         return
-    # `--name 2` is read as a number, and is a valid text all the same.
+    # `--name 2` is parsed as a number, but is a valid string too.
     values = [argument.value, str(argument.value)] if isinstance(argument.value, int | float) else [argument.value]
     if not any(_fits(value, hints[argument.name]) for value in values):
         remedy = f"Give a value of type {type_name(hints[argument.name])}."
@@ -74,7 +74,7 @@ def type_hints(owner: Any) -> dict[str, Any]:
     """Return the types of the parameters of a class's constructor, or of a function.
 
     Returns:
-        Types by name; none where a library's annotations name what it imports for type checkers only.
+        Types by name; empty if a library's annotations refer to imports that only type checkers run.
     """
     try:
         return typing.get_type_hints(owner.__init__ if inspect.isclass(owner) else owner)
@@ -83,7 +83,7 @@ def type_hints(owner: Any) -> dict[str, Any]:
 
 
 def type_name(hint: Any) -> str:
-    """Return a type as it is written in code.
+    """Return a type as written in code.
 
     Example:
         >>> type_name(int | None), type_name(typing.Literal["mean", "sample"])

@@ -1,4 +1,4 @@
-"""Settings stored in a checkpoint, laid beneath what the user says."""
+"""Settings stored in a checkpoint, which the user's settings override."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_clas
 from command_line.tasks import Task, short_name, task_of
 from formats.errors import InputError
 
-# Lightning finds these by itself.
+# Lightning resolves these itself.
 SPECIAL = ("last", "best", "hpc", "registry", None)
 
 
 def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tasks: Sequence[Task]) -> list[str]:
-    """Put the module's settings stored in the checkpoint before all others, so that those override them.
+    """Insert the module settings stored in the checkpoint ahead of all others, which then override them.
 
-    The architecture, ``network`` among the stored settings, comes after the configuration files as well: weights fit no
-    other one, and a configuration that serves many checkpoints names the full size.
+    The architecture, stored as ``network``, is also inserted after the configuration files: the weights fit no other
+    architecture, and a configuration shared by many checkpoints specifies the full size.
 
     Args:
-        args: Words after the command.
-        sources: What they say.
+        args: Arguments after the command.
+        sources: The settings in these arguments.
         tasks: All tasks.
 
     Raises:
@@ -62,7 +62,7 @@ def read_settings(path: Path) -> tuple[str | None, dict[str, Any]]:
         InputError: The file is missing or is not a training checkpoint.
     """
     if not path.is_file():
-        raise InputError(path, "there is no such checkpoint", "Give --ckpt_path the path of a .ckpt file.")
+        raise InputError(path, "no such checkpoint", "Give --ckpt_path the path of a .ckpt file.")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         settings = dict(checkpoint.get("hyper_parameters", {}))
@@ -74,16 +74,16 @@ def read_settings(path: Path) -> tuple[str | None, dict[str, Any]]:
 
 
 def check_same_module(path: Path, stored: str, asked: str | None, tasks: Sequence[Task]) -> None:
-    """Check that the command and the checkpoint are of the same module.
+    """Check that the command and the checkpoint use the same module.
 
     Args:
         path: The checkpoint.
         stored: Class path in the checkpoint.
         asked: Class path in the command's settings.
-        tasks: All tasks; a class of none of them is not checked.
+        tasks: All tasks; classes that belong to none of them are not checked.
 
     Raises:
-        InputError: They are of different modules.
+        InputError: They use different modules.
     """
     names = [part.rpartition(".")[2] for part in (stored, asked or stored)]
     of_checkpoint, of_command = (task_of(tasks, name) for name in names)

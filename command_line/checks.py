@@ -1,7 +1,7 @@
 """Checks of class and option names against the classes themselves, before the parser reads a command line.
 
 The parser's own messages about a wrong argument enumerate every type that did not match. After it has refused a
-command line, :func:`refuse_wrong_value` tries each given value on its own and names the one at fault.
+command line, :func:`refuse_wrong_value` tries each value separately and names the one at fault.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_names(sources: Sequence[Source], tasks: Sequence[Task]) -> None:
     """Check the names of classes and options.
 
     Raises:
-        UsageError: There is no such class, or it does not take such an option; similar names are suggested.
+        UsageError: A class does not exist, or does not take an option; similar names are suggested.
     """
     for argument in given_arguments(sources, tasks):
         check_name(argument)
@@ -42,7 +42,7 @@ def refuse_wrong_value(sources: Sequence[Source], tasks: Sequence[Task]) -> None
     """Find the value that made the parser refuse the command line.
 
     Raises:
-        UsageError: A value does not fit its option; without this, the fault is of another kind.
+        UsageError: A value does not fit its option. If nothing is raised, something else is wrong.
     """
     for argument in given_arguments(sources, tasks):
         check_value(argument)
@@ -52,7 +52,7 @@ def given_arguments(sources: Sequence[Source], tasks: Sequence[Task]) -> Iterato
     """Yield the arguments given to the trainer, the module, the datamodule, and listed callbacks and loggers.
 
     Raises:
-        UsageError: There is no class of a given name.
+        UsageError: A named class does not exist.
     """
     known = classes_by_name(tasks)
     for key, group in (("model", "modules"), ("data", "datamodules")):
@@ -81,14 +81,14 @@ def given_arguments(sources: Sequence[Source], tasks: Sequence[Task]) -> Iterato
 
 
 def _resolve(path: str | None, option: str, known: Mapping[str, str], choices: set[str], package: Any = None) -> Any:
-    """Return the class of a path; None where the path names a class that is neither ours nor Lightning's."""
+    """Return the class of a path; None if the class is neither ours nor Lightning's."""
     if path is None:
         return None
     name = path.rpartition(".")[2]
     if name in choices and path in (name, known.get(name, name).replace(":", ".")):
         return load(known[name]) if name in known else getattr(package, name)
     if path == name:
-        raise UsageError(option, f"there is no class {name}", suggestion(name, sorted(choices), "There are"))
+        raise UsageError(option, f"unknown class {name}", suggestion(name, sorted(choices), "Choose from"))
     return None
 
 

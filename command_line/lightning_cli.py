@@ -25,9 +25,9 @@ from formats.errors import InputError
 
 
 class TrilightCLI(LightningCLI):
-    """LightningCLI that lets what the user says override the settings stored in a checkpoint.
+    """LightningCLI in which the user's settings override those stored in a checkpoint.
 
-    Checkpoints are local files, which torch reads without running code (``weights_only=True`` is its default).
+    Checkpoints are local files, which torch loads without running code (``weights_only=True`` is its default).
     """
 
     ckpt_path: str | None = None
@@ -38,13 +38,13 @@ class TrilightCLI(LightningCLI):
             "--num_threads",
             type=int | None,
             default=None,
-            help="Threads of PyTorch on the processor; null chooses by the free cores, unless OMP_NUM_THREADS is set.",
+            help="CPU threads of PyTorch; null chooses by the number of idle cores, unless OMP_NUM_THREADS is set.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and set ``ckpt_path`` aside.
 
-        LightningCLI would lay the checkpoint's settings over the user's; they are beneath them already.
+        LightningCLI would let the checkpoint's settings override the user's; they have already been merged.
         """
         self.config = parser.parse_args(args)
         settings = self._settings()
@@ -55,7 +55,7 @@ class TrilightCLI(LightningCLI):
         self._settings().ckpt_path = self.ckpt_path
 
     def instantiate_classes(self) -> None:
-        """Make the objects.
+        """Instantiate the objects.
 
         Raises:
             InputError: A setting cannot be used; the parser would wrap this error in its own.
@@ -71,7 +71,7 @@ class TrilightCLI(LightningCLI):
             raise cause from None
 
     def after_instantiate_classes(self) -> None:
-        """Choose the number of threads; the processes that Lightning starts have the first one's."""
+        """Choose the number of threads; processes that Lightning starts inherit it from the first."""
         if "LOCAL_RANK" not in os.environ:
             rank_zero_info(set_threads(self._settings().num_threads, self.trainer.num_devices))
 
@@ -85,11 +85,11 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
 
     Args:
         tasks: All tasks.
-        args: The command and the words after it.
+        args: The command and its arguments.
 
     Raises:
         InputError: A class, option, value or checkpoint cannot be used.
-        SystemExit: Help was asked for.
+        SystemExit: Help was requested.
     """
     command, words = args[0], with_shipped_configs(args[1:])
     sources = read_sources(words)

@@ -1,4 +1,4 @@
-"""One command of the command line, from the words typed to the exit status."""
+"""One command of the command line, from its arguments to the exit status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
   fit        train            python cli.py fit --config configs/dit_microdoppler.yaml
   validate   losses and metrics on the validation split
   test       the task's full evaluation, as a table and JSON
-  predict    make the task's results from a checkpoint
+  predict    write the task's results from a checkpoint
   prepare    data tools: {tools["prepare"]}
   pipeline   whole jobs: {tools["pipeline"]}
 
@@ -31,15 +31,15 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
 
 
 def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
-    """Run one command; PyTorch is imported by those that need it.
+    """Run one command; PyTorch is imported only by commands that need it.
 
     Args:
         tasks: All tasks.
-        args: Words after the program's name.
+        args: Arguments after the program's name.
 
     Raises:
-        InputError: Something the user gave cannot be used.
-        SystemExit: Help of a command was asked for.
+        InputError: A setting, file or folder cannot be used.
+        SystemExit: The help of a command was requested.
     """
     if not args or args[0] in ("-h", "--help"):
         print(help_text(tasks))
@@ -55,11 +55,11 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
         run_lightning(tasks, args)
     else:
         commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS])
-        raise UsageError("cli.py", f"there is no command '{args[0]}'", f"Choose from {commands}.")
+        raise UsageError("cli.py", f"unknown command '{args[0]}'", f"Choose from {commands}.")
 
 
 def exit_with_message(command: Callable[[], None]) -> None:
-    """Run a command; an error of the user's ends in one line and exit status 1, or 2 for a wrong option."""
+    """Run a command; a user error ends in one line and exit status 1, or 2 for a wrong option."""
     try:
         command()
     except InputError as mistake:

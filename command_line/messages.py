@@ -1,8 +1,8 @@
 """The parser's messages, shortened.
 
-jsonargparse gives a wrong argument as text alone: its exceptions carry neither the option nor the type. Names and
-values are therefore checked against the classes themselves (see :mod:`command_line.checks`); what that does not
-explain is shown in the parser's words, on one line. Tried with jsonargparse 4.53 and, at the least, 4.41.
+jsonargparse reports a wrong argument only as text: its exceptions carry neither the option nor the type. Names and
+values are therefore checked against the classes themselves (see :mod:`command_line.checks`); any other fault is shown
+in the parser's words, on one line. Tested with jsonargparse 4.41 and 4.53.
 """
 
 from __future__ import annotations

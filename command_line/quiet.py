@@ -1,7 +1,7 @@
-"""Silences for choices that are made on purpose, and W&B without an account.
+"""Silence warnings about deliberate choices, and use W&B offline without an account.
 
-Tried with lightning 2.6.6 and wandb 0.31. The messages are matched by their words, since neither library gives these
-warnings a category of their own; where one changes its words, the warning is merely shown again.
+Tested with lightning 2.6.6 and wandb 0.31. The messages are matched by their text, since neither library gives these
+warnings a separate category; if one rewords a warning, it is merely shown again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MESSAGES = (
 
 
 def silence_warnings() -> None:
-    """Silence Lightning's tips, and warnings about choices that are made on purpose."""
+    """Silence Lightning's tips, and warnings about deliberate choices."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_not_a_tip)
     for message in MESSAGES:
         warnings.filterwarnings("ignore", message)
@@ -35,7 +35,7 @@ def _is_not_a_tip(record: logging.LogRecord) -> bool:
 
 
 def log_wandb_offline_without_account() -> None:
-    """Let W&B log to files where nobody is signed in, so that a run never stops to ask."""
+    """Let W&B log to files if no user is signed in, so that a run never stops to ask."""
     signed_in = os.environ.get("WANDB_API_KEY") or "api.wandb.ai" in _netrc()
     if not signed_in:
         os.environ.setdefault("WANDB_MODE", "offline")

@@ -1,4 +1,4 @@
-"""Settings as the user gave them: configuration files and options, read before the parser sees them."""
+"""The user's settings: configuration files and options, read before the parser sees them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Source:
     Attributes:
         name: The file's path, or the option such as ``--model.depth``.
         settings: Nested mapping; ``--model.depth 3`` is ``{"model": {"depth": 3}}``.
-        text: What was read.
+        text: Text of the file or option.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ClassSettings:
 
     Attributes:
         option: Where the class is set, such as ``--model`` or ``--trainer.callbacks``.
-        class_path: Short name or import path; None where only arguments are given.
+        class_path: Short name or import path; None if only arguments are given.
         init_args: Arguments of the constructor.
     """
 
@@ -46,10 +46,10 @@ class ClassSettings:
 
 
 def with_shipped_configs(args: Sequence[str]) -> list[str]:
-    """Replace names of shipped configuration files by their paths, where no such file is near.
+    """Replace names of shipped configuration files with their paths, unless a local file has that name.
 
     Raises:
-        InputError: There is no such configuration file.
+        InputError: A configuration file does not exist.
     """
     found: list[str] = []
     for position, word in enumerate(args):
@@ -68,12 +68,12 @@ def _config_file(value: str) -> str:
     path = find_config(value)
     if not path.is_file():
         remedy = "Name a YAML file, your own or a shipped one such as configs/dit_microdoppler.yaml."
-        raise InputError(value, "there is no such configuration file", remedy)
+        raise InputError(value, "no such configuration file", remedy)
     return str(path)
 
 
 def _is_inline(value: str) -> bool:
-    """Whether the value of ``--config`` is YAML itself rather than a path."""
+    """Return whether the value of ``--config`` is YAML itself rather than a path."""
     return "\n" in value or value.lstrip().startswith("{")
 
 
@@ -81,7 +81,7 @@ def read_sources(args: Sequence[str]) -> list[Source]:
     """Read the configuration files and options of a command line, in order.
 
     Args:
-        args: Words after the command.
+        args: Arguments after the command.
 
     Raises:
         InputError: A configuration file cannot be read.
@@ -135,10 +135,10 @@ def last_value(sources: Sequence[Source], key: str) -> Any:
 
 
 def class_settings(source: Source, key: str) -> ClassSettings | None:
-    """Return what a source says about ``model`` or ``data``, or None where it says nothing.
+    """Return a source's settings of ``model`` or ``data``, or None if it has none.
 
     The forms ``--model X``, ``--model.class_path X``, ``--model.depth 3`` and ``--model.init_args.depth 3`` are
-    understood, like their counterparts in YAML.
+    supported, like their counterparts in YAML.
     """
     value = source.settings.get(key)
     return None if value is None else _as_class(f"--{key}", value)
@@ -157,7 +157,7 @@ def _as_class(option: str, value: Any) -> ClassSettings | None:
 def listed_classes(source: Source, key: str) -> list[ClassSettings]:
     """Return the classes that a source lists under ``trainer.<key>``, such as its callbacks.
 
-    ``--trainer.callbacks.decay 0.9`` gives an argument to the class listed last, which it does not name.
+    ``--trainer.callbacks.decay 0.9`` sets an argument of the class listed last without naming it.
     """
     trainer = source.settings.get("trainer")
     value = trainer.get(key) if isinstance(trainer, Mapping) else None
@@ -167,6 +167,6 @@ def listed_classes(source: Source, key: str) -> list[ClassSettings]:
 
 
 def named_class(sources: Sequence[Source], key: str) -> str | None:
-    """Return the class path that ``model`` or ``data`` has in the end, or None where none is named."""
+    """Return the final class path of ``model`` or ``data``, or None if none is named."""
     found = [part.class_path for source in sources if (part := class_settings(source, key)) and part.class_path]
     return found[-1] if found else None

@@ -1,4 +1,4 @@
-"""Tasks as the command line knows them: classes and tools by name, imported when they are used."""
+"""Tasks of the command line: classes and tools by name, imported when they are used."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TOOL_GROUPS = ("prepare", "pipeline")
 
 
 class UsageError(InputError):
-    """A command line that names something that does not exist; the exit status is 2."""
+    """Error for a command line that names something that does not exist; the exit status is 2."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A research task: what belongs to it, as import strings ``package.module:name``.
+    """A research task: its classes and tools, as import strings ``package.module:name``.
 
     Attributes:
         title: Name of the task in help and error messages.
@@ -99,11 +99,11 @@ def load_tool(tasks: Iterable[Task], group: str, command: str) -> Callable[..., 
     """Import the function behind a tool.
 
     Raises:
-        UsageError: There is no such tool.
+        UsageError: The tool does not exist.
     """
     targets = tool_targets(tasks, group)
     if command not in targets:
-        raise UsageError(group, f"there is no command '{command}'", f"Choose from {', '.join(targets)}.")
+        raise UsageError(group, f"unknown command '{command}'", f"Choose from {', '.join(targets)}.")
     tool: Callable[..., None] = load(targets[command])
     return tool
 

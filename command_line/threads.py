@@ -1,4 +1,4 @@
-"""Number of threads that PyTorch computes with: as many as there are free cores.
+"""Number of threads that PyTorch uses: as many as there are free cores.
 
 Threads of one operation wait for each other. With as many threads as cores, a single busy core delays all of
 them at every operation: two threads on two busy cores train five to ten times slower than one.
@@ -56,7 +56,7 @@ def _idle_and_total(cores: set[int]) -> dict[int, tuple[int, int]]:
 
 
 def free_cores() -> float:
-    """Measure how many of the allowed cores are idle, in a sample of a quarter of a second.
+    """Measure how many of the allowed cores are idle, over a quarter of a second.
 
     Without ``/proc/stat`` the load average of the last minute is used.
     """
@@ -73,7 +73,7 @@ def free_cores() -> float:
 
 @functools.cache
 def default_threads() -> int:
-    """Return PyTorch's own choice, about one thread per physical core; never more are used."""
+    """Return PyTorch's default, about one thread per physical core; this is also the maximum."""
     return torch.get_num_threads()
 
 
@@ -85,7 +85,7 @@ def choose_threads(num_threads: int | None, num_processes: int = 1) -> tuple[int
         num_processes: Processes on this machine, which share the free cores.
 
     Returns:
-        The number of threads, None to leave PyTorch's, and a line for the log.
+        The number of threads, None to keep PyTorch's default, and a line for the log.
 
     Raises:
         InputError: ``num_threads`` is less than 1.
@@ -106,7 +106,7 @@ def set_threads(num_threads: int | None, num_processes: int = 1) -> str:
     """Set the number of threads by :func:`choose_threads`, and return the line for the log."""
     chosen, line = choose_threads(num_threads, num_processes)
     if chosen is not None:
-        default_threads()  # asked for before it changes
+        default_threads()  # read before it changes
         torch.set_num_threads(chosen)
         if num_processes > 1:  # the processes that Lightning starts inherit it
             os.environ["OMP_NUM_THREADS"] = str(chosen)

@@ -20,11 +20,11 @@ def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
     Args:
         tasks: All tasks.
         group: ``prepare`` or ``pipeline``.
-        args: Words after it: the tool's name and options.
+        args: The tool's name and options.
 
     Raises:
-        UsageError: There is no such tool, or its options are wrong.
-        SystemExit: Help was asked for.
+        UsageError: The tool does not exist, or its options are wrong.
+        SystemExit: Help was requested.
     """
     if not args or args[0] in ("-h", "--help"):
         print(tools_help(tasks, group))
@@ -52,10 +52,10 @@ def tools_help(tasks: Sequence[Task], group: str) -> str:
 
 
 def expand_options(args: Sequence[str], types: dict[str, object]) -> list[str]:
-    """Rewrite flags and lists as the parser takes them.
+    """Rewrite flags and lists as the parser expects them.
 
     Args:
-        args: Options, where a flag may come without a value and a list as several words.
+        args: Options; a flag may have no value, and a list may be several words.
         types: Type of each option.
 
     Example:

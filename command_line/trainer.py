@@ -16,7 +16,7 @@ class Trainer(lightning.Trainer):
     """Lightning's Trainer, with a precision chosen by the hardware.
 
     Args:
-        precision: ``auto`` is bf16-mixed where the GPU computes in it, 16-mixed on older GPUs, and 32-true
+        precision: ``auto`` is bf16-mixed if the GPU supports it, 16-mixed on older GPUs, and 32-true
             without a GPU.
     """
 

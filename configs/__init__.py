@@ -16,7 +16,7 @@ def find_config(path: str | Path) -> Path:
         path: As typed, such as ``my.yaml``, ``configs/overlays/cpu.yaml`` or ``overlays/cpu.yaml``.
 
     Returns:
-        The file that exists; ``path`` itself where there is none.
+        The file that exists; ``path`` itself if there is none.
 
     Example:
         >>> find_config("overlays/cpu.yaml").is_absolute()

@@ -23,10 +23,10 @@ SVG_SUFFIXES = frozenset({".svg", ".svgz"})
 
 
 class IllustrationFolderDataModule(LightningDataModule):
-    """Images of any size, maybe transparent, each as one :class:`batches.layers.IllustrationBatch`.
+    """Images of any size, possibly transparent, each as one :class:`batches.layers.IllustrationBatch`.
 
     Args:
-        images: A file, several files, or a folder, whose images are all taken.
+        images: A file, several files, or a folder, of which all images are used.
         num_layers: Number of layers per image; None chooses it from the index map.
         num_workers: Number of processes that read files.
         svg_size: Longer side in pixels at which SVG files are rendered; their exact layers need no network.
@@ -66,7 +66,7 @@ class IllustrationFolderDataModule(LightningDataModule):
         self.files = list(zip(paths, names, strict=True))
 
     def predict_dataloader(self) -> DataLoader[IllustrationBatch]:
-        """This process's images, one per batch."""
+        """Return this process's images, one per batch."""
         rank, processes = process_of(trainer_of(self))
         batches = PrebatchedDataset(self.files[rank::processes], partial(_read, svg_size=self.svg_size))
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)

@@ -34,7 +34,7 @@ class LatentDataset(Dataset[LatentBatch]):
 
     Args:
         shards: Shards in order.
-        user_ids: Ascending IDs; the position of a label in it is its class.
+        user_ids: Ascending IDs; the position of a label in them is its class.
         flip: Also return the flipped latents.
     """
 
@@ -81,7 +81,7 @@ class LatentDataModule(ResumableDataModule):
         data_dir: Folder with ``train*.safetensors`` and ``val*.safetensors``.
         batch_size: Latents per process and step.
         statistics: ``dataset``: the mean and std of ``latents_stats.pt``; ``imagenet``: those of
-            ``latents_stats_imagenet.pt``; ``auto``: the ones that ``stats_recommendation.txt`` recommends.
+            ``latents_stats_imagenet.pt``; ``auto``: those recommended in ``stats_recommendation.txt``.
         multiplier: Factor after normalising.
         flip: Flip half of the latents left to right in training. That reverses time on a spectrogram, so it
             is off; it needs shards extracted with ``--model.flip true``.
@@ -117,7 +117,7 @@ class LatentDataModule(ResumableDataModule):
         """Check that the files exist before anything else starts.
 
         Raises:
-            InputError: They do not.
+            InputError: A file is missing.
         """
         for split in ("train", "val"):
             find_shards(self.data_dir, split)
@@ -134,7 +134,7 @@ class LatentDataModule(ResumableDataModule):
         shape = shards["train"][0].latents.shape[1:]
         for shard in [*shards["train"], *shards["val"]]:
             if shard.latents.shape[1:] != shape:
-                fault = f"has latents of shape {tuple(shard.latents.shape[1:])} where others have {tuple(shape)}"
+                fault = f"has latents of shape {tuple(shard.latents.shape[1:])}, but others have {tuple(shape)}"
                 raise InputError(shard.path, fault, "Extract all splits with one tokenizer.")
             if self.flip and shard.latents_flip is None:
                 remedy = "Extract again with --model.flip true, or leave --data.flip off."

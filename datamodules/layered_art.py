@@ -46,7 +46,7 @@ class LayeredArtDataModule(ResumableDataModule):
             images while training on simulated ones too; None takes ``data_dir``. Folders named only here are not
             used for training.
         layout: Layout of the folders: ``pairs`` (``prepare layers``, ``prepare illustrations-sample``),
-            ``parsed_dataset``, ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` recognises each.
+            ``parsed_dataset``, ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` detects it.
         categories: Names of categories to use; None takes all.
         limit: Largest number of training samples of each folder, chosen by a hash of their names.
         val_limit: Largest number of samples of each folder in validation and test.
@@ -57,7 +57,7 @@ class LayeredArtDataModule(ResumableDataModule):
         split_seed: Seed of the splits.
         flip_augmentation: Mirror half of the images left to right.
         turn_augmentation: Rotate images by 0 to 3 quarter turns.
-        crop_augmentation: Largest share of the sides that is cut off; at least two layers remain where possible.
+        crop_augmentation: Largest share of the sides that is cut off; at least two layers remain if possible.
         colour_augmentation: Brightness, contrast and saturation are multiplied by random factors in 1 ± this.
         on_error: ``raise`` stops at the first broken file. ``skip`` gives a sample with a broken file weight 0 and
             leaves out one with a missing file; all are listed at the end of every epoch.
@@ -159,17 +159,17 @@ class LayeredArtDataModule(ResumableDataModule):
         return self._opened[root]
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of :class:`batches.layers.LayerBatch` in a random order, which depends on the seed and the epoch."""
+        """Return :class:`batches.layers.LayerBatch` in a random order that depends on the seed and the epoch."""
         return self.resumable_loader(
             self.datasets["train"], self.batch_size, self.seed, self.num_workers, ReportingTrainLoader
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Every validation sample once, in order."""
+        """Return every validation sample once, in order."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Every test sample once, in order."""
+        """Return every test sample once, in order."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: SplitName) -> DataLoader[Any]:

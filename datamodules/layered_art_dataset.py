@@ -93,7 +93,7 @@ def first_samples(files: Iterable[ArtFile], limit: int | None, seed: int) -> lis
 class LayeredArtDataset(Dataset[LoadedLayers]):
     """Samples of a split, read in whole batches.
 
-    Random augmentation depends on the seed, the epoch and the sample only.
+    Random augmentation depends only on the seed, the epoch and the sample.
 
     Args:
         files: The samples.
@@ -132,9 +132,9 @@ class LayeredArtDataset(Dataset[LoadedLayers]):
                 continue
             if self.on_error == "raise":
                 remedy = "Complete the data, or pass --data.on_error skip."
-                raise InputError(missing[0], "there is no such file", remedy)
+                raise InputError(missing[0], "no such file", remedy)
             sample = file.sample
-            self.left_out.append(f"{sample.category}/{sample.name}: {missing[0]}: there is no such file")
+            self.left_out.append(f"{sample.category}/{sample.name}: {missing[0]}: no such file")
         if files and not kept:
             remedy = "Name the right folder with --data.data_dir."
             raise InputError(files[0].art.root, "every sample lacks a file", remedy)
@@ -218,6 +218,6 @@ def _distinct(names: list[str], roots: list[str]) -> list[str]:
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Create an uninitialised tensor; a worker's is in shared memory, so that it reaches the main process uncopied."""
+    """Create an uninitialised tensor; a worker shares its memory with the main process, without a copy."""
     tensor = torch.empty(shape, dtype=dtype)
     return tensor if get_worker_info() is None else tensor.share_memory_()

@@ -1,4 +1,4 @@
-"""Data loaders whose order depends on seeds alone: not on workers, processes, or where a run was interrupted."""
+"""Data loaders whose order depends only on seeds, not on workers, processes, or where a run was interrupted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OnError = Literal["raise", "skip"]
 
 
 class EpochSampler(DistributedSampler[int]):
-    """Samples this process's share of an epoch in an order drawn from the seed and the epoch.
+    """Sample this process's share of an epoch in an order drawn from the seed and the epoch.
 
     The global order is cut into global batches before processes take their shares, so that the set of samples
     in a step does not depend on the number of processes. Samples beyond the last full global batch are left
@@ -33,7 +33,7 @@ class EpochSampler(DistributedSampler[int]):
         self.first_batch = 0
 
     def __len__(self) -> int:
-        """Number of samples of this process in a full epoch, even if the epoch is resumed midway."""
+        """Return the number of samples of this process in a full epoch, even if the epoch is resumed midway."""
         return self.batches * self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
@@ -59,7 +59,7 @@ class ResumableLoader(DataLoader[Any]):
         rank: Rank of this process.
         world_size: Number of processes.
         seed: Seed of the order.
-        num_workers: Number of worker processes; 0 is fastest where a batch is a copy in memory.
+        num_workers: Number of worker processes; 0 is fastest if a batch is only copied in memory.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class ResumableLoader(DataLoader[Any]):
 class ResumableDataModule(LightningDataModule):
     """Datamodule that stores the position of its training loader in checkpoints.
 
-    Lightning restores a loader's own state only if nothing asked for the loader before, which schedules that
-    need the number of steps do. A datamodule's state is always restored.
+    Lightning restores a loader's own state only if nothing has accessed the loader before, and schedules that need
+    the number of steps do so. A datamodule's state is always restored.
     """
 
     def __init__(self) -> None:
@@ -133,12 +133,12 @@ class ResumableDataModule(LightningDataModule):
         return self._loader.state_dict() if self._loader is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take the position from a checkpoint, before the loader is made."""
+        """Restore the position from a checkpoint, before the loader is created."""
         self._position = state_dict
 
 
 class EvaluationSampler(DistributedSampler[int]):
-    """Samples everything once over all processes in equal shares, padded with the index −1.
+    """Sample everything once over all processes in equal shares, padded with the index −1.
 
     Data sets return a sample of weight 0 for index −1, so that metrics stay exact although collectives need
     equal numbers of steps.
@@ -173,14 +173,14 @@ def evaluation_loader(
 
 
 class PrebatchedDataset(IterableDataset[Batch], Generic[Request, Batch]):
-    """Loads whole batches of this process for prediction, one per request, in order with any number of workers.
+    """Load whole batches of this process for prediction, one per request, in order with any number of workers.
 
     Batches are formed before processes share them, so that the content of a batch does not depend on the number of
     processes. Use it with ``DataLoader(…, batch_size=None)``.
 
     Args:
         requests: One per batch of this process.
-        load: Makes the batch of a request.
+        load: Function that makes the batch of a request.
     """
 
     def __init__(self, requests: Sequence[Request], load: Callable[[Request], Batch]) -> None:
@@ -232,7 +232,7 @@ def _report_skipped(loaded: Iterator[Any], num_batches: int, dataset: Any, when:
     try:
         for number, batch in enumerate(loaded, start=1):
             faults += batch.pop("faults", ())
-            if number >= num_batches:  # Lightning does not ask for more, so that the end would not be reached
+            if number >= num_batches:  # Lightning does not request more, so the end would not be reached
                 report()
             yield batch
     finally:
@@ -244,7 +244,7 @@ def _size(dataset: Dataset[Any]) -> int:
 
 
 def _numbers(size: int) -> Dataset[int]:
-    """Return 0 … size − 1; DistributedSampler uses nothing of a data set but its length."""
+    """Return 0 … size − 1; DistributedSampler uses only the length of a data set."""
     return cast("Dataset[int]", range(size))
 
 

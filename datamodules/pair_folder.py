@@ -19,13 +19,13 @@ from formats.images import distinct_names, find_images, read_rgb, resize_rgb
 
 
 class PairFolderDataModule(LightningDataModule):
-    """Loads a pair of images, or a folder of them, as :class:`batches.pair.ImageViewsBatch` of one scene each.
+    """Load a pair of images, or a folder of them, as :class:`batches.pair.ImageViewsBatch` of one scene each.
 
-    Images are cropped about their centre, which is taken for the principal point, to one aspect and resized so that
+    Images are cropped about their centre, which is assumed to be the principal point, to one aspect and resized so that
     the longer side is ``image_size`` and both sides are multiples of 14.
 
     Args:
-        images: Files in the order of the views, or a folder, whose images are taken in the order of their names.
+        images: Files in the order of the views, or a folder, whose images are sorted by name.
         image_size: Longer side in pixels, a multiple of 14.
         aspect: Height over width; None chooses it for the images of a scene.
         views: Images per scene, taken consecutively; the last scene has the remainder. None puts all in one scene.

@@ -40,7 +40,7 @@ class SampleRequestDataModule(LightningDataModule):
     Args:
         user_ids: IDs as in the folder names; None requests every user of the training data.
         samples_per_user: Samples of each user.
-        batch_size: Samples per step. Samples are the same up to rounding whatever it is.
+        batch_size: Samples per step. It changes samples only by rounding.
         output_dir: Folder for the samples. A folder with samples of other settings is refused.
     """
 

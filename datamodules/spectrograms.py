@@ -42,7 +42,7 @@ def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]
     if not root.is_dir():
         raise InputError(
             root,
-            "there is no such folder",
+            "no such folder",
             "Make sample data with `python cli.py prepare microdoppler-sample --out data/microdoppler`, or name "
             "your own folder with --data.data_dir.",
         )
@@ -122,7 +122,7 @@ class SpectrogramDataModule(LightningDataModule):
         output_dir: Folder for the latents. Shards that exist are not made again.
         splits: Names of the splits.
         batch_size: Images per step. The last bits of a latent depend on it, and on the machine.
-        shard_size: Images per shard, and the most whose latents are held in memory.
+        shard_size: Images per shard, and the largest number of latents held in memory.
         image_size: Side of the images in pixels.
         resize: Resize images of another size, which are refused otherwise.
         num_workers: Processes that read images.

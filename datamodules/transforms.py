@@ -1,4 +1,4 @@
-"""Windows, sizes and resampling that the dense tasks share: pure functions on arrays.
+"""Windows, sizes and resampling shared by the dense tasks: pure functions on arrays.
 
 The centre of the first pixel is (0, 0).
 """

@@ -19,7 +19,7 @@ def layer_extents(labels: NDArray[np.int32], opaque: NDArray[np.bool_], count: i
     """Find the extent of every layer by removing the layers above it one by one, from the top.
 
     Pixels of a removed layer go to the lower layers that it touches: a part enclosed by one layer to that layer, others
-    to the nearest. A layer that touches only a small share of a part's outline gets none of it, and a part that touches
+    to the nearest. A layer that touches only a small share of a part's outline gets nothing, and a part that touches
     no lower layer goes to the lowest. So every opaque pixel belongs to its visible layer, possibly to some layers below
     it, and to the lowest.
 

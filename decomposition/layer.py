@@ -29,5 +29,5 @@ class Layer:
 
     @property
     def xml_name(self) -> str:
-        """The name with characters that XML does not allow replaced."""
+        """Name in which characters that XML does not allow are replaced."""
         return _NOT_XML.sub("\ufffd", self.name)

@@ -141,7 +141,7 @@ def _unmixed(colours: Colours, upper: Colours, lower: Colours) -> NDArray[np.uin
     """Compute RGBA (N, 4) that gives ``colours`` over ``lower``, with alpha estimated from ``upper``."""
     difference = colours - lower
     largest = np.where(difference > 0, 255 - lower, lower)
-    # With less alpha than this even black or white would not suffice.
+    # With less alpha than this, even black or white would not suffice.
     least = (np.abs(difference) / np.maximum(largest, np.float32(1e-6))).max(1)
     alpha = np.clip(np.ceil(255 * np.maximum(least, _upper_share(colours, upper, lower)) - 1e-3), 1, 255)
     solved = np.rint(lower + difference * (255 / alpha)[:, None])

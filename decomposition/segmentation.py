@@ -73,7 +73,7 @@ def index_layers(
         image: (H, W, 4) RGBA, not premultiplied.
         index: (H, W) in 0…1.
         num_layers: Number of layers; None determines it from the map.
-        max_layers: Largest number of layers that is determined from the map.
+        max_layers: Largest number of layers to determine from the map.
     """
     visible = image[..., 3] > 0
     values = np.round(index[visible], 4).astype(np.float64)

@@ -23,7 +23,7 @@ class Separation:
     Attributes:
         layers: At least one layer, bottom to top.
         labels: (H, W), number of the visible layer at each pixel; −1 where the image is fully transparent.
-        note: How the result differs from the request, as a message; empty if it does not.
+        note: Message on how the result differs from the request; empty if it does not.
     """
 
     layers: list[Layer]
@@ -36,7 +36,7 @@ def separate_layers(
 ) -> Separation:
     """Separate an image into layers with inpainted hidden parts.
 
-    Composed by `decomposition.compositing.compose` the layers give the image within one level of 255. Every layer
+    Composed by `decomposition.compositing.compose`, the layers reproduce the image within one level of 255. Every layer
     extends below those above it in its own colours, and the lowest below every opaque pixel, so that moving a layer
     leaves no holes. At antialiased edges the upper layer is partly transparent in its own colour. Nothing is inpainted
     below pixels that are partly transparent in the image, since it would show through.
@@ -47,7 +47,7 @@ def separate_layers(
             within a layer. It is sharpened by the edges of the image.
         num_layers: Number of layers; None determines it from the index. With fewer distinct indices there are fewer
             layers, and a note.
-        max_layers: Largest number of layers that is determined from the index.
+        max_layers: Largest number of layers to determine from the index.
 
     Raises:
         InputError: A number of layers is below 1, or the index is not finite.

@@ -1,1 +1,1 @@
-"""Results for other programs."""
+"""Writers of results for other programs."""

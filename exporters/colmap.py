@@ -37,12 +37,12 @@ def write_colmap_text(
 ) -> None:
     """Write cameras.txt, images.txt and points3D.txt: one PINHOLE camera per image, points without tracks.
 
-    Programs that filter points by track length show none of them.
+    Programs that filter points by track length show no points.
 
     Args:
         folder: The folder, created if missing.
         names: Names of the V images relative to COLMAP's image folder, without spaces.
-        extrinsics: (V, 3, 4), world → camera, OpenCV axes, which are COLMAP's too.
+        extrinsics: (V, 3, 4), world → camera, OpenCV axes, as in COLMAP.
         intrinsics: (V, 3, 3), pixels, without skew; the centre of the first pixel is (0, 0).
         width: Width of the images in pixels: one for all, or V.
         height: Height of the images in pixels: one for all, or V.
@@ -51,7 +51,7 @@ def write_colmap_text(
         max_points: Maximum number of points; more are subsampled at random with a fixed seed.
 
     Raises:
-        InputError: The folder holds files of another COLMAP model, which would be read instead of or with this one.
+        InputError: The folder holds files of another COLMAP model, which programs would read too.
         ValueError: Names, cameras, sizes, points or colours differ in number; a camera has skew or is not finite;
             or a name has a space or is not unique.
     """

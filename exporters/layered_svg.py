@@ -43,19 +43,19 @@ def write_layered_svg(
     becomes an empty group.
 
     Traced shapes are opaque, and renderers antialias their edges. An antialiased pixel at the edge of a layer therefore
-    belongs to the shape if its alpha is at least half of the layer's largest, and takes the colour of the nearest pixel
+    belongs to the shape if its alpha is at least half of the layer's largest, and gets the colour of the nearest pixel
     inside the shape. A layer whose largest alpha is below 255 becomes a translucent group; alpha that varies within a
     layer, as in a blurred shadow, is lost.
 
     Args:
         path: Path of the file; missing folders are created.
         layers: At least one layer, all of one size.
-        colours: Number of colours that a layer is reduced to before tracing, 2…256, so that a gradient becomes bands.
-            With None flat colours are unchanged, and a smooth gradient becomes a single colour.
-        filter_speckle: Patches with a side of fewer pixels are left out.
+        colours: Number of colours to reduce a layer to before tracing, 2…256; a gradient becomes bands.
+            With None, flat colours are unchanged, and a smooth gradient becomes a single colour.
+        filter_speckle: Patches narrower than this many pixels are left out.
         colour_precision: Bits per channel in the comparison of colours, 1…8.
         colour_step: Smallest difference of colours, 0…255, between a patch and the shape around it.
-        mode: ``spline`` for smooth outlines, ``polygon`` for straight ones, which make smaller files.
+        mode: ``spline`` for smooth outlines, ``polygon`` for straight ones and smaller files.
         corner_threshold: Smallest angle of a corner in degrees; smaller values keep more corners.
 
     Raises:

@@ -23,8 +23,8 @@ MAX_SIDE = 30_000  # pixels; limit of the format
 def write_psd(path: str | Path, layers: Sequence[Layer]) -> None:
     """Write layers as PSD, 8-bit RGB with transparency, each cropped to its bounding box.
 
-    The flattened image of the file, which some viewers read alone, is the composition of the layers. As Photoshop
-    does, its colours are blended with white where it is partly transparent, and its alpha is a fourth channel.
+    The flattened image in the file, the only part that some viewers read, is the composition of the layers. As in
+    Photoshop, its colours are blended with white where it is partly transparent, and its alpha is a fourth channel.
 
     Args:
         path: Path of the file, usually ``.psd``.
@@ -41,7 +41,7 @@ def write_psd(path: str | Path, layers: Sequence[Layer]) -> None:
     merged = compose(layers)
     flat = io.BytesIO()
     PSDImage.frompil(Image.fromarray(np.dstack([on_white(merged), merged[..., 3]]))).save(flat)
-    # PSDImage.save would compose the layers again, slowly and on a coloured background. Written as a record, the file
+    # PSDImage.save would recompose the layers, slowly and on a coloured background. Written as a record, the file
     # keeps the flattened image above. The document edits the record that it was made from.
     record = PSD.frombytes(flat.getvalue())
     document = PSDImage(record)

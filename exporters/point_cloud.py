@@ -26,7 +26,7 @@ def point_cloud(
     confidence_quantile: float = 0.2,
     max_points: int | None = 1_000_000,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Unproject the pixels of V views into the world, without those that lack depth or are least confident.
+    """Unproject the pixels of V views into the world, except those without depth and the least confident ones.
 
     Args:
         images: (V, 3, H, W), 0…1.
@@ -34,7 +34,7 @@ def point_cloud(
         confidence: (V, H, W), or None to use all pixels, as for true depth.
         extrinsics: (V, 3, 4), world → camera.
         intrinsics: (V, 3, 3), pixels.
-        confidence_quantile: Share of the pixels with depth, over all views, that is left out; pixels exactly at the
+        confidence_quantile: Share of the pixels with depth, over all views, to leave out; pixels exactly at the
             threshold are kept.
         max_points: Maximum number of points; more are subsampled at random with a fixed seed. None keeps all.
 
@@ -119,7 +119,7 @@ def _subsampled(kept: NDArray[np.bool_], max_points: int) -> NDArray[np.bool_]:
     indices = np.flatnonzero(kept)
     if len(indices) <= max_points:
         return kept
-    # At random, because taking every n-th pixel would produce stripes.
+    # Random, because taking every n-th pixel would produce stripes.
     subsampled = np.zeros_like(kept)
     subsampled.flat[np.random.default_rng(0).choice(indices, max_points, replace=False)] = True
     return subsampled

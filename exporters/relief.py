@@ -19,7 +19,7 @@ from formats.images import on_white
 
 METRES_PER_MILLIMETRE = 1e-3  # unit of glTF and of STL
 
-_MAX_LEVELS = 256  # with more distinct heights, reducing takes the nearest height rather than the most common one
+_MAX_LEVELS = 256  # with more distinct heights, a reduced pixel gets the nearest height, not the most common one
 _MAX_TEXTURE = 2048  # pixels
 
 
@@ -69,10 +69,10 @@ def relief_mesh(
         heights: (H, W), 0…1, such as those of `layer_heights`.
         image: (H, W, 3) or (H, W, 4), of any size; the texture, on white where it is transparent.
         width_mm: Width of the solid in millimetres; its depth follows from the aspect ratio of the map.
-        relief_mm: Height of 1 above the base.
-        base_mm: Thickness at height 0, above 0.
-        max_side: Largest side of the map in pixels. Larger maps are reduced; each pixel takes the most common height of
-            its area, so that heights remain those of layers.
+        relief_mm: Height above the base of a map value of 1, in millimetres.
+        base_mm: Thickness at a map value of 0 in millimetres, above 0.
+        max_side: Largest side of the map in pixels. Larger maps are reduced; each pixel gets the most common height
+            of its area, so that heights remain those of layers.
 
     Returns:
         Solid in millimetres, from (0, 0, 0): x to the right and y up as in the image, z towards the viewer.

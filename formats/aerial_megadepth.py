@@ -81,18 +81,18 @@ class ImageFiles:
 
 
 def image_files(root: str | Path, segmentation_root: str | Path | None, scene: str, image: str) -> ImageFiles:
-    """Return the paths of the files of ``image``, which need not exist."""
+    """Return the paths of the files of ``image``, whether or not they exist."""
     folder = Path(root) / scene
     mask = None if segmentation_root is None else Path(segmentation_root) / scene / f"{image}.png"
     return ImageFiles(folder / f"{image}.jpg", folder / f"{image}.exr", folder / f"{image}.npz", mask)
 
 
 def read_split(path: str | Path) -> Split:
-    """Read a split file in any of its variants: structured, float or object pairs; names that are None.
+    """Read a split file in any of its variants: structured, float or object pairs; and names that are None.
 
     Raises:
         InputError: The file is missing, corrupt, lacks an array or pickles anything but data; an ID is not an
-            integer or out of range; a pair refers to an unused ID; or a name leads out of its folder.
+            integer or out of range; a pair refers to an unused ID; or a name points outside its folder.
     """
     path = Path(path)
     arrays = read_npz(path, ["scenes", "images", "pairs", "images_scene_name"])
@@ -125,7 +125,7 @@ def _names(path: Path, key: str, array: NDArray[Any]) -> list[str | None]:
         if name is not None:
             if not isinstance(name, str):
                 raise InputError(path, f"entry {place} of {key!r} is {name!r}, not a name", SPLIT_REMEDY)
-            # Names become parts of paths, also of paths that are written to when a pair is extracted.
+            # Names become parts of paths, including paths that are written to when a pair is extracted.
             parts = PurePosixPath(name)
             if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name:
                 raise InputError(

@@ -1,4 +1,4 @@
-"""Which of many files exist."""
+"""Check which of many files exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read and write depth maps in OpenEXR files; a file that cannot be read raises an error that names it."""
+"""Read and write depth maps in OpenEXR files; errors name the file that cannot be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEDY = "Replace the file by a depth map with one channel, or remove it from th
 def read_depth(path: str | Path) -> NDArray[np.float32]:
     """Read a depth map as (H, W) float32 with the unit and values of the file.
 
-    The depth channel is the only channel, whatever its name, or the only one called Y, Z, R or V if there is no
+    The depth channel is the only channel, regardless of its name, or the only one called Y, Z, R or V if there is no
     colour channel. Half and float, and all compressions, are supported.
 
     Raises:
@@ -29,7 +29,7 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
             or a subsampled channel; or its pixels cover only part of the image.
     """
     if not Path(path).is_file():
-        raise InputError(path, "there is no such file", "Check the path, and that the data set is complete.")
+        raise InputError(path, "no such file", "Check the path, and that the data set is complete.")
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             # Parts whose pixels cannot be decoded are omitted from the list, with a warning on the terminal.
@@ -57,7 +57,7 @@ def _depth(path: str | Path, channels: dict[str, Any], header: dict[str, Any]) -
         )
     low, high = header["dataWindow"]
     if pixels.shape != (high[1] - low[1] + 1, high[0] - low[0] + 1):
-        raise InputError(path, "has another number of pixels than its header declares", REMEDY)
+        raise InputError(path, "does not have the number of pixels that its header declares", REMEDY)
     if not all(np.array_equal(a, b) for a, b in zip(header["dataWindow"], header["displayWindow"], strict=True)):
         raise InputError(
             path, "covers only part of its image", "Write depth for the whole image, with 0 where it is unknown."

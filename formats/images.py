@@ -25,12 +25,12 @@ def open_image(
     where: str | Path | None = None,
     remedy: str = "Replace the file or take it out of the folder.",
 ) -> Iterator[Image.Image]:
-    """Open an image with Pillow; errors are raised as InputError, also those of decoding inside the ``with`` block.
+    """Open an image with Pillow; errors are raised as InputError, including decoding errors inside the ``with`` block.
 
     Args:
         source: Path of a file, or the content of one.
-        where: What errors name, by default the path.
-        remedy: What errors suggest.
+        where: Name of the source in errors; the path by default.
+        remedy: Remedy suggested by errors.
 
     Raises:
         InputError: The file is missing, truncated, not an image, or so large that it may be a decompression bomb.
@@ -43,7 +43,7 @@ def open_image(
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(where, "there is no such file", "Check the path.") from None
+        raise InputError(where, "no such file", "Check the path.") from None
     except UnidentifiedImageError as error:
         raise InputError(where, "cannot be read: it is not an image", remedy) from error
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
@@ -61,9 +61,9 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_rgba(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image upright as 8-bit RGBA (H, W, 4), not premultiplied; without alpha it is opaque.
+    """Read an image upright as 8-bit RGBA (H, W, 4), not premultiplied; opaque if it has no alpha.
 
-    Upright follows the EXIF orientation, as viewers do.
+    The EXIF orientation is applied, as viewers do.
 
     Raises:
         InputError: The file is missing, truncated or not an image.
@@ -122,13 +122,13 @@ def find_images(images: str | list[str], option: str, suffixes: frozenset[str] =
         raise InputError(option, "names no images", "Name files, or a folder.")
     for path in paths:
         if not path.is_file():
-            fault = "is a folder among files" if path.is_dir() else "there is no such file"
+            fault = "is a folder among files" if path.is_dir() else "no such file"
             raise InputError(path, fault, f"Name image files, or one folder, with {option}.")
     return paths
 
 
 def distinct_names(paths: list[Path]) -> list[str]:
-    """Return file names, made distinct where two are equal by a prefix: the folder's name, or else a number."""
+    """Return file names; equal ones get a prefix to distinguish them: the folder's name, or else a number."""
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
         names = [f"{path.parent.name}_{path.name}" for path in paths]

@@ -76,7 +76,7 @@ def open_shard(path: str | Path) -> LatentShard:
     path = Path(path)
     remedy = "Make the latents again: python cli.py predict --config configs/microdoppler_extract_latents.yaml"
     if not path.is_file():
-        raise InputError(path, "there is no such file", remedy)
+        raise InputError(path, "no such file", remedy)
     try:
         with safe_open(path, framework="pt") as file:
             keys = set(file.keys())
@@ -99,13 +99,13 @@ def find_shards(folder: str | Path, split: str) -> list[Path]:
     """List a split's shards in order: ``<split>.safetensors``, numbered ones, or all files of a folder ``<split>``.
 
     Raises:
-        InputError: None is found, or numbered ones are missing.
+        InputError: No shard is found, or numbered ones are missing.
     """
     folder = Path(folder)
     single, numbered = folder / f"{split}.safetensors", sorted(folder.glob(f"{split}-*-of-*.safetensors"))
     if single.is_file() and numbered:
         fault = f"holds both {single.name} and {numbered[0].name}"
-        raise InputError(folder, fault, "Keep the ones that belong together and move the others away.")
+        raise InputError(folder, fault, "Keep those that belong together, and move the others away.")
     if single.is_file():
         return [single]
     if numbered:
@@ -153,7 +153,7 @@ class LatentStatistics:
         if mean.shape != std.shape or not bool((std > 0).all()) or not bool(mean.isfinite().all()):
             raise InputError(path, "mean and std disagree in length, or a std is not positive", remedy)
         if channels is not None and len(mean) != channels:
-            raise InputError(path, f"has {len(mean)} channels where the latents have {channels}", remedy)
+            raise InputError(path, f"has {len(mean)} channels, but the latents have {channels}", remedy)
         return cls(mean, std)
 
     def write(self, path: str | Path) -> None:

@@ -38,7 +38,7 @@ class LatentSpace:
     tokenizer_fingerprint: str = ""
 
     def to(self, device: torch.device) -> LatentSpace:
-        """Return a copy with the statistics on a device, so that no step has to copy them there."""
+        """Return a copy with the statistics on a device, to avoid copying them there in every step."""
         statistics = LatentStatistics(self.statistics.mean.to(device), self.statistics.std.to(device))
         return replace(self, statistics=statistics)
 

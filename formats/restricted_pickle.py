@@ -1,7 +1,7 @@
 """Read ``.npz`` files with pickled object arrays without running code from the pickles.
 
-NumPy's own constructors are not admitted either: they accept a forged type description, and with it any memory
-address for an object. Small substitutes collect the content of the pickle, and arrays are built from plain values.
+NumPy's own constructors are not admitted either: they accept a forged type description, and through it any memory
+address as an object. Small substitutes collect the content of the pickle, and arrays are built from plain values.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
 
     Raises:
         InputError: The file is missing, corrupt or not a ``.npz`` file; a key is missing; or a pickle holds anything
-            else, none of which is run.
+            else, which is not run.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such file", "Check the path, and that the data set is complete.")
+        raise InputError(path, "no such file", "Check the path, and that the data set is complete.")
     try:
         with zipfile.ZipFile(path) as archive:
             present = {name.removesuffix(".npy") for name in archive.namelist()}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def normalise_by_median(values: Tensor, mask: Tensor, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """Normalise each image to (d − median) / (mean |d − median| + eps), and return its mean |d − median| too.
+    """Normalise each image to (d − median) / (mean |d − median| + eps), and also return its mean |d − median|.
 
     Median and mean are over the masked pixels of the image. Adding eps, rather than clamping the divisor, keeps the
     result smooth and its mean absolute value below 1; a constant image becomes 0. Gradients flow through the median
@@ -36,7 +36,7 @@ def masked_median(values: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         values: (B, N) float.
-        mask: (B, N) bool. For a row without any, one of its values is returned.
+        mask: (B, N) bool. A row with an empty mask returns one of its values.
 
     Returns:
         (B,), of the type of ``values``.

@@ -85,5 +85,5 @@ def _apply(matrices: Tensor, points: Tensor) -> Tensor:
 
 
 def _broadcast(vectors: Tensor, points: Tensor) -> Tensor:
-    inner = points.ndim - vectors.ndim  # dimensions of points that cameras do not have
+    inner = points.ndim - vectors.ndim  # dimensions that points have and cameras do not
     return vectors[(..., *[None] * inner, slice(None))]

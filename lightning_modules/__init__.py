@@ -1,1 +1,1 @@
-"""The training, validation, test and prediction steps of each task."""
+"""Training, validation, test and prediction steps of each task."""

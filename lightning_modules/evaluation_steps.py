@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric, Metric
 
 
 class EvaluationSteps(LightningModule):
-    """Logs the same losses and metrics in validation and test, as ``val/…`` and ``test/…``, over all processes."""
+    """Log the same losses and metrics in validation and test, as ``val/…`` and ``test/…``, over all processes."""
 
     def __init__(self) -> None:
         super().__init__()

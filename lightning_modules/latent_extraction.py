@@ -22,7 +22,7 @@ class LatentExtractionModule(LightningModule):
         tokenizer_path: A VA-VAE file, a folder of a diffusers KL autoencoder, or a LappedPCA file. None leaves it to
             ``LatentShardWriter``, which fits LappedPCA, a linear code, to the training images.
         posterior: ``mean``, or ``sample`` with one seeded draw per image.
-        seed: Seed of the draws; a draw depends on it and the image's name only.
+        seed: Seed of the draws; a draw depends only on it and the image's name.
         flip: Also encode the images flipped left to right. On a spectrogram that reverses time.
     """
 
@@ -45,11 +45,11 @@ class LatentExtractionModule(LightningModule):
         """Return the tokenizer, loaded on the first call.
 
         Raises:
-            InputError: None is named, or the file cannot be used.
+            InputError: No tokenizer is named, or its file cannot be used.
         """
         if self.tokenizer is None:
             if self.tokenizer_path is None:
-                remedy = "Name a tokenizer's file, or add the callback LatentShardWriter, which fits one."
+                remedy = "Name a tokenizer file, or add the callback LatentShardWriter, which fits one."
                 raise InputError("--model.tokenizer_path", "is not set", remedy)
             self.tokenizer = load_tokenizer(self.tokenizer_path)
         return self.tokenizer
@@ -62,7 +62,7 @@ class LatentExtractionModule(LightningModule):
         return posterior.sample(noise=noise.to(posterior.mean)).float()
 
     def predict_step(self, batch: ExtractionBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Return latents (B, C, h, w) float32, and ``latents_flip`` of the flipped images where ``flip`` is set.
+        """Return latents (B, C, h, w) float32, and ``latents_flip`` of the flipped images if ``flip`` is set.
 
         Raises:
             InputError: Latents are not finite.
@@ -73,6 +73,6 @@ class LatentExtractionModule(LightningModule):
             flipped = tokenizer.encode(images.flip(-1))
             latents["latents_flip"] = self._draw(flipped, [f"{name} flipped" for name in batch["names"]])
         if not all(bool(part.isfinite().all()) for part in latents.values()):
-            fault = "it or an image after it in its batch gives latents that are not finite"
+            fault = "this image, or a later one in its batch, gives latents that are not finite"
             raise InputError(batch["names"][0], fault, "Use --trainer.precision 32-true.")
         return latents

@@ -23,7 +23,7 @@ from networks.depth_pro import DepthProConfig, LayerIndexNet
 
 
 class LayerIndexModule(PretrainedMixin, EvaluationSteps):
-    """Fine-tunes Depth Pro on layered art, and predicts the layer index of illustrations.
+    """Fine-tune Depth Pro on layered art, and predict the layer index of illustrations.
 
     The index is 0 for the background and 1 for the foremost layer; loss and metrics depend only on its order and
     proportions. Source: Maruani et al., "Illustrator's Depth" (CVPR 2026).
@@ -37,7 +37,7 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
     Args:
         network: Sizes of the network; Depth Pro as published by default.
         published_checkpoint: Published Depth Pro file to start training from; or a layer index network in the same
-            format, to predict with where no training checkpoint is given.
+            format, to predict with if no training checkpoint is given.
         encoder_learning_rate: Peak learning rate of AdamW for the two ViTs.
         decoder_learning_rate: Peak learning rate of AdamW for decoder and head.
         weight_decay: Weight decay of AdamW.
@@ -46,7 +46,7 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
         final_learning_rate_ratio: Learning rates at the end of the cosine, as a share of their peaks.
         edge_weight: Weight of the edge term of the loss; 0 disables it.
         gradient_checkpointing: Recompute blocks in the backward pass, to save memory.
-        window_chunk_size: Number of windows that pass through the encoder at a time, to save memory; null takes all.
+        window_chunk_size: Number of windows that pass through the encoder at a time, to save memory; null for all.
         compile: Compile the network with torch.compile.
     """
 
@@ -102,13 +102,13 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
             raise InputError(self.hparams["published_checkpoint"], fault, remedy)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with separate learning rates for encoder and decoder; linear warm-up and cosine decay per step."""
+        """Return AdamW with separate learning rates for encoder and decoder; warm-up and cosine decay per step."""
         h: Any = self.hparams
         groups = [
             {"params": list(self.network.encoder_parameters()), "lr": h.encoder_learning_rate, "name": "encoder"},
             {"params": list(self.network.decoder_parameters()), "lr": h.decoder_learning_rate, "name": "decoder"},
         ]
-        fused = self.device.type == "cuda"  # else a step needs memory for one more copy of all trained weights
+        fused = self.device.type == "cuda"  # otherwise a step holds one more copy of the trained parameters
         optimizer = AdamW(groups, betas=tuple(h.betas), weight_decay=h.weight_decay, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, h.warmup_steps, h.final_learning_rate_ratio)
@@ -151,7 +151,7 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
         self.order.update(index, batch["orders"], batch["layer_counts"], batch["masks"], batch["weights"])
 
     def metrics(self) -> tuple[LayerOrder]:
-        """Metrics of order, ranks and boundaries of layers."""
+        """Return the metrics of order, ranks and boundaries of layers."""
         return (self.order,)
 
     @torch.no_grad()
@@ -167,5 +167,5 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
 
 
 def _targets(batch: LayerBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Layer index (B, H, W) in 0…1, the mask where it is known, and the weights of the images."""
+    """Return the layer index (B, H, W) in 0…1, the mask where it is known, and the weights of the images."""
     return batch["orders"] / batch["layer_counts"][:, None, None], batch["masks"], batch["weights"]

@@ -35,8 +35,8 @@ class MicroDopplerEvaluation:
 
     Args:
         num_users: Number of users (classes), at least 2.
-        inception_weights: torch-fidelity's Inception file. By default it is looked for where torch.hub keeps
-            downloads; if it is missing the Inception measures are left out, and nothing is downloaded.
+        inception_weights: torch-fidelity's Inception file. By default it is looked up in torch.hub's download folder;
+            if it is missing, the Inception measures are left out. Nothing is downloaded.
         seed: Seed of the classifiers that are trained for the comparison.
         zero_doppler_row: Place of zero Doppler in the images as a share of their height from the top.
 
@@ -67,7 +67,7 @@ class MicroDopplerEvaluation:
         Args:
             images: (N, 3, H, W) uint8 RGB, rows Doppler, columns time.
             users: (N,) class indices 0 … ``num_users`` − 1.
-            split: Which of the two.
+            split: ``train`` or ``val``.
             weights: (N,), 0 for padding rows, which are ignored.
 
         Raises:
@@ -86,7 +86,7 @@ class MicroDopplerEvaluation:
 
         A name that ends in ``real`` is the same measure of real validation images, for comparison.
         Names with ``classifier`` are measured with the classifier trained on real training images: features
-        (64,) in arbitrary units. Real images of users that were never generated train that classifier and
+        (64,) in arbitrary units. Real images of users that were never generated are used to train that classifier, and
         are left out of every comparison but Inception's.
 
         - ``accuracy_real_to_real``, ``accuracy_real_to_generated`` (and ``…_user_<class index>``),
@@ -157,7 +157,7 @@ class MicroDopplerEvaluation:
 
     def _inception_results(self) -> Results:
         found = _gather(torch.tensor([self._inception_file is not None]))
-        if not found.all():  # on every machine or on none, since some would wait for others
+        if not found.all():  # on every machine or on none, or some would wait for others
             where = " or ".join(str(path) for path in inception_places())
             return {"inception": f"weights not found at {where}; classifier features used"}
         assert self._inception_file is not None

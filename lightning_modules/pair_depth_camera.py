@@ -45,7 +45,7 @@ class ScenePrediction(TypedDict):
 
 
 class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
-    """Fine-tunes VGGT on views of a scene, and predicts depth and cameras.
+    """Fine-tune VGGT on views of a scene, and predict depth and cameras.
 
     The objective falls below zero as confidence grows, so models are compared by metrics: depth errors (scenes scaled
     to unit mean distance; as predicted, and scaled by each image's median) and errors of relative poses.
@@ -170,7 +170,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             self.network.aggregator.store_frozen()  # half the memory for frozen weights, and the same results
 
     def configure_optimizers(self) -> Any:
-        """AdamW on the trained parameters; linear warm-up and cosine decay by step."""
+        """Return AdamW on the trained parameters; linear warm-up and cosine decay per step."""
         h: Any = self.hparams
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         fused = self.device.type == "cuda"  # otherwise a step holds one more copy of the trained parameters
@@ -210,7 +210,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
         self.pose_errors.update(*cameras, targets["extrinsics"], targets["intrinsics"], batch["weights"])
 
     def metrics(self) -> tuple[DepthErrors, PoseErrors]:
-        """Metrics of depth and of relative poses."""
+        """Return the metrics of depth and of relative poses."""
         return self.depth_errors, self.pose_errors
 
     @torch.no_grad()

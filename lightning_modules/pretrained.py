@@ -15,7 +15,7 @@ from networks.shipped_weights import ShippedWeights, load_shipped
 
 
 class PretrainedMixin(LightningModule):
-    """Loads a published checkpoint before training, or before evaluation where no training checkpoint is given.
+    """Load a published checkpoint before training, or before evaluation if no training checkpoint is given.
 
     Subclasses set ``network``, and have the hyperparameter ``published_checkpoint``, a path or None. Those with weights
     in the repository name them in ``SHIPPED_WEIGHTS`` and have the hyperparameter ``shipped_weights``, a name or None.
@@ -97,25 +97,25 @@ class PretrainedMixin(LightningModule):
         self._has_weights = True
 
     def on_validation_start(self) -> None:
-        """Load the published file where no checkpoint was given.
+        """Load the published file if no checkpoint was given.
 
         Raises:
-            InputError: There is neither.
+            InputError: Neither was given.
         """
         self._require_weights()
 
     def on_test_start(self) -> None:
-        """Load the published file where no checkpoint was given.
+        """Load the published file if no checkpoint was given.
 
         Raises:
-            InputError: There is neither.
+            InputError: Neither was given.
         """
         self._require_weights()
 
     def on_predict_start(self) -> None:
-        """Load the published file where no checkpoint was given.
+        """Load the published file if no checkpoint was given.
 
         Raises:
-            InputError: There is neither.
+            InputError: Neither was given.
         """
         self._require_weights()

@@ -37,7 +37,7 @@ def fit_classifier(
         steps: Optimiser steps; by default ten passes over the images, but at least 240 steps.
         batch_size: Images per step.
         learning_rate: Peak learning rate.
-        device: Device to train on, on which the result is returned.
+        device: Device to train on; the result stays there.
 
     Returns:
         The classifier in evaluation mode, its parameters frozen.
@@ -86,5 +86,5 @@ def _rate(progress: float) -> float:
 
 def _initialised(num_users: int, input_size: int, seed: int) -> SpectrogramClassifier:
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU as well
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed every GPU
         return SpectrogramClassifier(num_users, input_size=input_size).to(torch.float32)

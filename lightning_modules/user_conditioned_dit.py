@@ -40,8 +40,7 @@ from networks.transport import (
 class UserConditionedDiTModule(LightningModule):
     """Train LightningDiT on latents with the user as class; generate spectrograms of chosen users.
 
-    The statistics of the latents and the list of users are stored in the checkpoint; generation uses those and no
-    others.
+    The statistics of the latents and the list of users are stored in the checkpoint; generation uses only those.
 
     Example::
 
@@ -52,9 +51,9 @@ class UserConditionedDiTModule(LightningModule):
         network: Sizes and parts of the network. With ``num_classes`` None, the number of users is taken from the
             data and stored in the checkpoint.
         published_checkpoint: A published LightningDiT file to start training from; the label table is initialised
-            from scratch where the number of classes differs.
+            from scratch if the number of classes differs.
         tokenizer_path: Tokenizer that decodes latents (see ``networks.tokenizers.load_tokenizer``); None uses the
-            one that made the training latents.
+            tokenizer of the training latents.
         learning_rate: Peak learning rate of AdamW.
         final_learning_rate_ratio: Learning rate at the end of the cosine, as a fraction of ``learning_rate``.
         warmup_steps: Steps of linear warm-up before the cosine.
@@ -154,7 +153,7 @@ class UserConditionedDiTModule(LightningModule):
                 fault = "is not set, and the data does not say how many users there are"
                 raise InputError("--model.network.num_classes", fault, "Name a training checkpoint with --ckpt_path.")
             self._build(len(self.latent_space.user_ids))
-        if self._configured:  # Lightning calls this twice where weights are averaged
+        if self._configured:  # Lightning calls this twice if weights are averaged
             return
         self._configured = True
         network = self.require_network()
@@ -179,9 +178,9 @@ class UserConditionedDiTModule(LightningModule):
         expected = (config.in_channels, config.input_size, config.input_size)
         if shape != expected:
             remedy = "Set --model.network.in_channels and --model.network.input_size to the latents' shape."
-            raise InputError("latents", f"have shape {shape} where the model expects {expected}", remedy)
+            raise InputError("latents", f"have shape {shape}, but the model expects {expected}", remedy)
         if config.num_classes is not None and config.num_classes != len(space.user_ids):
-            fault = f"is {config.num_classes} where the data holds {len(space.user_ids)} users"
+            fault = f"is {config.num_classes}, but the data has {len(space.user_ids)} users"
             raise InputError("--model.network.num_classes", fault, "Leave it out to take it from the data.")
 
     def require_network(self) -> LightningDiT:
@@ -220,7 +219,7 @@ class UserConditionedDiTModule(LightningModule):
         """Take users and statistics from the checkpoint.
 
         Raises:
-            InputError: It holds none, or training continues with other ones.
+            InputError: It holds none, or training continues with different ones.
         """
         if CHECKPOINT_KEY not in checkpoint:
             remedy = "Use a checkpoint that `fit` of UserConditionedDiTModule wrote."
@@ -236,7 +235,7 @@ class UserConditionedDiTModule(LightningModule):
             self._build(len(stored.user_ids))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with linear warm-up and cosine decay per step."""
+        """Return AdamW with linear warm-up and cosine decay per step."""
         h: Any = self.hparams
         parameters = self.require_network().parameters()
         optimizer = AdamW(parameters, h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay)
@@ -284,7 +283,7 @@ class UserConditionedDiTModule(LightningModule):
         """The tokenizer that decodes, loaded on first use and moved to the module's device.
 
         Raises:
-            InputError: None is known, or it is not the one that made the training latents.
+            InputError: No tokenizer is known, or it did not make the training latents.
         """
         if not self._tokenizer:
             space = self.latent_space
@@ -296,15 +295,15 @@ class UserConditionedDiTModule(LightningModule):
             made_by = space.tokenizer_fingerprint if space else ""
             if made_by and tokenizer.fingerprint() != made_by:
                 fault = "is not the tokenizer that made the training latents"
-                raise InputError(path, fault, "Name that one with --model.tokenizer_path.")
+                raise InputError(path, fault, "Name the right one with --model.tokenizer_path.")
             self._tokenizer.append(tokenizer)
         return self._tokenizer[0].to(self.device)
 
     def generate(self, user_ids: Tensor, indices: Tensor) -> Tensor:
         """Draw spectrograms; each depends on ``sample_seed``, its user and its index.
 
-        The noise does so exactly, the result up to rounding: matrix products of other batch sizes or thread counts
-        round differently in the last digits.
+        The noise is exactly reproducible, the result up to rounding: matrix products with other batch sizes or thread
+        counts round differently in the last digits.
 
         Args:
             user_ids: (B,) as in the folder names.
@@ -389,7 +388,7 @@ class UserConditionedDiTModule(LightningModule):
             self.evaluation.add_generated(self.generate(batch["user_ids"], batch["indices"]), classes)
 
     def on_test_epoch_end(self) -> None:
-        """Compare on every process and log; ``test_results`` holds the comparison for callbacks."""
+        """Compare, on every process, and log; ``test_results`` holds the comparison for callbacks."""
         self.test_results = self.evaluation.compute()
         results = self.test_results.items()
         numbers = {f"test/{name}": float(value) for name, value in results if not isinstance(value, str)}

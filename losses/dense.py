@@ -13,7 +13,7 @@ from torch import Tensor
 
 GradientTerm = Literal["grad", "normal", "none"]
 
-_MIN_PIXELS = 100  # below which the loss of a batch is 0
+_MIN_PIXELS = 100  # pixels; with fewer, the loss of a batch is 0
 _MIN_AFTER_TRIMMING = 1000
 _MAX_VALUE = 100.0
 _MIN_NORMALS = 10

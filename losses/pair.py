@@ -1,7 +1,7 @@
 """Training objective of VGGT on views of a scene: cameras, depth and, if predicted, points.
 
 Wang et al., "VGGT: Visual Geometry Grounded Transformer", CVPR 2025. The objective can become negative, since the
-reward for confidence is unbounded; monitor metrics as well.
+reward for confidence is unbounded, so monitor metrics too.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from geometry.scene import normalise_scene
 from losses.camera import CameraDistance, camera_loss
 from losses.dense import DenseTerms, GradientTerm, dense_loss
 
-DepthGradient = Literal["grad", "none"]  # depth alone has no normals
+DepthGradient = Literal["grad", "none"]  # depth has no normals
 
-_MIN_FIRST_PIXELS = 100  # cameras of a sample count if its first view has more valid pixels
+_MIN_FIRST_PIXELS = 100  # cameras of a sample count if its first view has more valid pixels than this
 _FIELD_WEIGHT = 0.5
 
 
@@ -55,7 +55,7 @@ def normalised_targets(batch: PairBatch) -> PairBatch:
 
 
 class PairLoss(nn.Module):
-    """Computes 5 · camera + (conf + reg + grad) of depth + (conf + reg + grad) of points, if points are predicted.
+    """Compute 5 · camera + (conf + reg + grad) of depth + (conf + reg + grad) of points, if points are predicted.
 
     Args:
         camera_weight: Weight of ``loss_camera`` in the objective.

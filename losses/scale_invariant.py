@@ -38,14 +38,14 @@ class ScaleInvariantLoss(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Return ``loss``, its terms, and the number of images it averages; scalars, at least float32.
 
-        Terms: ``scale_invariant``; ``edge`` where it has a weight, see `edge_error`; ``loss``, the first plus
+        Terms: ``scale_invariant``; ``edge`` if it has a weight, see `edge_error`; ``loss``, the first plus
         edge_weight times the second; ``images_with_order``, a count. Without any image with an order the terms are 0
         but stay on the graph, so that all processes take part in the backward pass. No call synchronises host and
         device.
 
         Args:
             prediction: (B, H, W) or (B, 1, H, W), any float type.
-            target: (B, H, W) float; may be anything outside the mask.
+            target: (B, H, W) float; arbitrary outside the mask.
             mask: (B, H, W) bool.
             weights: (B,); rows of weight 0 are ignored.
 
@@ -78,7 +78,7 @@ class ScaleInvariantLoss(nn.Module):
 
 
 def edge_error(difference: Tensor, mask: Tensor) -> Tensor:
-    """Mean |∇d̂_p − ∇d̂_t| of each image: difference of the steps from pixel to pixel.
+    """Return mean |∇d̂_p − ∇d̂_t| of each image: difference of the steps from pixel to pixel.
 
     The paper mentions such a term without its definition, so this form is our own: at scale s = 0 … 3 every 2^s-th
     pixel is taken, the mean is over all pairs of horizontal or vertical neighbours that are both masked (0 if there

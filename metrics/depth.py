@@ -48,7 +48,7 @@ class DepthErrors(Metric):
         Args:
             prediction: (B, V, H, W), depth in the unit of ``target``.
             target: (B, V, H, W).
-            mask: (B, V, H, W) bool; pixels whose true depth is not positive and finite are ignored as well.
+            mask: (B, V, H, W) bool; pixels whose true depth is not positive and finite are also ignored.
             weights: (B,); rows of weight 0 only pad the batch and are ignored.
 
         Raises:

@@ -1,6 +1,6 @@
 """Metrics of generated samples against real ones, on feature vectors of any network.
 
-The classes are `torchmetrics.Metric`, whose sums are exact however samples are spread over processes; the
+The classes are `torchmetrics.Metric`, whose sums are exact no matter how samples are spread over processes; the
 functions take gathered features. Features are float tensors (N, F); distances are Euclidean in the features'
 own unit, so that they can only be interpreted next to the same distance between real samples.
 """
@@ -86,7 +86,7 @@ class FrechetDistance(Metric):
 
 
 def frechet_distance(mean_1: Tensor, covariance_1: Tensor, mean_2: Tensor, covariance_2: Tensor) -> Tensor:
-    """Fréchet distance d² ≥ 0 of two Gaussians: means (F,) and covariances (F, F) of any rank, in float64."""
+    """Return the Fréchet distance d² ≥ 0 of two Gaussians: means (F,), covariances (F, F) of any rank, in float64."""
     values, vectors = torch.linalg.eigh(covariance_1)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     product = root @ covariance_2 @ root
@@ -157,7 +157,7 @@ def within_user_diversity(features: Tensor, users: Tensor) -> Diversity:
 
     Args:
         features: (N, F).
-        users: (N,) class index of each row. Users with a single sample have no pair: left out and counted.
+        users: (N,) class index of each row. Users with a single sample have no pair: they are left out and counted.
     """
     means, left_out = [], 0
     for user in users.unique():
@@ -242,7 +242,7 @@ class InceptionStatistics(nn.Module):
 
 
 class _Precomputed(nn.Identity):
-    """Stands in for a metric's network where the features are computed already."""
+    """Replace a metric's network if the features are already computed."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -255,7 +255,7 @@ def inception_places() -> list[Path]:
 
 
 def find_inception(weights: str | None) -> Path | None:
-    """Return the named weights file, or the one torch.hub keeps, or None; nothing is downloaded.
+    """Return the named weights file, or torch.hub's, or None; nothing is downloaded.
 
     Raises:
         InputError: A file is named that does not exist.
@@ -269,7 +269,7 @@ def find_inception(weights: str | None) -> Path | None:
 
 def _inception(weights: Path) -> nn.Module:
     try:
-        # torch-fidelity's own reading would run code in the file, so it may only read what this could read
+        # torch-fidelity's own loader would run code in the file, so check first that it loads without code
         torch.load(weights, map_location="cpu", weights_only=True)
         with torch.random.fork_rng(devices=[]):
             network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights))

@@ -33,7 +33,7 @@ def boundary_scores(
     harmonic mean, 0 if both are 0.
 
     Args:
-        prediction: (B, H, W) float; may be anything outside the mask.
+        prediction: (B, H, W) float; arbitrary outside the mask.
         orders: (B, H, W) integers.
         mask: (B, H, W) bool.
         tolerance: Distance in pixels, at least 0.

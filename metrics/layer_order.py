@@ -41,7 +41,7 @@ class LayerOrder(Metric):
       different layers: which side of an outline is in front.
     - ``rank_correlation``: Spearman's correlation, −1 … 1, between the order of layers with enough pixels and the
       mean prediction in them; equal means share their average rank, and 0 if all are equal. Layers have the same
-      weight whatever their size.
+      weight regardless of their size.
     - ``boundary_f1``, ``boundary_precision``, ``boundary_recall``: see `metrics.layer_boundaries.boundary_scores`.
     - ``images``: number of images with at least two layers, over which the error and the order accuracy are
       averaged; ``images_without_order``: number of the others; ``images_with_foreground_order``,
@@ -95,7 +95,7 @@ class LayerOrder(Metric):
 
         Args:
             prediction: (B, H, W) or (B, 1, H, W), any float type; larger is nearer to the front.
-            orders: (B, H, W) integers from 0, the background; may be anything outside the masks.
+            orders: (B, H, W) integers from 0, the background; arbitrary outside the masks.
             layer_counts: (B,), the order of the foremost layer in the whole image, at least 1.
             masks: (B, H, W) bool, where the order is known.
             weights: (B,); rows of weight 0 are ignored.
@@ -174,7 +174,7 @@ def scale_invariant_error(prediction: Tensor, target: Tensor, mask: Tensor) -> t
 
 
 def order_accuracy(prediction: Tensor, layers: SortedLayers, skipped: Tensor, pairs: int) -> tuple[Tensor, Tensor]:
-    """Share of pairs from different layers that are predicted in the right order; equal ones count half.
+    """Return the share of pairs from different layers that are predicted in the right order; equal ones count half.
 
     All pairs of an image are numbered by the pixel of the upper layer, in paint order, then by that of the lower one.
     The numbers are divided into ``pairs`` strata of equal length, and one pair is sampled from each, at positions that
@@ -224,7 +224,7 @@ def neighbour_order_accuracy(prediction: Tensor, orders: Tensor, mask: Tensor) -
 def rank_correlation(
     prediction: Tensor, orders: Tensor, mask: Tensor, layers: SortedLayers, min_pixels: int
 ) -> tuple[Tensor, Tensor]:
-    """Spearman's correlation between the order of layers and the mean prediction in them.
+    """Return Spearman's correlation between the order of layers and the mean prediction in them.
 
     Args:
         prediction: (B, N).

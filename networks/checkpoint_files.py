@@ -16,7 +16,7 @@ from torch import Tensor
 from formats.errors import InputError
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
-NESTED_UNDER = ("ema", "model", "state_dict")  # the weight average is what papers report, so it comes first
+NESTED_UNDER = ("ema", "model", "state_dict")  # papers report the weight average, so it comes first
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
 
 
@@ -35,7 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(path, "there is no such file", "Name a checkpoint file.")
+        raise InputError(path, "no such file", "Name a checkpoint file.")
     if path.suffix not in SUFFIXES:
         raise InputError(
             path, f"'{path.suffix}' is not a checkpoint's suffix", f"Name a file of type {', '.join(SUFFIXES)}."
@@ -50,7 +50,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file can raise nearly anything
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
             fault = f"holds a Python object ({refused[1].rstrip('.,')}); reading it could run code"
-            remedy = "If you trust the file, save its state dict alone as safetensors."
+            remedy = "If you trust the file, save only its state dict, as safetensors."
             raise InputError(path, fault, remedy) from error
         raise InputError(path, "is damaged or not a checkpoint", "Download or write it again.") from error
     return extract_state_dict(content, path)

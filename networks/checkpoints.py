@@ -46,7 +46,7 @@ def _as_tuple(tensor: Tensor) -> tuple[Tensor | None, ...]:
 class PublishedTensor:
     """Maps one tensor of a network to the tensors of the published file.
 
-    Two entries may share a source: the one that does not write it gives ``None`` in its place.
+    Two entries may share a source: the entry that does not write it gives ``None`` in its place.
 
     Args:
         ours: Name in the network's ``state_dict()``.
@@ -121,7 +121,7 @@ class TableDifference(NamedTuple):
 
 @dataclass
 class LoadReport:
-    """What was done with each tensor of a published file. Names are the published ones unless noted otherwise.
+    """How each tensor of a published file was used. Names are the published ones unless noted otherwise.
 
     Each name of the file is in exactly one of ``loaded``, ``computed``, ``not_compared``, ``tables_from_file``,
     ``differing``, ``dropped``, ``restarted``, ``mismatched``, ``unexpected``.
@@ -135,7 +135,7 @@ class LoadReport:
         differing: Fixed tables whose values differ from those that the network computes.
         dropped: Not used → the reason.
         restarted: Tensors that keep the network's start values, since their first size differs.
-        missing: Needed by the network, but not in the file.
+        missing: Required by the network, but not in the file.
         mismatched: In the file with another shape.
         unexpected: In the file, but not known to the network.
         left_to_compute: Fixed tables that are not in the file; not a fault where the file has none at all.
@@ -189,10 +189,10 @@ def load_published(
     tables_from_file: bool = False,
     check: Callable[[LoadReport], None] | None = None,
 ) -> LoadReport:
-    """Fill ``network`` from a published checkpoint; on an error it stays as it was.
+    """Fill ``network`` from a published checkpoint; on an error it is unchanged.
 
-    Values are cast to the network's dtypes. A network on the meta device adopts copies of the file's tensors; what
-    is computed or restarted stays on meta there, and the caller has to make it.
+    Values are cast to the network's dtypes. A network on the meta device adopts copies of the file's tensors; computed
+    and restarted tensors stay on meta, and the caller has to create them.
 
     Args:
         network: The network to fill, in place.
@@ -218,7 +218,7 @@ def load_published(
         state = extract_state_dict(source, where)
     report = _compare(network, state, tables_from_file)
     if faults := report.faults():
-        remedy = f"Name a checkpoint of this {type(network).__name__}, or build it as the checkpoint's was built."
+        remedy = f"Name a checkpoint of this {type(network).__name__}, or build it as it was built for the checkpoint."
         if any(difference.name in network.state_dict() for difference in report.differing):
             remedy += " load_published(…, tables_from_file=True) uses the file's tables."
         raise InputError(where, faults, remedy)
@@ -258,14 +258,14 @@ def _compare(network: PublishedNetwork, state: Mapping[str, Tensor], tables_from
     for name in state:
         if name in expected:
             continue
-        # Only what *this* network computes: rotary tables are unexpected where it has no rotary embedding.
+        # Only what *this* network computes: rotary tables are unexpected if it has no rotary embedding.
         if name in computed:
             _compare_table(name, state[name], computed[name], tables_from_file and name in own, report)
         elif reason := _matching(network.published_dropped, name):
             report.dropped[name] = network.published_dropped[reason]
         else:
             report.unexpected.append(name)
-    # A file that holds some computed tensors holds all that its network had: one less is another network.
+    # A file that holds some computed tensors holds all of its network's: if one is missing, the network is another.
     absent = [name for name in computed if name not in state]
     (report.missing if len(absent) < len(computed) else report.left_to_compute).extend(absent)
     entries = [entry for entry in network.published_tensors() if entry.ours not in computed]
@@ -276,7 +276,7 @@ def _compare(network: PublishedNetwork, state: Mapping[str, Tensor], tables_from
 
 
 def _compare_table(name: str, file: Tensor, network: Tensor, take: bool, report: LoadReport) -> None:
-    """Enter a fixed table into ``report``, and note it as taken from the file where ``take`` is set."""
+    """Enter a fixed table into ``report``, and note it as taken from the file if ``take`` is set."""
     if file.shape != network.shape:
         report.mismatched.append(ShapePair(name, tuple(file.shape), tuple(network.shape)))
     elif take:

@@ -41,7 +41,7 @@ def aerial_city_sample(
     """Simulate small cities and write pairs of an aerial and a ground image with depth, cameras and masks.
 
     Writes ``<out>/train.npz`` and ``val.npz``; per image ``<out>/<scene>/<image>.jpg``, ``.exr`` (depth in
-    metres, 0 = sky) and ``.npz`` (camera), where <image> is a name that has an extension itself, such as
+    metres, 0 = sky) and ``.npz`` (camera), where <image> is a name that itself has an extension, such as
     ``0001_aerial.jpeg``; ``<out>/seg/<scene>/<image>.png`` (ADE20k labels, 2 = sky); and
     ``<out>/simulation.json``. A second run with the same settings completes missing files. A scene does not
     depend on the number of scenes, nor a pair on the number of pairs.
@@ -49,7 +49,7 @@ def aerial_city_sample(
     Args:
         out: Folder of the data set: new, empty, or started with the same settings.
         num_scenes: Number of cities.
-        val_scenes: Number of cities, the last ones, held out in ``val.npz``.
+        val_scenes: Number of cities held out in ``val.npz``; these are the last ones.
         pairs_per_scene: Pairs of one aerial and one ground image per city.
         width: Width of the images in pixels.
         height: Height of the images in pixels.

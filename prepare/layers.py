@@ -67,7 +67,7 @@ def layers(
         crop_margin: Crop to what is painted and this share (0…1) of its longer side around it; None keeps the canvas.
 
     Raises:
-        InputError: A setting is out of range, there is no SVG file, or ``out`` holds other data.
+        InputError: A setting is out of range, no SVG file was found, or ``out`` holds other data.
     """
     num_workers = num_workers or len(os.sched_getaffinity(0))
     limits: dict[str, tuple[float, float, float]] = {
@@ -84,7 +84,7 @@ def layers(
             raise InputError(f"--{setting}", f"{number} is out of range", f"Give a number from {low} to {high}.")
     source, folder = Path(svg_dir).resolve(), Path(out)
     if not source.is_dir():
-        raise InputError(svg_dir, "there is no such folder", "Name the folder of the SVG files with --svg_dir.")
+        raise InputError(svg_dir, "no such folder", "Name the folder of the SVG files with --svg_dir.")
     files = find_svgs(source)
     if not files:
         raise InputError(svg_dir, "no .svg or .svgz file was found in it", "Name the folder of the SVG files.")

@@ -19,7 +19,7 @@ from simulators.radar.spectrogram import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, wa
 
 SPLITS = ("train", "val")
 COLORMAP = "jet"
-CANDIDATES = 64  # walkers drawn per user, of which the one most different from the earlier users is kept
+CANDIDATES = 64  # walkers drawn per user; the one most different from the earlier users is kept
 
 
 def microdoppler_sample(
@@ -33,8 +33,8 @@ def microdoppler_sample(
     """Simulate walking people seen by a radar and write their spectrograms as 256×256 RGB images.
 
     Writes ``<out>/train/ID_<n>/ID_<n>_<0001>.png``, ``<out>/val/…`` and ``<out>/simulation.json`` with every
-    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as in real data sets. Run again
-    with the same settings, it writes missing images only. A user does not depend on the number of users, nor an
+    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as in real data sets. A second run with
+    the same settings writes missing images only. A user does not depend on the number of users, nor an
     image on the number of images.
 
     Args:
@@ -86,7 +86,7 @@ def user_id(position: int) -> int:
 def draw_users(num_users: int, seed: int) -> dict[int, Walker]:
     """Draw walkers that differ visibly, by user ID.
 
-    Each is the one of ``CANDIDATES`` that is farthest from all earlier users in the features of a spectrogram: mainly
+    Each is the farthest out of ``CANDIDATES`` from all earlier users in the features of a spectrogram: mainly
     speed and step rate, then arm swing and asymmetry.
     """
     users: dict[int, Walker] = {}

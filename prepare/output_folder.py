@@ -19,7 +19,7 @@ def claim_folder(out: Path, settings: dict[str, Any], record_name: str = "simula
         record_name: File in the folder that stores the settings, one per kind of data.
 
     Raises:
-        InputError: The folder holds other files, or data of other settings.
+        InputError: The folder holds other files, or data made with other settings.
     """
     record = out / record_name
     if record.is_file():
@@ -31,7 +31,7 @@ def claim_folder(out: Path, settings: dict[str, Any], record_name: str = "simula
             fault = "the folder holds a data set made with other settings"
             raise InputError(record, fault, "Choose a new folder, or delete this one first.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        fault = f"exists, but not as a data set of this tool (there is no {record_name} in it)"
+        fault = f"exists, but is not a data set of this tool (no {record_name} in it)"
         raise InputError(out, fault, "Choose a new or empty folder.")
     else:
         write_json(record, settings)

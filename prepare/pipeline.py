@@ -1,4 +1,4 @@
-"""Whole jobs as a sequence of commands. A repeated job continues where it stopped."""
+"""Whole jobs as sequences of commands. A repeated job continues where it stopped."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Stage:
 
     Attributes:
         name: Name in the report.
-        words: Words after ``cli.py``.
-        options: Options of the pipeline behind options of the command, for error messages.
+        words: Arguments after ``cli.py``.
+        options: Pipeline option → command option, for error messages.
     """
 
     name: str
@@ -249,9 +249,9 @@ def _tuned_sampling(job: Job, checkpoint: Path, data_dir: Path) -> list[str]:
 
 
 def _options(options: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
-    """Return the options of a command for the settings that are given."""
-    given = {option: settings.get(name) for name, option in options.items()}
-    return [f"{option}={_as_yaml(value)}" for option, value in given.items() if value is not None]
+    """Return the options of a command for the settings that are not None."""
+    values = {option: settings.get(name) for name, option in options.items()}
+    return [f"{option}={_as_yaml(value)}" for option, value in values.items() if value is not None]
 
 
 def _as_yaml(value: Any) -> str:
@@ -267,7 +267,7 @@ def run_training(job: Job, stage: Stage, runs: Path) -> None:
         return
     print(f"train: continuing from {checkpoint}", flush=True)
     job.run(Stage(stage.name, (*stage.words, f"--ckpt_path={checkpoint}"), stage.options))
-    # Recorded without the checkpoint: these are the words that a repeated job asks for.
+    # Recorded without the checkpoint: a repeated job compares these arguments.
     job.finished[-1]["words"] = list(stage.words)
     write_json(job.record_path, {"finished": job.finished})
 

@@ -29,7 +29,7 @@ def single_pair(
     pair_index: int = 0,
     create_config: bool = False,
 ) -> None:
-    """Copy one pair into a data set of its own, for over-fit tests.
+    """Copy one pair into a separate data set, for over-fit tests.
 
     Writes photographs, depth and cameras to ``<output_root>/<scene>/``, masks to ``<output_root>/seg/<scene>/``,
     and ``train.npz`` and ``val.npz`` that both hold that pair. Existing files with the same content are kept; if
@@ -122,9 +122,9 @@ def check_pairs(
 
     Args:
         root: Folder of the data set with its scenes.
-        seg_root: Folder of its masks; None does not remove the sky.
+        seg_root: Folder of its masks; None keeps the sky.
         npz: Split file; None uses ``<root>/train.npz``.
-        limit: Number of pairs to check, from the first on; None checks all.
+        limit: Number of pairs to check, starting with the first; None checks all.
         image_size: Longer side in pixels, a multiple of 14.
         max_depth: Maximum depth in metres.
         depth_percentile: Depths above this percentile of an image are outliers; 100 keeps all.

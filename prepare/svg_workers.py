@@ -65,7 +65,7 @@ class Outcome:
     """Outcome of a file.
 
     Attributes:
-        status: ``converted``, ``refused``, or ``skipped`` if it was not tried.
+        status: ``converted``, ``refused``, or ``skipped`` if it was not attempted.
         reason: Short name of the reason for refusing it.
         detail: The fault in this file.
         layers: Number of visible elements.
@@ -158,7 +158,7 @@ class _Worker:
         self.deadline = self.started + START_SECONDS  # until it reports that it has started
 
     def send(self, conversion: Conversion) -> None:
-        """Send it a file."""
+        """Send a file to the worker."""
         self.conversion, self.handled = conversion, self.handled + 1
         self.started = time.monotonic()
         self.deadline = self.started + WALL_CLOCK_FACTOR * self.seconds
@@ -167,7 +167,7 @@ class _Worker:
             self.requests.flush()
 
     def collect(self, is_overdue: bool) -> tuple[Conversion | None, Outcome | None]:
-        """Return its current file with the outcome; kill it if it is overdue."""
+        """Return the current file with its outcome; kill the worker if it is overdue."""
         conversion, self.conversion = self.conversion, None
         answer: dict[str, Any] | None = None
         if not is_overdue:
@@ -209,7 +209,7 @@ class _Worker:
         return (informative[-1:] or lines[-5:] or [""])[0][:200]
 
     def stop(self) -> None:
-        """Kill it, whatever it is doing."""
+        """Kill the worker, even if it is busy."""
         self.process.kill()
         self.process.wait()
         if self.conversion:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class AerialMegaDepthDataModule(ResumableDataModule):
-    """Loads pairs of an AerialMegaDepth data set as :class:`batches.pair.PairBatch`.
+    """Load pairs of an AerialMegaDepth data set as :class:`batches.pair.PairBatch`.
 
     Every view is cropped about its principal point to one aspect and resized, so that the longer side is
     ``image_size`` and both sides are multiples of 14. Depth is cleaned first: values over ``max_depth``, then the
@@ -35,7 +35,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
 
     Args:
         data_dir: Folder of the splits and the scenes.
-        segmentation_dir: Folder of the scenes' ADE20k masks; None does not remove the sky.
+        segmentation_dir: Folder of the scenes' ADE20k masks; None keeps the sky.
         train_split: Split file for training, in ``data_dir``.
         val_split: Split file for validation, test and prediction, in ``data_dir``.
         batch_size: Pairs per process and step.
@@ -120,10 +120,10 @@ class AerialMegaDepthDataModule(ResumableDataModule):
                 remedy = (
                     f"Name the folder of the data set with --data.data_dir, or the file in it with --data.{name}_split."
                 )
-                raise InputError(path, "there is no such file", remedy)
+                raise InputError(path, "no such file", remedy)
         if self.segmentation_dir is not None and not self.segmentation_dir.is_dir():
             remedy = "Name the folder of masks with --data.segmentation_dir, or pass null to keep the sky."
-            raise InputError(self.segmentation_dir, "there is no such folder", remedy)
+            raise InputError(self.segmentation_dir, "no such folder", remedy)
 
     def setup(self, stage: str) -> None:
         """Read the splits and check that all files exist.

@@ -68,7 +68,7 @@ class AerialMegaDepthDataset(Dataset[LoadedPairs]):
     Args:
         split: The pairs.
         root: Folder of the scenes.
-        segmentation_root: Folder of the scenes' masks; None does not remove the sky.
+        segmentation_root: Folder of the scenes' masks; None keeps the sky.
         options: Options for reading pairs.
         augmentation: Augmentation, for training.
 
@@ -107,11 +107,11 @@ class AerialMegaDepthDataset(Dataset[LoadedPairs]):
                 "" if len(absent) == 1 else f" (and {len(absent) - 1} more files of {self.split.path.name} are missing)"
             )
             remedy = "Complete the data, or pass --data.on_error skip."
-            raise InputError(absent[0], f"there is no such file{more}", remedy)
+            raise InputError(absent[0], f"no such file{more}", remedy)
         complete = np.array([not any(missing[int(image)] for image in row) for row in self.image_ids])
         for index in np.flatnonzero(~complete).tolist():
             first = next(path for image in self.image_ids[index] for path in missing[int(image)])
-            self.left_out.append(f"{self.name(index)}: {first}: there is no such file")
+            self.left_out.append(f"{self.name(index)}: {first}: no such file")
         self.places, self.image_ids = self.places[complete], self.image_ids[complete]
 
     def __len__(self) -> int:
@@ -211,7 +211,7 @@ def _tensors(views: list[View]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _blank(views: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return a row for weight 0: no valid depth, and cameras with finite entries that can be computed with."""
+    """Return a row for weight 0: no valid depth, and cameras that give finite results."""
     intrinsics = torch.tensor([[width, 0.0, (width - 1) / 2], [0.0, width, (height - 1) / 2], [0.0, 0.0, 1.0]])
     extrinsics = torch.eye(3, 4)
     images, depths = torch.zeros(views, 3, height, width), torch.zeros(views, height, width)

@@ -21,11 +21,11 @@ from geometry.cameras import invert_extrinsics
 def read_view(files: ImageFiles, max_depth: float, depth_percentile: float) -> View:
     """Read an image, its cleaned depth and its camera at the size of the image.
 
-    Depth of another size is resized to the image's by the nearest pixel. Intrinsics are taken to belong to the one of
-    the two sizes whose centre is closer to the principal point, and are scaled to the image's size.
+    Depth of another size is resized to the image's by the nearest pixel. Intrinsics are assumed to belong to
+    whichever of the two sizes has its centre closer to the principal point, and are scaled to the image's size.
 
     Args:
-        files: Files of the image; without a mask, sky is not removed.
+        files: Files of the image; without a mask, the sky is kept.
         max_depth: Maximum depth in metres, see :func:`clean_depth`.
         depth_percentile: See :func:`clean_depth`.
 
@@ -64,7 +64,7 @@ def read_view(files: ImageFiles, max_depth: float, depth_percentile: float) -> V
 def clean_depth(
     depth: NDArray[np.float32], sky: NDArray[np.bool_] | None, max_depth: float, depth_percentile: float
 ) -> NDArray[np.float32]:
-    """Set to 0, in this order: what is not a positive number, what exceeds ``max_depth``, sky, and outliers.
+    """Set to 0, in this order: values that are not positive, values over ``max_depth``, the sky, and outliers.
 
     Args:
         depth: (H, W) in metres.
@@ -83,10 +83,10 @@ def clean_depth(
 
 def _check_aspect(path: Path, shape: tuple[int, ...], image: Path, size: tuple[int, int]) -> None:
     """Refuse a shape whose aspect differs from the image's by more than the rounding of a resize."""
-    by_height = size[1] * shape[0] / size[0]  # the width this height would have
+    by_height = size[1] * shape[0] / size[0]  # width of the image at this height
     by_width = size[0] * shape[1] / size[1]
     if min(abs(by_height - shape[1]), abs(by_width - shape[0])) > 1:
-        fault = f"is {shape[1]}×{shape[0]}, while {image.name} is {size[1]}×{size[0]}, which is another aspect"
+        fault = f"is {shape[1]}×{shape[0]}, while {image.name} is {size[1]}×{size[0]}, which has another aspect ratio"
         raise InputError(path, fault, "Check that both belong to the same image.")
 
 

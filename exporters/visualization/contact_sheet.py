@@ -36,14 +36,14 @@ def contact_sheet(
         (H, W, 3), dark text on white. A column is as wide as its widest image or its caption.
 
     Raises:
-        ValueError: The number of images in a row is not the number of captions, or there is no image.
+        ValueError: The number of images in a row is not the number of captions, or there are no images.
     """
     for label, images in rows.items():
         if captions and len(images) != len(captions):
             raise ValueError(f"row {label!r} has {len(images)} images under {len(captions)} captions")
     scaled = {label: [_resized(image, height) for image in images] for label, images in rows.items()}
     if not any(image for cells in scaled.values() for image in cells):
-        raise ValueError("there is no image to put on the contact sheet")
+        raise ValueError("the contact sheet has no images")
 
     font = ImageFont.load_default(size=TEXT_SIZE)
     first = 2 * MARGIN + max(_text_width(label, font) for label in scaled)

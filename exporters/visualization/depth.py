@@ -103,7 +103,7 @@ def colour_confidence(
 
     Args:
         confidence: (H, W), at least 1.
-        valid: (H, W) bool; None takes every finite value.
+        valid: (H, W) bool; None uses every finite value.
         highest: Confidence shown in yellow, like all higher ones; None uses the 98th percentile.
 
     Returns:

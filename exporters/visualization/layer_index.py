@@ -159,12 +159,12 @@ def layer_index_sheet(
 
 
 def shortened(name: str) -> str:
-    """Cut a name to its end, so that it fits above an image."""
+    """Shorten a name to its last characters, so that it fits above an image."""
     return name if len(name) <= _MAX_NAME_LENGTH else "…" + name[1 - _MAX_NAME_LENGTH :]
 
 
 def _distinct(label: str, rows: dict[str, list[NDArray[np.uint8] | None]]) -> str:
-    """Append a number to a label that another row has."""
+    """Append a number to a label that another row already has."""
     number, distinct = 1, label
     while distinct in rows:
         number += 1

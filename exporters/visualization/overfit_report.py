@@ -32,7 +32,7 @@ class Criterion:
     Args:
         name: Name of the measurement, such as "rotation error".
         value: Measured value.
-        limit: Limit of the value, upper or lower.
+        limit: Upper or lower limit of the value.
         passed: Whether the value is within the limit.
         unit: Written after value and limit, such as "°" or " %".
     """
@@ -187,7 +187,7 @@ def _scale(axes: Axes, values: Sequence[float], signed: bool) -> None:
     if signed or min(values) < 0:
         # A power of ten, as otherwise the ticks around zero overlap.
         axes.set_yscale("symlog", linthresh=10.0 ** (math.floor(math.log10(largest)) - 1))
-    elif largest > 10 * min(values) > 0:  # within one decade a linear scale is easier to read
+    elif largest > 10 * min(values) > 0:  # within one decade, a linear scale is easier to read
         axes.set_yscale("log")
 
 

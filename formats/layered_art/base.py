@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from formats.errors import InputError
 
 OPAQUE = 26  # of 255: pixels with alpha above 0.1 count as painted
-REMEDY = "Repair the sample or take it out of the data set; --data.on_error skip goes on without it."
+REMEDY = "Repair the sample or take it out of the data set; --data.on_error skip continues without it."
 
 
 class LayeredImage(NamedTuple):
@@ -36,7 +36,7 @@ class ArtSample:
     """Location of a sample of layered art.
 
     Attributes:
-        category: Style or subject.
+        category: Style or subject of the image.
         name: Name, distinct within the category and independent of other samples.
         path: Path of its image, its folder, or the file with its row.
         row: Number of its row in that file.
@@ -79,7 +79,7 @@ class LayeredArt(ABC):
 
     @abstractmethod
     def files(self, sample: ArtSample) -> list[Path]:
-        """Return the files that a sample requires, as far as they are known before it is read."""
+        """Return the files that a sample requires, as far as known before reading it."""
 
     @abstractmethod
     def read(self, sample: ArtSample) -> LayeredImage:

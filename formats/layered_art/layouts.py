@@ -156,7 +156,7 @@ def open_layered_art(root: str | Path, layout: Layout = "auto") -> LayeredArt:
             f"Make it with `python cli.py prepare layers --svg_dir … --out {root}` from SVG files, or simulate it with "
             f"`prepare illustrations-sample --out {root}`; or name your own folder with --data.data_dir."
         )
-        raise InputError(root, "there is no such folder", remedy)
+        raise InputError(root, "no such folder", remedy)
     kinds = LAYOUTS.values() if layout == "auto" else [LAYOUTS[layout]]
     kind = next((kind for kind in kinds if layout != "auto" or kind.recognises(root)), None)
     art = kind(root) if kind else None
@@ -181,7 +181,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(path, "there is no such file", REMEDY) from None
+        raise InputError(path, "no such file", REMEDY) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, f"cannot be read as JSON: {error}", REMEDY) from error
     if not isinstance(content, dict):

@@ -1,6 +1,6 @@
-"""Read SVG files into a tree that is safe to draw: nothing outside the file is ever reached through it.
+"""Read SVG files into a tree that is safe to draw: it never gives access to anything outside the file.
 
-XML is parsed by expat, which loads no other files. Declared entities are accepted only where they are short text (Adobe
+XML is parsed by expat, which loads no other files. Declared entities are accepted only if they are short text (Adobe
 Illustrator declares its namespaces that way); every reference has to stay within the document or be a ``data:`` URI.
 Scripts, animations, metadata, and elements and attributes of other programs are left out, since they draw nothing.
 """
@@ -198,7 +198,7 @@ def _own_attributes(attributes: dict[str, str]) -> dict[str, str]:
 
 
 def _check_references(node: Node, where: str | Path, embedded: int) -> None:
-    """Refuse references out of the document; make embedded images safe in the same way."""
+    """Refuse references that leave the document; make embedded images safe in the same way."""
     for name, value in node.attributes.items():
         if "url" in value.lower() or "\\" in value:
             _check_css(value, where, f"{node.tag} {name}")

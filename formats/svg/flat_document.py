@@ -12,7 +12,7 @@ from formats.svg.paint import Context, NotFlatError, flat_paint, flat_stops, gra
 from formats.svg.rendering import length
 from formats.svg.tree import CONTAINERS, DRAWABLE, SHAPES, Node, escape, start_tag
 
-# The whole document is drawn in one way, on a transparent canvas.
+# The whole document is drawn in the same way, on a transparent canvas.
 _WHOLE_DOCUMENT = frozenset({"shape-rendering", "text-rendering", "background-color", "enable-background"})
 _NOT_FLAT = _WHOLE_DOCUMENT | frozenset(
     {
@@ -40,7 +40,7 @@ class FlatDocument:
         root: Root of the document, with styles applied and drawable elements numbered.
         context: Its context.
         ids: Elements by id.
-        definitions: Returns what the rest of the document needs of an element that is not drawn.
+        definitions: Returns the parts of an undrawn element that the rest of the document needs.
 
     Attributes:
         text: The document.

@@ -120,7 +120,7 @@ def referenced(text: str, ids: Mapping[str, Node]) -> tuple[Node | None, str] | 
 
 
 def flat_paint(name: str, context: Context, opacity: float, ids: Mapping[str, Node]) -> bool | Node:
-    """Return whether a fill or stroke is visible, or the gradient whose stops decide where it is.
+    """Return whether a fill or stroke is visible, or the gradient whose stops determine where it is.
 
     Args:
         name: ``fill`` or ``stroke``.
@@ -191,7 +191,7 @@ def flat_stops(stops: list[tuple[float, float]], opacity: float, min_alpha: floa
 
 
 def _area(transform: str) -> float:
-    """Factor by which a list of transformations scales areas."""
+    """Return the factor by which a list of transformations scales areas."""
     area = 1.0
     for name, arguments in _TRANSFORM.findall(transform):
         try:

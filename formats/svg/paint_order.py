@@ -1,6 +1,6 @@
 """The paint order of every pixel of an SVG drawing.
 
-Every drawable element (a shape, a text, a use with all that it shows, an image) has a number in document order. Most
+Every drawable element (a shape, a text, a use with everything it shows, an image) has a number in document order. Most
 of them are drawn at once: :mod:`formats.svg.flat_document` replaces their fills and strokes by the number as a flat
 colour, which is decoded from the rendering. Images, patterns, markers, symbols, and everything within masks and filters
 have no flat equivalent; each is rendered separately in its own paint.
@@ -177,7 +177,7 @@ class _Drawing:
         return count
 
     def definitions(self, node: Node) -> str:
-        """Return the definitions that the rest of the document needs of an element that is not drawn."""
+        """Return the definitions in an undrawn element that the rest of the document needs."""
         if node not in self._definitions:
             text = self._plain(node) if node in self.needed else ""
             if text and (node.tag in CONTAINERS or node.tag in DRAWABLE):
@@ -193,7 +193,7 @@ class _Drawing:
         return f"{start_tag(node.tag, crisp_attributes(node) | (changes or {}))}{''.join(inside)}</{node.tag}>"
 
     def _needed(self) -> set[Node]:
-        """Elements that others refer to, with their ancestors."""
+        """Return elements that others refer to, with their ancestors."""
         names = set()
         for node in self.root.walk():
             names.add(node.attributes.get("href", "")[1:])

@@ -48,7 +48,7 @@ _SEARCH = 256  # side in pixels of renderings that search for the drawing
 
 
 def length(text: str | None) -> tuple[float, str] | None:
-    """Parse a length as (number, unit), the unit in lower case, maybe empty; None if it is not a length."""
+    """Parse a length as (number, unit), the unit in lower case, possibly empty; None if it is not a length."""
     match = _LENGTH.fullmatch(text.lower()) if text else None
     return (float(match[1]), match[2]) if match else None
 
@@ -74,8 +74,8 @@ def render_png(document: str, where: str | Path, crisp: bool, with_fonts: bool, 
     Args:
         document: The SVG, without external references.
         where: Its file, for error messages.
-        crisp: Without anti-aliasing: a pixel is painted fully if its centre is covered, else not at all.
-        with_fonts: Render text, with the fonts of the system; finding them takes time.
+        crisp: Render without anti-aliasing: a pixel is painted fully if its centre is covered, else not at all.
+        with_fonts: Render text, with the fonts of the system; finding them is slow.
         background: Colour of the canvas; None for a transparent one.
 
     Returns:
@@ -140,7 +140,7 @@ def fit_canvas(root: Node, where: str | Path, size: int, with_fonts: bool) -> di
     columns, rows = (size, shorter) if width >= height else (shorter, size)
     attributes = {"width": str(columns), "height": str(rows)}
     if view_box(root.attributes.get("viewBox")):
-        return attributes  # and its own viewBox and preserveAspectRatio
+        return attributes  # and with its own viewBox and preserveAspectRatio
     x, y, *extent = box or (0.0, 0.0, width, height)
     return attributes | {"viewBox": f"{x} {y} {extent[0]} {extent[1]}", "preserveAspectRatio": "none"}
 

@@ -39,7 +39,7 @@ class DepthProConfig:
         """Check that the sizes fit together; the name of the ViT is checked where it is built.
 
         Raises:
-            ValueError: They do not.
+            ValueError: They do not fit.
         """
         if self.num_heads < 1 or self.embed_dim % self.num_heads:
             raise ValueError(f"num_heads must divide embed_dim = {self.embed_dim}, which {self.num_heads} does not")

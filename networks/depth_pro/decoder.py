@@ -29,7 +29,7 @@ class ResidualUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Adds a level to the output of the coarser one, and doubles the sides.
+    """Add a level to the output of the coarser one, and double the sides.
 
     Args:
         features: Number of channels.
@@ -60,7 +60,7 @@ class Fusion(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Joins five levels of features into one.
+    """Join five levels of features into one.
 
     Args:
         level_channels: Channels of the levels, the finest first; the finest has ``features``.

@@ -69,7 +69,7 @@ def _upsampling(in_channels: int, channels: int, out_channels: int, doublings: i
 
 
 class Encoder(nn.Module):
-    """Computes five levels of features of an image, the finest first.
+    """Compute five levels of features of an image, the finest first.
 
     Args:
         config: Sizes.
@@ -169,7 +169,7 @@ def _embedded(vit: VisionTransformer, image: Tensor) -> Tensor:
 
 
 def _with_positions(vit: VisionTransformer, patches: Tensor) -> Tensor:
-    """Prepend the class token, and registers where there are any, and add position embeddings, as timm does."""
+    """Prepend the class token, and registers if there are any, and add position embeddings, as timm does."""
     tokens = [token.expand(len(patches), -1, -1) for token in (vit.cls_token, vit.reg_token) if token is not None]
     positions = vit.get_parameter("pos_embed")
     if vit.no_embed_class:

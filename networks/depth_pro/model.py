@@ -40,7 +40,7 @@ class LayerIndexNet(nn.Module):
             memory.
         window_chunk_size: Number of windows that pass through the patch encoder at a time, to save memory; None takes
             all 35 per image together. The result is the same. At the published size the decoder needs most memory,
-            so that chunks save none.
+            so chunks save nothing.
 
     Raises:
         ValueError: The sizes do not fit together, or the ViT is unknown.

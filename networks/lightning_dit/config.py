@@ -48,7 +48,7 @@ class LightningDiTConfig:
         """Check that the sizes fit together.
 
         Raises:
-            ValueError: They do not.
+            ValueError: They do not fit.
         """
         if self.num_classes is not None and self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, not {self.num_classes}")

@@ -21,7 +21,7 @@ from networks.lightning_dit.positions import TimeEmbedding, rotary_tables, rotat
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm with a weight; statistics in float32 whatever the input's type."""
+    """Root-mean-square norm with a weight; statistics in float32 for any input type."""
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()

@@ -89,7 +89,7 @@ class Tokenizer(nn.Module, ABC):
     def fingerprint(self) -> str:
         """Return a SHA-256 of class and weights, by which latents record the tokenizer that made them.
 
-        It depends on the dtype, with which the results differ, but not on the device.
+        It depends on the dtype, which changes the results, but not on the device.
         """
         digest = hashlib.sha256(type(self).__name__.encode())
         for name, tensor in sorted(self.state_dict().items()):

@@ -56,9 +56,9 @@ class DiffusersKL(KLTokenizer):
 
 
 def _autoencoder(folder: Path) -> Any:
-    remedy = "Name a folder that diffusers' AutoencoderKL.save_pretrained wrote, of a pipeline its 'vae' folder."
+    remedy = "Name a folder that diffusers' AutoencoderKL.save_pretrained wrote, or the 'vae' folder of a pipeline."
     if not (folder / "config.json").is_file():
-        raise InputError(folder, "contains no config.json", remedy)
+        raise InputError(folder, "has no config.json", remedy)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
@@ -72,7 +72,7 @@ def _autoencoder(folder: Path) -> Any:
     from diffusers import AutoencoderKL  # here, since its import takes seconds
 
     try:
-        # safetensors alone: the pickled weights of older folders could run code.
+        # Only safetensors: the pickled weights of older folders could run code.
         autoencoder, report = AutoencoderKL.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True
         )

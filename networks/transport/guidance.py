@@ -11,7 +11,7 @@ from torch import Tensor
 class GuidedVelocity:
     """Guided velocity field v_u + w·(v_c − v_u) of a network, for the samplers.
 
-    Before ``interval_start``, and if ``scale`` is 1, the guided velocity is the conditional one, so that the
+    Before ``interval_start``, and if ``scale`` is 1, the guided velocity is the conditional one, and the
     unconditional half is not computed; the published sampler computes and discards it.
 
     Args:

@@ -42,7 +42,7 @@ def evaluation_times(
 
 
 def seeded_noise(shape: tuple[int, ...], *key: int) -> Tensor:
-    """Draw standard normal noise on the CPU that depends on the key's non-negative integers only."""
+    """Draw standard normal noise on the CPU that depends only on the key's non-negative integers."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

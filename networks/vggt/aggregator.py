@@ -86,7 +86,7 @@ class Aggregator(nn.Module):
     ) -> None:
         super().__init__()
         if vit not in VITS:
-            raise ValueError(f"there is no patch network {vit!r}; choose from {', '.join(VITS)}")
+            raise ValueError(f"unknown patch network {vit!r}; choose from {', '.join(VITS)}")
         if embed_dim != VITS[vit].embed_dim:
             raise ValueError(f"embed_dim must be {VITS[vit].embed_dim}, the width of {vit}, not {embed_dim}")
         if num_heads < 1 or embed_dim % num_heads or embed_dim // num_heads % 4:
@@ -107,7 +107,7 @@ class Aggregator(nn.Module):
 
         These are the weights and biases that autocast converts to ``dtype`` at each use, so under
         ``torch.autocast(device, dtype)`` results stay bit-identical. Norms, scales and tokens keep their type.
-        From then on the aggregator runs under autocast even where the caller does not. ``state_dict()`` holds the
+        From then on the aggregator runs under autocast even if the caller does not. ``state_dict()`` holds the
         matrices in ``dtype``.
         """
         for module in self.modules():

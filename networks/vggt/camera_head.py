@@ -13,7 +13,7 @@ ITERATIONS = 4
 
 
 class CameraHead(nn.Module):
-    """Predicts pose encodings of all frames, refined ``ITERATIONS`` times by one trunk.
+    """Predict pose encodings of all frames, refined ``ITERATIONS`` times by one trunk.
 
     A pose encoding holds the translation (3, in units of the scene), the quaternion x y z w (4) of the
     world→camera rotation (OpenCV axes), and the vertical and horizontal field of view (2, radians, ≥ 0). The

@@ -50,7 +50,7 @@ class VGGTConfig:
         """Check that the sizes fit together; those of the patch network are checked where it is built.
 
         Raises:
-            ValueError: They do not, or there is no head.
+            ValueError: They do not fit, or no head is enabled.
         """
         layers = tuple(self.dpt_layers)
         if len(layers) != 4 or list(layers) != sorted(set(layers) & set(range(self.depth))):

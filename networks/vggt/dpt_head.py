@@ -40,7 +40,7 @@ class ResidualUnit(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Combines a level with the features of the next coarser level, and upsamples the result."""
+    """Combine a level with the features of the next coarser level, and upsample the result."""
 
     def __init__(self, features: int, has_skip: bool) -> None:
         super().__init__()
@@ -85,9 +85,9 @@ class Scratch(nn.Module):
 
 
 class DPTHead(nn.Module):
-    """Predicts values and confidence per pixel.
+    """Predict values and confidence per pixel.
 
-    Frames are independent here, so they run ``frames_chunk_size`` at a time, which changes results by rounding only.
+    Frames are independent here, so they run ``frames_chunk_size`` at a time, which changes results only by rounding.
 
     Args:
         in_channels: Width of the tokens.

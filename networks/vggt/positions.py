@@ -22,7 +22,7 @@ class TableCache:
         self._tables: dict[Hashable, tuple[Tensor, ...]] = {}
 
     def get(self, key: Hashable, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """Return the tables of ``key``, computed by ``make`` at their first use."""
+        """Return the tables of ``key``, computed by ``make`` on first use."""
         if key not in self._tables:
             while len(self._tables) >= self.max_size:
                 self._tables.pop(next(iter(self._tables)))

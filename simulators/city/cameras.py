@@ -23,8 +23,8 @@ from simulators.city.tracing import Camera, Hits, trace
 
 __all__ = ["Camera", "CameraPair", "City", "Rendering", "draw_cameras", "draw_city", "overlap", "render"]
 
-MIN_OVERLAP = 0.4  # of what the ground camera sees
-MIN_AERIAL_OVERLAP = 0.04  # of what the aerial camera sees, which is mostly roofs and other streets
+MIN_OVERLAP = 0.4  # of the ground camera's view
+MIN_AERIAL_OVERLAP = 0.04  # of the aerial camera's view, which is mostly roofs and other streets
 MAX_TRIES = 300  # usually one or two suffice
 TRIAL_SIZE = 80, 60  # size in pixels of the images in which overlap is measured
 AGREEMENT = 0.02  # relative difference of depths up to which two rays count as hitting the same surface
@@ -39,7 +39,7 @@ class CameraPair:
     Args:
         aerial: Camera 100…250 m above the ground, looking obliquely down.
         ground: Camera 1.6…20 m above the ground, looking along a street.
-        overlap: Share 0…1 of what the ground camera sees, except sky, that the aerial camera sees too.
+        overlap: Share 0…1 of the ground camera's view, except sky, that the aerial camera sees too.
     """
 
     aerial: Camera
@@ -68,7 +68,7 @@ def draw_cameras(city: City, rng: np.random.Generator) -> CameraPair:
 
 
 def overlap(hits: Hits, camera: Camera, other_hits: Hits, other: Camera) -> float:
-    """Measure which share of what one camera sees another camera sees too.
+    """Measure the share of one camera's view that another camera sees too.
 
     A point counts if it projects into the other image and the depth there agrees with its own.
 
@@ -133,7 +133,7 @@ def _aerial_camera(ground: Camera, heading: float, rng: np.random.Generator) -> 
     position = np.array([*target[:2], 0.0]) - distance * forward
     extent = rng.uniform(95.0, 230.0)  # metres across the image at the target
     field_of_view = float(np.clip(np.degrees(2 * np.arctan(extent / 2 / distance)), 26.0, 68.0))
-    pitch -= rng.uniform(0.0, 9.0)  # moves what both see to the lower half, and sometimes shows the sky
+    pitch -= rng.uniform(0.0, 9.0)  # moves the shared view to the lower half, and sometimes shows the sky
     return _shifted(Camera.look(position, heading, -pitch, rng.uniform(-4.0, 4.0), field_of_view), rng)
 
 

@@ -35,7 +35,7 @@ class City:
     """Content of a city for rendering.
 
     Args:
-        solids: Buildings, structures on their roofs, tree trunks and cars.
+        solids: Buildings, rooftop structures, tree trunks and cars.
         crowns: (T, 6) ellipsoids of tree crowns: centre, then half axes along x, y and z.
         crown_colours: (T, 3) reflectances.
         streets_x: (BLOCKS + 1, 2) west and east edges of the streets that run north.
@@ -172,7 +172,7 @@ def _shade(colours: tuple[Colour, ...], rng: np.random.Generator) -> Colour:
 def _along_streets(
     streets: Array, crossing: Array, setback: float, clear: float
 ) -> Iterator[tuple[float, float, float]]:
-    """Yield, per block and side of a street, a line: its place across the street, its start and its end along it."""
+    """Yield, per block and side of a street, a line: its position across the street, and its start and end along it."""
     for start, end in streets:
         for side in (start + setback, end - setback):
             for low, high in zip(crossing[:-1, 1] + clear, crossing[1:, 0] - clear, strict=True):

@@ -27,7 +27,7 @@ SUPERSAMPLING = 2  # rays along each side of a pixel
 GAMMA = 2.2
 SUN, SKYLIGHT = np.array([1.22, 1.14, 0.98]), np.array([0.40, 0.45, 0.54])
 HORIZON, ZENITH, CLOUD = np.array([0.78, 0.86, 0.93]), np.array([0.30, 0.52, 0.83]), np.array([0.97, 0.97, 0.98])
-HAZE_BEGINS = 500.0  # metres; closer points have the same colour from everywhere
+HAZE_BEGINS = 500.0  # metres; closer points look the same from every distance
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Procedural textures of a city, fixed to the world and independent of the view.
 
-All colours are reflectances as shown on a screen, 0…1. Patterns are functions of the world point alone, except that
+All colours are reflectances as shown on a screen, 0…1. Patterns are functions only of the world point, except that
 noise finer than a pixel is left out, as in an image of lower resolution.
 """
 

@@ -3,7 +3,7 @@
 In inverse depth, 1 / z, a plane n·x = d is linear in the pixel's column u and row v: with the camera at o and
 rays r = R K⁻¹ (u, v, 1)ᵀ, whose length along the optical axis is 1, it lies at 1 / z = n·r / (d − n·o). A ray
 enters a convex solid at the farthest of the planes that it crosses from outside and leaves it at the nearest
-of the others, so that a solid costs a few multiplications and additions per pixel of its bounding rectangle.
+of the others, so a solid costs a few multiplications and additions per pixel of its bounding rectangle.
 """
 
 from __future__ import annotations

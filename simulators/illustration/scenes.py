@@ -72,7 +72,7 @@ def _whole(pen: Pen) -> Pen:
 
 
 def _ground(pen: Pen, plain: float) -> None:
-    """Leave the background white in ``plain`` of the cases; else paint it, which makes it a layer."""
+    """Leave the background white with probability ``plain``; else paint it, which makes it a layer."""
     if pen.chance(plain):
         return
     colour = shade(pen.colour(), pen.between(1.2, 1.8))

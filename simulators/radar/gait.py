@@ -5,9 +5,8 @@ personification", The Visual Computer 6, 1990, used for radar by V. C. Chen, "Th
 Radar", 2nd ed., 2019, chapter 4. Taken from the model: the cycle's length and times as functions of relative
 speed, the pelvis's translations, the torsion of pelvis and thorax, joint flexion by periodic curves through
 control points. Changed: the paper corrects sliding feet afterwards by inverse kinematics; here the ankle's
-path along the ground is the curve given, still during stance, and the hip's flexion follows from it, so that
-feet do not slide. The control points of knee, ankle and elbow are our own, close to published gait
-measurements.
+path along the ground is prescribed, still during stance, and the hip's flexion follows from it, so feet do
+not slide. The control points of knee, ankle and elbow are our own, close to published gait measurements.
 
 Axes: x the walking direction, y to the walker's left, z up. Metres, seconds, radians. Phase 0 of the cycle is
 left heel strike.
@@ -51,7 +50,7 @@ class Walker:
         cadence: Step rate relative to the model's for this speed and leg, 0.8…1.25.
         arm_swing: Swing of the arms relative to the model's, 0…2.5.
         knee_lift: Flexion of the knee in swing relative to the model's, 0.6…1.4.
-        asymmetry: Difference between left and right, −0.4…0.4: if it is positive, the left arm swings wider
+        asymmetry: Difference between left and right, −0.4…0.4: if positive, the left arm swings wider
             and the left foot later and faster. 0 makes both sides equal, half a cycle apart.
         limb_girth: Thickness of the limbs relative to the average, 0.6…1.6; thicker limbs reflect more.
     """

@@ -74,7 +74,7 @@ class Radar:
 
     @property
     def sample_rate(self) -> float:
-        """Samples per second: twice the Doppler shift at ``max_speed``, so that ± it is unambiguous."""
+        """Samples per second: twice the Doppler shift at ``max_speed``, so that speeds up to ± that are unambiguous."""
         return float(ceil(4 * self.max_speed / self.wavelength))
 
     @property
@@ -209,7 +209,7 @@ def spectrogram_image(
     Args:
         doppler_hz: (F,) ascending Doppler shifts in Hz.
         power_db: (F, W) power in dB relative to the maximum.
-        radar: Radar whose speed axis, the same for all images, and dynamic range are used.
+        radar: Radar that sets the speed axis, the same for all images, and the dynamic range.
         size: Height of the image; its width is W.
         colormap: A matplotlib colour map: ``jet``, ``viridis``, ``turbo`` …
 

@@ -1,4 +1,4 @@
-"""Questions to Lightning's trainer."""
+"""Typed access to Lightning's trainer."""
 
 import pytest
 from lightning import LightningDataModule, LightningModule, Trainer

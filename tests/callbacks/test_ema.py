@@ -120,8 +120,8 @@ def test_checkpoints_hold_the_average(tmp_path: Path) -> None:
     assert float(checkpoint["current_model_state"]["weight"][0]) == 10
 
 
-def test_lightning_s_own_average_does_not_warm_up(tmp_path: Path) -> None:
-    """What EMA changes: should Lightning's callback warm up one day, it can replace ours."""
+def test_lightnings_own_average_does_not_warm_up(tmp_path: Path) -> None:
+    """The difference to Lightning's callback: if that one ever warms up, it can replace ours."""
     from lightning.pytorch.callbacks import EMAWeightAveraging
 
     assert average_of(EMAWeightAveraging(decay=0.9999), tmp_path) < 1.1

@@ -50,7 +50,7 @@ def test_table_reads_in_a_terminal() -> None:
     assert "user class 3, 0.250" in " ".join(stream.getvalue().split())
 
 
-def test_results_are_written_where_the_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_written_to_the_folder_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = Trainer(logger=False, default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False)
     module = UserConditionedDiTModule()
     EvaluationReport().on_test_end(trainer, module)

@@ -78,12 +78,12 @@ def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path, asked: str, tas
 
 
 @pytest.mark.parametrize("asked", ["NumberModule", "a.NumberModule", "my.OwnModule"])
-def test_a_checkpoint_of_the_same_module_or_of_an_own_one_is_taken(tmp_path: Path, asked: str) -> None:
+def test_a_checkpoint_of_the_same_or_a_custom_module_is_accepted(tmp_path: Path, asked: str) -> None:
     assert len(words_for(save(tmp_path / "a.ckpt"), f"--model={asked}")) == 4
 
 
 def test_files_that_are_not_checkpoints_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere\.ckpt: there is no such checkpoint"):
+    with pytest.raises(InputError, match=r"nowhere\.ckpt: no such checkpoint"):
         words_for("nowhere.ckpt")
     (tmp_path / "broken.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match=r"broken\.ckpt: is not a training checkpoint"):

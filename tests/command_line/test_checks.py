@@ -38,8 +38,8 @@ TASKS = [
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model=CheckModul"], "--model: there is no class CheckModul. Did you mean 'CheckModule'?"),
-        (["--model=Layers"], "--model: there is no class Layers. There are CheckModule."),
+        (["--model=CheckModul"], "--model: unknown class CheckModul. Did you mean 'CheckModule'?"),
+        (["--model=Layers"], "--model: unknown class Layers. Choose from CheckModule."),
         (
             ["--model=CheckModule", "--model.rat=1"],
             "--model.rat: CheckModule does not take this .* Did you mean 'rate'",
@@ -50,10 +50,10 @@ TASKS = [
         ),
         (["--model=CheckModule", "--model.network.dept=1"], "--model.network.dept: Sizes .* Did you mean 'depth'"),
         (["--trainer.max_epoch=1"], "--trainer.max_epoch: Trainer does not take .* Did you mean 'max_epochs'"),
-        (["--trainer.callbacks+=ToyCallbac"], "--trainer.callbacks: there is no class ToyCallbac. Did you mean"),
-        (["--trainer.callbacks=[{class_path: EMAA}]"], "--trainer.callbacks: there is no class EMAA. There are"),
+        (["--trainer.callbacks+=ToyCallbac"], "--trainer.callbacks: unknown class ToyCallbac. Did you mean"),
+        (["--trainer.callbacks=[{class_path: EMAA}]"], "--trainer.callbacks: unknown class EMAA. Choose from"),
         (["--trainer.callbacks+=ToyCallback", "--trainer.callbacks.every=2"], "--trainer.callbacks.every: ToyCallback"),
-        (["--trainer.logger=CSVLoger"], "--trainer.logger: there is no class CSVLoger. Did you mean 'CSVLogger'"),
+        (["--trainer.logger=CSVLoger"], "--trainer.logger: unknown class CSVLoger. Did you mean 'CSVLogger'"),
         (["--trainer.logger=CSVLogger", "--trainer.logger.nam=a"], "--trainer.logger.nam: .* Did you mean 'name'"),
     ],
 )

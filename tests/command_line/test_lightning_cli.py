@@ -11,7 +11,7 @@ from command_line.tasks import Task, UsageError
 from formats.errors import InputError
 
 
-class ToyModule(BoringModel):
+class CliModule(BoringModel):
     """Learns nothing; ``value`` is stored in checkpoints."""
 
     def __init__(self, value: int = 1) -> None:
@@ -24,14 +24,14 @@ class ToyModule(BoringModel):
         print(f"value {self.hparams['value']}, weights {float(self.layer.weight.sum()):.6f}")
 
 
-MODULE, DATA = f"{__name__}:ToyModule", "lightning.pytorch.demos.boring_classes:BoringDataModule"
+MODULE, DATA = f"{__name__}:CliModule", "lightning.pytorch.demos.boring_classes:BoringDataModule"
 TASKS = [Task("toy", modules=(MODULE,), datamodules=(DATA,))]
 QUIET = ["--trainer.logger=false", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 
 
 def run(command: str, *more: str) -> None:
     machine = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_steps=2"]
-    run_lightning(TASKS, [command, "--model=ToyModule", "--data=BoringDataModule", *machine, *QUIET, *more])
+    run_lightning(TASKS, [command, "--model=CliModule", "--data=BoringDataModule", *machine, *QUIET, *more])
 
 
 @pytest.mark.filterwarnings("ignore:.*checkpoint.*")
@@ -80,9 +80,9 @@ def test_refused_options_are_explained(word: str, message: str) -> None:
 
 
 def test_help_lists_the_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert class_list(TASKS) == "--model: ToyModule. --data: BoringDataModule. --trainer.callbacks: ."
+    assert class_list(TASKS) == "--model: CliModule. --data: BoringDataModule. --trainer.callbacks: ."
     with pytest.raises(SystemExit):
         run_lightning(TASKS, ["validate", "--help"])
     text = capsys.readouterr().out
     assert "--num_threads" in text
-    assert "ToyModule" in text
+    assert "CliModule" in text

@@ -51,7 +51,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_unknown_commands_are_refused() -> None:
-    with pytest.raises(UsageError, match="there is no command 'dance'. Choose from fit, .* pipeline."):
+    with pytest.raises(UsageError, match="unknown command 'dance'. Choose from fit, .* pipeline."):
         cli.main(["dance"])
 
 

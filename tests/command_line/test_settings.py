@@ -1,4 +1,4 @@
-"""Settings as the user gave them, in files and options."""
+"""The user's settings, in files and options."""
 
 from pathlib import Path
 
@@ -79,5 +79,5 @@ def test_a_file_of_the_users_comes_first(tmp_path: Path) -> None:
 
 
 def test_missing_configurations_are_named() -> None:
-    with pytest.raises(InputError, match=r"nowhere\.yaml: there is no such configuration file"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml: no such configuration file"):
         with_shipped_configs(["--config", "nowhere.yaml"])

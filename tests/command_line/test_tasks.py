@@ -47,7 +47,7 @@ def test_short_names_are_distinct() -> None:
 
 
 def test_unknown_tools_are_refused() -> None:
-    with pytest.raises(UsageError, match="prepare: there is no command 'layer'.*layers"):
+    with pytest.raises(UsageError, match="prepare: unknown command 'layer'.*layers"):
         load_tool(TASKS, "prepare", "layer")
 
 

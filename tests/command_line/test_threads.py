@@ -41,7 +41,7 @@ def test_idle_cores_are_counted(
     assert threads.free_cores() == pytest.approx(expected)
 
 
-def test_load_average_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_average_is_the_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
     assert threads.free_cores() == 2.5
 

@@ -44,7 +44,7 @@ def test_options_reach_the_function(words: list[str], expected: tuple[object, ..
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["toy"], "prepare: there is no command 'toy'. Choose from toy-tool"),
+        (["toy"], "prepare: unknown command 'toy'. Choose from toy-tool"),
         (["toy-tool", "--outt=a"], "--outt: toy_tool does not take this option. Did you mean 'out'?"),
         (["toy-tool", "--out=a", "--size", "big"], "--size: 'big' is not a valid value. Give a value of type int."),
         (["toy-tool", "--out=1", "--size", "2.5"], "--size: 2.5 is not a valid value"),

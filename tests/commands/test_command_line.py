@@ -24,13 +24,13 @@ FULL = "--config=configs/dit_microdoppler.yaml"  # the shipped file, from any fo
     [
         (["fit", FULL], 1, "no latents of split 'train'"),
         (["fit", FULL, "--model.learning_rat=3"], 2, "--model.learning_rat: .* Did you mean 'learning_rate'?"),
-        (["fit", FULL, "--model=NoSuchModule"], 2, "there is no class NoSuchModule. There are"),
+        (["fit", FULL, "--model=NoSuchModule"], 2, "unknown class NoSuchModule. Choose from"),
         (["fit", FULL, "--model.network.depth=three"], 2, "--model.network.depth: 'three' is not a valid value"),
         (["fit", FULL, "--nonsense=1"], 2, "nonsense"),
         (["fit"], 2, "required.*data"),
-        (["fit", "--config=nowhere.yaml"], 1, "nowhere.yaml: there is no such configuration file"),
-        (["fit", FULL, "--ckpt_path=nowhere.ckpt"], 1, "nowhere.ckpt: there is no such checkpoint"),
-        (["dance"], 2, "there is no command 'dance'"),
+        (["fit", "--config=nowhere.yaml"], 1, "nowhere.yaml: no such configuration file"),
+        (["fit", FULL, "--ckpt_path=nowhere.ckpt"], 1, "nowhere.ckpt: no such checkpoint"),
+        (["dance"], 2, "unknown command 'dance'"),
         (["prepare", "microdoppler-sample", "--out=x", "--num_users=0"], 1, "--num_users: "),
     ],
 )
@@ -59,7 +59,7 @@ def test_sizes_that_do_not_fit_are_the_users_mistake(latents: Path) -> None:
         main(training_words(latents, "--model.network.hidden_size=33"))
     with pytest.raises(InputError, match=r"latents: have shape \(32, 4, 4\)"):
         main(training_words(latents, "--model.network.input_size=8"))
-    with pytest.raises(InputError, match=r"num_classes: is 7 where the data holds 3"):
+    with pytest.raises(InputError, match=r"num_classes: is 7, but the data has 3"):
         main(training_words(latents, "--model.network.num_classes=7"))
 
 

@@ -107,7 +107,7 @@ def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.Mo
 def test_unknown_users_and_missing_checkpoints(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"user 3: is not among.*1, 2, 5"):
         main(words(trained, tmp_path / "out", "--data.user_ids=[3]"))
-    with pytest.raises(InputError, match=r"nowhere\.ckpt: there is no such checkpoint"):
+    with pytest.raises(InputError, match=r"nowhere\.ckpt: no such checkpoint"):
         main(words("nowhere.ckpt", tmp_path / "out"))
     (tmp_path / "broken.ckpt").write_bytes(trained.read_bytes()[:5000])
     with pytest.raises(InputError, match=r"broken\.ckpt: is not a training checkpoint"):

@@ -162,7 +162,7 @@ def test_the_full_size_configuration_trains(illustrations: Path, tmp_path: Path)
 
 
 def test_the_full_size_configuration_names_its_missing_data() -> None:
-    with pytest.raises(InputError, match="data/layered_art: there is no such folder"):
+    with pytest.raises(InputError, match="data/layered_art: no such folder"):
         main(["fit", f"--config={CONFIGS / 'layer_index.yaml'}", *NETWORK, *SMALLEST, "--trainer.accelerator=cpu"])
 
 
@@ -320,13 +320,13 @@ def test_training_starts_from_published_weights(
 
 
 def test_missing_images_are_named(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.png: there is no such file"):
+    with pytest.raises(InputError, match=r"none\.png: no such file"):
         main(decompose_words(trained, tmp_path / "none.png", tmp_path / "out"))
     with pytest.raises(InputError, match="must be at least 1, not 0"):
         main(decompose_words(trained, tmp_path / "none.png", tmp_path / "out", "--data.num_layers=0"))
 
 
-def test_equal_names_get_folders_of_their_own_and_old_layers_are_removed(
+def test_equal_names_get_separate_folders_and_old_layers_are_removed(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a_b.png", "a.b.png", "a.b.webp"):

@@ -92,7 +92,7 @@ def test_prepared_pair_is_a_data_set_and_a_configuration(single: Path) -> None:
     )
 
 
-def test_pair_index_out_of_range_says_the_range(city: Path, tmp_path: Path) -> None:
+def test_pair_index_out_of_range_names_the_range(city: Path, tmp_path: Path) -> None:
     arguments = [f"--source_root={city}", f"--source_seg_root={city}/seg", f"--source_npz={city}/train.npz"]
     with pytest.raises(InputError, match=r"9 is out of range.*0 to 1"):
         main(["prepare", "single-pair", *arguments, f"--output_root={tmp_path}", "--pair_index=9"])
@@ -268,8 +268,8 @@ def test_a_broken_file_stops_training_by_name(city: Path, tmp_path: Path) -> Non
         main(words("pair_aerialmd.yaml", tmp_path / "broken", "--trainer.max_epochs=1"))
 
 
-def test_missing_data_says_how_to_get_some() -> None:
-    with pytest.raises(InputError, match=r"train\.npz: there is no such file"):
+def test_missing_data_errors_explain_how_to_get_some() -> None:
+    with pytest.raises(InputError, match=r"train\.npz: no such file"):
         main(["fit", f"--config={CONFIGS / 'pair_aerialmd.yaml'}"])
 
 

@@ -276,7 +276,7 @@ def test_broken_files_are_named_or_skipped(own_dir: Path, num_workers: int, capl
 def test_missing_files_are_named_before_training_or_left_out(own_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     name = ready(own_dir).datasets["train"].names[3]
     (own_dir / "orders" / f"{name}.png").unlink()
-    with pytest.raises(InputError, match=rf"orders/{name}\.png: there is no such file"):
+    with pytest.raises(InputError, match=rf"orders/{name}\.png: no such file"):
         ready(own_dir)
     data = ready(own_dir, on_error="skip")
     assert name not in data.datasets["train"].names

@@ -1,4 +1,4 @@
-"""Orders that depend on the seed alone, and epochs resumed midway."""
+"""Orders that depend only on the seed, and epochs resumed midway."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read(loader: ResumableLoader, epoch: int) -> list[list[int]]:
     return [batch.tolist() for batch in loader]
 
 
-def test_an_interrupted_epoch_goes_on_with_its_next_batch() -> None:
+def test_an_interrupted_epoch_continues_with_its_next_batch() -> None:
     expected = [read(loader(), epoch) for epoch in range(3)]
     for workers in (0, 2):
         first = loader(workers)

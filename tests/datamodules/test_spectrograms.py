@@ -21,7 +21,7 @@ def test_both_layouts_in_order_of_users(tmp_path: Path, layout: str) -> None:
     assert [(file.user_id, file.path.stem) for file in files] == [(u, n) for u in (1, 2, 10) for n in "ab"]
 
 
-def test_missing_folders_and_splits_say_what_to_do(tmp_path: Path) -> None:
+def test_missing_folders_and_splits_explain_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="prepare microdoppler-sample"):
         find_spectrograms(tmp_path / "nowhere", "train")
     (tmp_path / "train" / "Anna").mkdir(parents=True)

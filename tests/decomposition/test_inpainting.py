@@ -1,4 +1,4 @@
-"""How far layers reach beneath others, and in which colours."""
+"""Extent and colours of the hidden parts of layers."""
 
 from __future__ import annotations
 

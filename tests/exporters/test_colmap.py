@@ -85,7 +85,7 @@ def test_a_model_without_points_opens(rig: dict[str, Any], tmp_path: Path) -> No
     assert pycolmap.Reconstruction(tmp_path).num_images() == 3
 
 
-def test_images_may_have_sizes_of_their_own(rig: dict[str, Any], tmp_path: Path) -> None:
+def test_images_may_differ_in_size(rig: dict[str, Any], tmp_path: Path) -> None:
     write_colmap_text(tmp_path, **{**rig, "width": [40, 41, 42]}, **cloud(1))
     model = pycolmap.Reconstruction(tmp_path)
     assert [model.cameras[number].width for number in (1, 2, 3)] == [40, 41, 42]

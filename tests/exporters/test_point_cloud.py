@@ -78,7 +78,7 @@ def test_no_valid_pixel_makes_an_empty_cloud_that_no_file_holds(scene: dict[str,
     assert not list(tmp_path.iterdir())
 
 
-def test_arrays_and_half_precision_are_taken(scene: dict[str, Any]) -> None:
+def test_arrays_and_half_precision_are_accepted(scene: dict[str, Any]) -> None:
     arrays = {name: tensor.numpy() for name, tensor in scene.items()}
     np.testing.assert_array_equal(point_cloud(**arrays)[0], point_cloud(**scene)[0])
     halves = {name: tensor.bfloat16().requires_grad_() for name, tensor in scene.items()}

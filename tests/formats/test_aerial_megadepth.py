@@ -203,7 +203,7 @@ def test_wrong_labels_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((tmp_path / "colour.png").read_bytes()[:40])
     with pytest.raises(InputError, match=r"cut\.png: cannot be read"):
         read_labels(tmp_path / "cut.png")
-    with pytest.raises(InputError, match=r"none\.png: there is no such file"):
+    with pytest.raises(InputError, match=r"none\.png: no such file"):
         read_labels(tmp_path / "none.png")
 
 

@@ -23,7 +23,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_files_are_readable_to_others_as_the_umask_says(tmp_path: Path) -> None:
+def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:
     def private(path: Path) -> None:
         with atomic_path(path) as temporary:
             temporary.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""Errors of the user's input keep their message on the way out of other processes."""
+"""Input errors keep their message when they leave other processes."""
 
 import pickle
 

@@ -49,7 +49,7 @@ def test_differences_are_named(change: dict[str, Any], name: str) -> None:
     assert SPACE.differences(replace(SPACE, tokenizer="elsewhere.safetensors")) == []  # files may move
 
 
-def test_it_returns_from_a_checkpoint(tmp_path: Path) -> None:
+def test_it_survives_a_checkpoint(tmp_path: Path) -> None:
     torch.save(SPACE.to_checkpoint(), tmp_path / "space.pt")
     restored = LatentSpace.from_checkpoint(torch.load(tmp_path / "space.pt", weights_only=True))
     assert SPACE.differences(restored) == []

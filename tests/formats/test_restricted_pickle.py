@@ -122,7 +122,7 @@ def test_anything_else_is_refused(tmp_path: Path, item: object, named: str) -> N
 
 
 def test_a_forged_type_reaches_no_memory() -> None:
-    """Bytes given as the content of an object array would be taken for addresses by NumPy's own reader."""
+    """Bytes given as the content of an object array would be interpreted as addresses by NumPy's own reader."""
     dtype = b"cnumpy\ndtype\n(S'O8'\nI00\nI01\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb"
     array = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
     content = array + b"(I1\n(I1\nt" + dtype + b"I00\nS'AAAAAAAA'\ntb."
@@ -132,7 +132,7 @@ def test_a_forged_type_reaches_no_memory() -> None:
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
-    with pytest.raises(InputError, match=r"a\.npz: there is no such file"):
+    with pytest.raises(InputError, match=r"a\.npz: no such file"):
         read_npz(path, ["x"])
     np.savez(path, x=objects(VALUES * 50), y=np.arange(2000))
     with pytest.raises(InputError, match=r"a\.npz: has no 'z', only 'x', 'y'"):

@@ -24,10 +24,10 @@ def test_median_is_numpys(levels: int | None, dtype: torch.dtype) -> None:
     values, mask = random_rows(40, 60, levels, dtype)
     expected = [float(np.median(row[m].numpy())) for row, m in zip(values, mask, strict=True)]
     for outside in (0.0, torch.nan, torch.inf, -torch.inf):
-        given = values.where(mask, outside)
-        torch.testing.assert_close(masked_median(given, mask), torch.tensor(expected, dtype=dtype))
+        filled = values.where(mask, outside)
+        torch.testing.assert_close(masked_median(filled, mask), torch.tensor(expected, dtype=dtype))
         for middle in (_middle_by_selection, _middle_by_sorting):  # for either kind of device
-            found = given.gather(1, middle(given, mask)).mean(1)
+            found = filled.gather(1, middle(filled, mask)).mean(1)
             torch.testing.assert_close(found, torch.tensor(expected, dtype=dtype))
 
 

@@ -25,7 +25,7 @@ def cameras(*leading: int, seed: int = 0) -> Tensor:
 INTRINSICS = torch.tensor([[50.0, 1.5, 3.2], [0, 60, 2.1], [0, 0, 1]], dtype=torch.float64)
 
 
-def test_published_points_come_out() -> None:
+def test_published_points_are_reproduced() -> None:
     fixture = load_file(FIXTURE)
     points = unproject(fixture["depths"], fixture["intrinsics"])
     torch.testing.assert_close(points, fixture["cam_points"], rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ FIXTURE = Path(__file__).parents[1] / "parity" / "vggt_losses.safetensors"
 HEIGHT, WIDTH = 48, 56
 
 
-def test_published_encodings_come_out() -> None:
+def test_published_encodings_are_reproduced() -> None:
     fixture = load_file(FIXTURE)
     encoding = encode_pose(fixture["norm_extrinsics"], fixture["intrinsics"], HEIGHT, WIDTH)
     torch.testing.assert_close(encoding, fixture["pose_encoding_gt"], rtol=1e-4, atol=1e-5)
@@ -41,7 +41,7 @@ def test_a_known_camera() -> None:
     assert taller[7:].tolist() == pytest.approx([2 * math.atan(2), right_angle])  # vertical, then horizontal
 
 
-def test_what_a_network_may_say_at_first_decodes_to_finite_cameras() -> None:
+def test_outputs_of_an_untrained_network_decode_to_finite_cameras() -> None:
     encoding = torch.zeros(2, 9, requires_grad=True)
     with torch.no_grad():
         encoding[1, 7:] = 10.0  # radians

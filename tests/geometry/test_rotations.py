@@ -65,7 +65,7 @@ def test_gradients_are_finite_where_formulas_divide_by_zero(q: Tensor) -> None:
     assert q.grad.isfinite().all()
 
 
-def test_no_quaternion_is_no_turn() -> None:
+def test_a_zero_quaternion_is_the_identity() -> None:
     assert torch.equal(quaternion_to_matrix(torch.zeros(2, 4)), torch.eye(3).expand(2, 3, 3))
 
 

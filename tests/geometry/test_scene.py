@@ -19,7 +19,7 @@ def scene() -> dict[str, torch.Tensor]:
     return {name: fixture[name] for name in names}
 
 
-def test_published_scene_comes_out(scene: dict[str, torch.Tensor]) -> None:
+def test_published_scene_is_reproduced(scene: dict[str, torch.Tensor]) -> None:
     fixture = load_file(FIXTURE)
     normalised = normalise_scene(**scene)
     for name in ("extrinsics", "world_points", "depths"):
@@ -51,7 +51,7 @@ def test_a_scene_without_points_keeps_its_size(scene: dict[str, torch.Tensor]) -
     assert torch.equal(normalised.depths[0], normalise_scene(**scene).depths[0])
 
 
-def test_what_is_outside_the_mask_does_not_matter(scene: dict[str, torch.Tensor]) -> None:
+def test_values_outside_the_mask_do_not_matter(scene: dict[str, torch.Tensor]) -> None:
     expected = normalise_scene(**scene)
     scene["world_points"][~scene["point_masks"]] = torch.nan
     del scene["cam_points"]

@@ -55,7 +55,7 @@ def test_a_draw_depends_on_seed_and_name_only() -> None:
     assert not torch.allclose(encoded(("a",), seed=1)["latents"][0], a, atol=0.1)
 
 
-def test_flipped_images_are_encoded_with_draws_of_their_own() -> None:
+def test_flipped_images_are_encoded_with_separate_draws() -> None:
     module = LatentExtractionModule("unused", flip=True)
     module.tokenizer = Means()
     latents = module.predict_step(batch("a"), 0)
@@ -74,6 +74,6 @@ def test_latents_that_are_not_finite_are_refused() -> None:
         module.predict_step(batch("a"), 0)
 
 
-def test_without_a_tokenizer_it_says_how_to_get_one() -> None:
+def test_without_a_tokenizer_the_error_explains_how_to_get_one() -> None:
     with pytest.raises(InputError, match=r"--model\.tokenizer_path: is not set.*LatentShardWriter"):
         LatentExtractionModule().load_tokenizer()

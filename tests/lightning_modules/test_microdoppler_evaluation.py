@@ -86,7 +86,7 @@ def test_samples_as_good_as_real_ones(good: Results) -> None:
     assert "inception_score" not in good
 
 
-def test_copies_of_training_images_are_seen() -> None:
+def test_copies_of_training_images_are_detected() -> None:
     copies = (TRAIN[0][:48], TRAIN[1][:48])
     results = numbers(evaluated(copies))
     assert results["nearest_train_distance_classifier_ratio"] == pytest.approx(0, abs=1e-3)
@@ -95,7 +95,7 @@ def test_copies_of_training_images_are_seen() -> None:
 
 
 @pytest.mark.slow
-def test_noise_repeats_and_wrong_users_are_seen(good: Results) -> None:
+def test_noise_repeats_and_wrong_users_are_detected(good: Results) -> None:
     noise = torch.randint(0, 256, NEW[0].shape, generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
     repeats = torch.cat([NEW[0][:USERS]] * 12)
     cases = ((noise, NEW[1]), (repeats, NEW[1]), (NEW[0], NEW[1].roll(7)))

@@ -18,7 +18,7 @@ def walkers(count: int, num_users: int, seed: int, size: int = 64) -> tuple[Tens
     return images, users
 
 
-def test_it_recognises_users_by_doppler_frequency_alone() -> None:
+def test_users_are_recognised_by_doppler_frequency_only() -> None:
     classifier = fit_classifier(*walkers(120, 4, seed=0), num_users=4, steps=60)
     images, users = walkers(60, 4, seed=1)
     assert (classifier(images).argmax(1) == users).float().mean() > 0.9

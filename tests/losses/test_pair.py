@@ -59,7 +59,7 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_published_terms_come_out(name: str) -> None:
+def test_published_terms_are_reproduced(name: str) -> None:
     losses = PairLoss(**CONFIGURATIONS[name])(fixture_predictions(), normalised_targets(fixture_batch()))
     published = {key.split("/")[1]: value for key, value in FIXTURE.items() if key.startswith(f"{name}/")}
     assert len(published) in (3, 4)
@@ -152,7 +152,7 @@ def test_normal_loss_of_known_planes() -> None:
     assert normal_loss(plane(0), plane(1), mask) == 0
 
 
-def test_fewer_than_a_hundred_pixels_teach_nothing() -> None:
+def test_fewer_than_a_hundred_pixels_give_no_gradient() -> None:
     prediction, target, confidence = (
         uniform(1, 1, 10, 12, 1),
         uniform(1, 1, 10, 12, 1, seed=1),
@@ -190,7 +190,7 @@ def test_camera_loss_by_hand() -> None:
     assert l1.field_of_view == 0
 
 
-def test_rows_of_weight_zero_count_for_nothing() -> None:
+def test_rows_of_weight_zero_are_ignored() -> None:
     batch = normalised_targets(fixture_batch())
     batch["weights"] = torch.tensor([1.0, 0.0])
     predictions = fixture_predictions()
@@ -262,7 +262,7 @@ def test_autocast_does_not_round_the_losses() -> None:
 
 
 class NoWaiting(TorchDispatchMode):
-    """Raises where a GPU's results would have to be waited for."""
+    """Raises if an operation would have to wait for results of a GPU."""
 
     WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique", "item")
 
@@ -287,12 +287,12 @@ def test_nothing_waits_for_the_device(options: dict[str, Any]) -> None:
         PairLoss(**options)(predictions, normalised_targets(batch))["loss_objective"].backward()
     on_meta: Any = {key: x.to("meta") if isinstance(x, Tensor) else x for key, x in batch.items()}
     items: Any = fixture_predictions().items()
-    said: Any = {k: [y.to("meta") for y in x] if isinstance(x, list) else x.to("meta") for k, x in items}
-    losses = PairLoss(**options)(said, normalised_targets(on_meta))  # where there are no values to wait for
+    meta_items: Any = {k: [y.to("meta") for y in x] if isinstance(x, list) else x.to("meta") for k, x in items}
+    losses = PairLoss(**options)(meta_items, normalised_targets(on_meta))  # has no values to wait for
     assert {x.device.type for x in losses.values()} == {"meta"}
 
 
-def test_waiting_would_be_noticed() -> None:
+def test_waiting_would_be_detected() -> None:
     x, mask = torch.ones(3), torch.tensor([True, False, True])
     for wait in (lambda: x[mask], lambda: x.sum().item(), lambda: bool(mask[0]), mask.nonzero, lambda: x[x.argmax()]):
         with NoWaiting(), pytest.raises(AssertionError, match="waits"):
@@ -350,6 +350,6 @@ def test_camera_gradients_agree_with_finite_differences(distance: Any) -> None:
 @pytest.mark.parametrize(
     "option", [{"camera_loss": "huber"}, {"depth_gradient": "normal"}, {"point_gradient": "x"}, {"valid_range": 98}]
 )
-def test_settings_without_meaning_are_refused(option: dict[str, Any]) -> None:
+def test_meaningless_settings_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
         PairLoss(**option)

@@ -68,7 +68,7 @@ def test_errors_agree_with_their_definitions(batch: int) -> None:
 
 def test_known_errors() -> None:
     true = torch.tensor([1.0, 2, 4, 0]).view(1, 1, 2, 2)
-    mask = torch.ones(1, 1, 2, 2, dtype=torch.bool)  # a true depth of 0 is none, whatever the mask says
+    mask = torch.ones(1, 1, 2, 2, dtype=torch.bool)  # a true depth of 0 is invalid regardless of the mask
     values = measured(torch.tensor([2.0, 4, 8, 9]).view(1, 1, 2, 2), true, mask, torch.ones(1))
     assert values["abs_rel"] == pytest.approx(1)
     assert values["rmse"] == pytest.approx(math.sqrt((1 + 4 + 16) / 3))
@@ -86,7 +86,7 @@ def test_images_weigh_the_same_however_many_pixels_they_have() -> None:
     assert measured(predicted, true, mask, torch.ones(2))["abs_rel"] == pytest.approx(0.3)
 
 
-def test_what_is_not_valid_does_not_matter() -> None:
+def test_invalid_values_do_not_matter() -> None:
     predicted, true, mask, weights = scenes(6)
     expected = measured(predicted, true, mask, weights)
     predicted, true = predicted.masked_fill(~mask, torch.nan), true.masked_fill(~mask, torch.inf)

@@ -154,7 +154,7 @@ def test_cameras_in_one_place_have_no_direction(place: tuple[float, ...]) -> Non
         assert values["auc_30"] == 0
 
 
-def test_faults_and_nothing_measured() -> None:
+def test_faulty_predictions_and_empty_measurements() -> None:
     cameras = scenes(4)
     cameras[0][0, 1] = torch.nan
     faulty, expected = measured(cameras), by_hand(scenes(4), True)

@@ -1,4 +1,4 @@
-"""Published checkpoints in and out, on a toy network that needs everything the mechanism can express."""
+"""Loading and writing published checkpoints, with a toy network that uses all features of the mechanism."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_tensor_of_the_file_is_loaded_or_explained() -> None:
     ]
 
 
-def test_values_take_the_network_s_dtype() -> None:
+def test_values_are_cast_to_the_networks_dtype() -> None:
     network, state = Toy().to(torch.bfloat16), published()
     load_published(network, state)
     assert network.proj.bias.dtype == torch.bfloat16
@@ -286,7 +286,7 @@ def test_files_of_each_kind_are_read(tmp_path: Path, suffix: str) -> None:
     assert torch.equal(network.proj.bias, published()["out.b"])
 
 
-def test_files_of_before_zip_archives_are_read(tmp_path: Path) -> None:
+def test_files_from_before_zip_archives_are_read(tmp_path: Path) -> None:
     torch.save(published(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert read_state_dict(tmp_path / "old.pt").keys() == published().keys()
 
@@ -323,7 +323,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name in ("cut.pt", "garbage.ckpt", "empty.pth", "garbage.safetensors"):
         with pytest.raises(InputError, match=rf"{name}: is damaged or not a checkpoint"):
             read_state_dict(tmp_path / name)
-    with pytest.raises(InputError, match=r"none.pt: there is no such file"):
+    with pytest.raises(InputError, match=r"none.pt: no such file"):
         read_state_dict(tmp_path / "none.pt")
     (tmp_path / "weights.bin").write_bytes(b"")
     with pytest.raises(InputError, match=r"weights.bin: '.bin' is not a checkpoint's suffix"):
@@ -340,7 +340,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ({1: torch.zeros(1)}, "does not hold a state dict: 1 is a Tensor"),
     ],
 )
-def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: object, words: str) -> None:
+def test_anything_but_a_state_dict_is_refused(tmp_path: Path, content: object, words: str) -> None:
     torch.save(content, tmp_path / "file.pt")
     with pytest.raises(InputError, match=words):
         load_published(Toy(), tmp_path / "file.pt")

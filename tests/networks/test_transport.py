@@ -131,6 +131,6 @@ def test_noise_depends_on_every_part_of_its_key() -> None:
     assert torch.equal(noise[0], seeded_noise((4, 4), 0, 1, 2))
 
 
-def test_guidance_needs_a_label_for_none() -> None:
+def test_guidance_needs_a_no_label_class() -> None:
     with pytest.raises(ValueError, match="no label"):
         GuidedVelocity(CountingNetwork(), torch.tensor([0]), None, scale=2.0)

@@ -298,7 +298,7 @@ def test_frozen_blocks_before_the_first_that_trains_leave_nothing_and_are_not_re
     assert not saved
 
 
-def test_recomputing_gives_the_same_gradients_from_less() -> None:
+def test_recomputing_gives_the_same_gradients_with_less_memory() -> None:
     # In float64, as the sum over all pixels cancels: in float32 its rounding depends on the chunks.
     plain = small(enable_point=True).double()
     lean = small(enable_point=True, gradient_checkpointing=True, frames_chunk_size=1).double()

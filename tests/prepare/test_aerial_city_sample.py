@@ -31,11 +31,13 @@ def files_of(root: Path) -> dict[str, bytes]:
 
 def test_layout(sample: Path) -> None:
     images = [f"{number:04d}_{view}.jpeg" for number in (1, 2) for view in ("aerial", "ground")]
-    wanted = {"train.npz", "val.npz", "simulation.json"}
+    expected = {"train.npz", "val.npz", "simulation.json"}
     for scene in ("0001", "0002", "0003"):
         for image in images:
-            wanted |= {f"{scene}/{image}{suffix}" for suffix in (".jpg", ".exr", ".npz")} | {f"seg/{scene}/{image}.png"}
-    assert set(files_of(sample)) == wanted
+            expected |= {f"{scene}/{image}{suffix}" for suffix in (".jpg", ".exr", ".npz")} | {
+                f"seg/{scene}/{image}.png"
+            }
+    assert set(files_of(sample)) == expected
     assert json.loads((sample / "simulation.json").read_text())["scenes"] == {
         "train": ["0001", "0002"],
         "val": ["0003"],
@@ -101,7 +103,7 @@ def test_a_second_run_completes_what_is_missing(sample: Path, capsys: pytest.Cap
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="not as a data set of this tool"):
+    with pytest.raises(InputError, match="is not a data set of this tool"):
         aerial_city_sample(tmp_path)
     (tmp_path / "simulation.json").write_text("{")
     with pytest.raises(InputError, match="other settings"):

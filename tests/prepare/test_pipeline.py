@@ -28,7 +28,7 @@ if "fail" in sys.argv:
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the stand-in for cli.py records its calls."""
+    """File in which the stand-in for cli.py records its calls."""
     (tmp_path / "fake.py").write_text(FAKE_CLI)
     monkeypatch.setattr(pipeline, "CLI", tmp_path / "fake.py")
     return tmp_path / "calls"

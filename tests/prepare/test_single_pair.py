@@ -1,4 +1,4 @@
-"""One pair as a data set of its own, and the check of pairs."""
+"""One pair as a separate data set, and the check of pairs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_configuration_names_the_data(scene: Path, tmp_path: Path) -> None:
     assert config["trainer"]["max_epochs"] == 100
 
 
-def test_again_it_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_path: Path) -> None:
+def test_a_second_run_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     take(scene, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
@@ -89,7 +89,7 @@ def test_again_it_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_p
 
 
 @pytest.mark.parametrize("index", [-1, 3, 100])
-def test_an_index_out_of_range_says_the_range(scene: Path, tmp_path: Path, index: int) -> None:
+def test_an_index_out_of_range_names_the_range(scene: Path, tmp_path: Path, index: int) -> None:
     with pytest.raises(InputError, match=rf"{index} is out of range: .*train\.npz has pairs 0 to 2"):
         take(scene, tmp_path / "out", pair_index=index)
     assert not (tmp_path / "out").exists()
@@ -148,7 +148,7 @@ def test_the_check_names_every_pair_that_cannot_be_used(own_scene: Path, capsys:
         check_pairs(own_scene, own_scene / "seg", image_size=56)
     out = capsys.readouterr().out
     assert "aerial_megadepth_0002_2: " in out
-    assert "y.png.png: there is no such file" in out
+    assert "y.png.png: no such file" in out
     assert "a.jpg.exr: has no valid depth within 2000 m outside the sky" in out
     assert "aerial_megadepth_0001_1\n" in out
 

@@ -212,7 +212,7 @@ def test_lightning_reads_every_stage_in_order(scene: Path, workers: int) -> None
         assert module.names == expected, stage
 
 
-def test_an_interrupted_epoch_goes_on(scene: Path) -> None:
+def test_an_interrupted_epoch_continues(scene: Path) -> None:
     whole = ready(scene).train_dataloader()
     names = [batch["seq_name"] for batch in whole]
     begun = ready(scene)
@@ -261,7 +261,7 @@ def test_depth_and_mask_of_another_size(own_scene: Path) -> None:
     assert distance[found["point_masks"]].abs().max() < 0.25
     write_depth(files.depth, read_depth(files.depth)[:, :60])
     with pytest.raises(
-        InputError, match=r"a\.jpg\.exr: is 60×72, while a\.jpg\.jpg is 192×144, which is another aspect"
+        InputError, match=r"a\.jpg\.exr: is 60×72, while a\.jpg\.jpg is 192×144, which has another aspect ratio"
     ):
         batch()
 
@@ -274,8 +274,8 @@ def test_depth_and_mask_of_another_size(own_scene: Path) -> None:
         ({"aspect": 0.0}, "--data.aspect"),
         ({"scale_augmentation": 1.0}, "--data.scale_augmentation"),
         ({"depth_percentile": 0.0}, "--data.depth_percentile"),
-        ({"val_split": "none.npz"}, r"none\.npz: there is no such file.*--data\.val_split"),
-        ({"segmentation_dir": "nowhere"}, "nowhere: there is no such folder.*--data.segmentation_dir"),
+        ({"val_split": "none.npz"}, r"none\.npz: no such file.*--data\.val_split"),
+        ({"segmentation_dir": "nowhere"}, "nowhere: no such folder.*--data.segmentation_dir"),
     ],
 )
 def test_wrong_settings_are_named(scene: Path, settings: dict[str, Any], message: str) -> None:

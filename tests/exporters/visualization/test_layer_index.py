@@ -93,7 +93,7 @@ def test_a_sheet_has_a_row_of_four_images_per_sample() -> None:
         assert (one == end).all(-1).sum() >= 2 * 60
 
 
-def test_equal_and_long_names_get_rows_of_their_own() -> None:
+def test_equal_and_long_names_get_separate_rows() -> None:
     maps = np.random.default_rng(0).random((3, 8, 8))
     names = ["twin", "twin", "x" * 200]
     sheet = layer_index_sheet(np.zeros((3, 3, 8, 8), np.uint8), maps, maps, names=names, height=32)

@@ -12,7 +12,7 @@ from exporters.visualization.overfit_report import Criterion, verdict_line, writ
 
 GOOD = Criterion("relative depth error", 1.25, 2, True, " %")
 BAD = Criterion("rotation error", 0.812, 0.5, False, "°")
-PICTURE = np.full((12, 16, 3), 90, np.uint8)
+IMAGE = np.full((12, 16, 3), 90, np.uint8)
 
 
 def history(epochs: int) -> list[dict[str, float]]:
@@ -43,13 +43,13 @@ def test_a_value_just_over_its_limit_does_not_look_equal() -> None:
     assert verdict_line([Criterion("error", 0.500004, 0.5, False)]) == "FAIL: error 0.500004 (limit 0.5)"
 
 
-def test_a_value_that_is_no_number_is_said() -> None:
+def test_a_nan_value_is_reported() -> None:
     assert verdict_line([Criterion("error", math.nan, 0.5, False)]) == "FAIL: error nan (limit 0.5)"
 
 
-def test_the_report_shows_epochs_verdict_and_pictures(tmp_path: Path) -> None:
-    pictures = {"Input, view 1": PICTURE, "Input: view 1": PICTURE, "Tiefe": PICTURE}
-    report = write_report(tmp_path / "report", history(123), pictures, [GOOD, BAD], note="Red is near.")
+def test_the_report_shows_epochs_verdict_and_images(tmp_path: Path) -> None:
+    images = {"Input, view 1": IMAGE, "Input: view 1": IMAGE, "Depth": IMAGE}
+    report = write_report(tmp_path / "report", history(123), images, [GOOD, BAD], note="Red is near.")
     text = report.read_text(encoding="utf-8")
     assert report == tmp_path / "report" / "report.md"
     assert epochs_in(text) == ["1", "10", "50", "100", "123"]
@@ -69,7 +69,7 @@ def test_the_report_shows_epochs_verdict_and_pictures(tmp_path: Path) -> None:
     assert sorted(path.name for path in report.parent.iterdir()) == sorted(["report.md", *links])
 
 
-def test_one_epoch_and_losses_that_are_no_number_make_a_report(tmp_path: Path) -> None:
+def test_one_epoch_and_nan_losses_make_a_report(tmp_path: Path) -> None:
     rows = [{"epoch": 1, "train/loss_objective": math.nan, "train/loss_camera": 0.0}]
     text = write_report(tmp_path, rows, {}, [BAD]).read_text(encoding="utf-8")
     assert epochs_in(text) == ["1"]
@@ -78,12 +78,12 @@ def test_one_epoch_and_losses_that_are_no_number_make_a_report(tmp_path: Path) -
 
 
 def test_a_report_replaces_the_last_one(tmp_path: Path) -> None:
-    write_report(tmp_path, history(2), {"Depth": PICTURE}, [BAD])
-    text = write_report(tmp_path, history(3), {"Depth": PICTURE}, [GOOD]).read_text(encoding="utf-8")
+    write_report(tmp_path, history(2), {"Depth": IMAGE}, [BAD])
+    text = write_report(tmp_path, history(3), {"Depth": IMAGE}, [GOOD]).read_text(encoding="utf-8")
     assert "PASS" in text
     assert epochs_in(text) == ["1", "3"]
 
 
-def test_no_epoch_is_no_report(tmp_path: Path) -> None:
+def test_a_history_without_epochs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no epoch"):
         write_report(tmp_path, [], {}, [GOOD])

@@ -8,8 +8,8 @@ def test_near_points_hide_far_ones() -> None:
     points = np.array([[0, 0, 2], [0, 0, 1], [0, 0, -1]], np.float32)
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     for order in ([0, 1, 2], [2, 1, 0]):
-        picture = draw_point_cloud(points[order], colours[order], looking_ahead, side=20)
-        assert picture[10, 10].tolist() == [0, 255, 0]
+        image = draw_point_cloud(points[order], colours[order], looking_ahead, side=20)
+        assert image[10, 10].tolist() == [0, 255, 0]
 
 
 def test_viewpoint_looks_at_the_cloud_from_the_right_and_above() -> None:

@@ -142,7 +142,7 @@ def truncate(path: Path) -> None:
 PARSED_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no JSON": (lambda f: (f / "metadata.json").write_text("{"), "metadata.json: cannot be read as JSON"),
     "no object": (lambda f: (f / "metadata.json").write_text("[]"), "metadata.json: does not hold a JSON object"),
-    "no metadata": (lambda f: (f / "metadata.json").unlink(), "metadata.json: there is no such file"),
+    "no metadata": (lambda f: (f / "metadata.json").unlink(), "metadata.json: no such file"),
     "no layers": (edited(lambda m: m.pop("layers")), "metadata.json: has no list 'layers'"),
     "no box": (
         edited(lambda m: m["layers"][1].pop("box")),
@@ -154,9 +154,9 @@ PARSED_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty box": (edited(lambda m: m["layers"][0].update(box=[2, 1, 2, 9])), "02_layer_00.png: has the box"),
     "no numbers": (edited(lambda m: m["layers"][0].update(box="all")), "which is not"),
     "other size": (edited(lambda m: m["layers"][0].update(box=[2, 1, 9, 9])), "02_layer_00.png: has 8×8 pixels"),
-    "layer missing": (lambda f: (f / "03_layer_01.png").unlink(), "03_layer_01.png: there is no such file"),
+    "layer missing": (lambda f: (f / "03_layer_01.png").unlink(), "03_layer_01.png: no such file"),
     "layer broken": (lambda f: truncate(f / "03_layer_01.png"), "03_layer_01.png: cannot be read"),
-    "image missing": (lambda f: (f / "00_whole_image.png").unlink(), "00_whole_image.png: there is no such file"),
+    "image missing": (lambda f: (f / "00_whole_image.png").unlink(), "00_whole_image.png: no such file"),
 }
 
 
@@ -256,7 +256,7 @@ def test_faults_of_coco_depths_are_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_layered_art_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         open_layered_art(tmp_path / "nowhere")
     with pytest.raises(InputError, match="has no layered art of a known layout"):
         open_layered_art(tmp_path)

@@ -291,7 +291,7 @@ def test_uses_of_uses_that_grow_without_bounds_are_refused(tmp_path: Path) -> No
 
 
 def test_the_border_of_a_nested_svg_is_crisp(tmp_path: Path) -> None:
-    """Its place cuts pixels in two; on an opaque ground mixed colours would be numbers of other elements."""
+    """Its position cuts pixels in two; on an opaque background, mixed colours would be numbers of other elements."""
     hidden = '<rect width="9" height="9" fill="none"/>' * 196
     path = tmp_path / "nested.svg"
     path.write_text(

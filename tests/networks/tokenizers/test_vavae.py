@@ -30,7 +30,7 @@ def small() -> VAVAE:
 
 
 @torch.no_grad()
-def test_numbers_are_the_published_network_s(small: VAVAE) -> None:
+def test_numbers_are_those_of_the_published_network(small: VAVAE) -> None:
     expected = load_file(PARITY / "vavae_small.safetensors")
     posterior = small.encode(expected["image"])
     torch.testing.assert_close(posterior.mean, expected["mean"], rtol=1e-4, atol=1e-5)
@@ -103,7 +103,7 @@ def test_all_8_bit_values_come_back() -> None:
         to_unit(unit)
 
 
-def test_fingerprint_tells_weights_apart(small: VAVAE) -> None:
+def test_fingerprint_distinguishes_weights(small: VAVAE) -> None:
     twin = VAVAE(32, (1, 1, 2, 2, 4), 8)
     twin.load_state_dict(small.state_dict())
     assert twin.fingerprint() == small.fingerprint()

@@ -83,7 +83,7 @@ def nearest_hit(city: City, origin: Array, ray: Array) -> float:
 
 
 @pytest.mark.parametrize("view", ["aerial", "ground"])
-def test_points_lie_on_the_surfaces_their_labels_say(scene: Scene, view: str) -> None:
+def test_points_lie_on_the_surfaces_of_their_labels(scene: Scene, view: str) -> None:
     city, pair, renderings = scene
     rendering = renderings[view]
     points = world_points(rendering.depth, getattr(pair, view))
@@ -109,8 +109,8 @@ def test_depth_is_that_of_the_first_surface(scene: Scene, view: str) -> None:
     rng = np.random.default_rng(3)
     for u, v in zip(rng.integers(SIZE[0], size=25), rng.integers(SIZE[1], size=25), strict=True):
         ray = camera.cam2world[:3, :3] @ np.linalg.solve(camera.intrinsics(*SIZE), [u, v, 1.0])
-        wanted = nearest_hit(city, camera.position, ray)
-        assert depth[v, u] == pytest.approx(wanted if wanted < 2000 else 0.0, rel=1e-5)
+        nearest = nearest_hit(city, camera.position, ray)
+        assert depth[v, u] == pytest.approx(nearest if nearest < 2000 else 0.0, rel=1e-5)
 
 
 def test_sky_has_no_depth(scene: Scene) -> None:
@@ -169,7 +169,7 @@ def test_both_views_agree_about_where_a_point_is(scene: Scene) -> None:
     np.testing.assert_allclose(other, z, rtol=1e-5)  # inverse depth is linear within a face
 
 
-def test_both_views_agree_about_a_point_s_colour(scene: Scene) -> None:
+def test_both_views_agree_about_the_colour_of_a_point(scene: Scene) -> None:
     _, _, renderings = scene
     v, u, pixels, _ = shared_points(scene)
     here = renderings["ground"].image[v, u].astype(float)

@@ -215,7 +215,7 @@ def test_returned_arrays_and_limits() -> None:
         Radar(carrier_ghz=0.0)
 
 
-def test_snr_is_the_one_asked_for() -> None:
+def test_snr_is_as_requested() -> None:
     radar = Radar(snr_db=6.0)
     clean = radar_return(Walker(), radar, np.random.default_rng(1), noise=False)
     noise = radar_return(Walker(), radar, np.random.default_rng(1)) - clean
@@ -247,7 +247,7 @@ def test_torso_is_the_bright_line_of_every_sample() -> None:
         line = doppler[power.argmax(axis=0)] * radar.wavelength / 2
         assert np.mean(np.abs(line - walker.speed) < 0.35) > 0.95
         assert np.median(power.max(axis=0)) > -6
-    # Its parts never cancel: the return is about as strong whatever phases are drawn.
+    # Its parts never cancel: the return is about as strong for any phases drawn.
     clean = [radar_return(walker, radar, np.random.default_rng(seed), noise=False) for seed in range(12)]
     powers = [np.mean(np.abs(signal) ** 2) for signal in clean]
     assert max(powers) / min(powers) < 1.3
