@@ -1,11 +1,7 @@
-"""Entry point of Trilight: ``python cli.py fit | validate | test | predict | prepare | pipeline``.
+"""Entry point of Trilight: ``python cli.py COMMAND``, or ``trilight COMMAND`` where it is installed.
 
-``TASKS`` lists the classes and tools of each task. YAML files and options refer to classes by their short names;
-classes are imported when they are used. A new task is one more entry (see CONTRIBUTING.md). The installed command
-``trilight`` is the same.
+What there is, by task. A new task is one more entry of ``TASKS``, see CONTRIBUTING.md.
 """
-
-from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
@@ -29,7 +25,7 @@ TASKS = (
         callbacks=(
             "callbacks.ema:EMA",
             "callbacks.sample_grid:SampleGrid",
-            "callbacks.evaluation_report:EvaluationReport",
+            "callbacks.microdoppler_report:MicroDopplerReport",
             "callbacks.latent_writer:LatentShardWriter",
             "callbacks.sample_writer:SampleWriter",
         ),
@@ -68,14 +64,8 @@ TASKS = (
     # Layer order of an illustration: configs/{layer_index,region_order,layers_decompose}.yaml
     Task(
         "layer index",
-        modules=(
-            "lightning_modules.layer_index:LayerIndexModule",
-            "lightning_modules.region_order:RegionOrderModule",
-        ),
-        alternatives=(
-            "lightning_modules.layer_index:LayerIndexModule",
-            "lightning_modules.region_order:RegionOrderModule",
-        ),
+        interchangeable=True,  # a checkpoint decides which module runs
+        modules=("lightning_modules.layer_index:LayerIndexModule", "lightning_modules.region_order:RegionOrderModule"),
         datamodules=(
             "datamodules.layered_art:LayeredArtDataModule",
             "datamodules.region_graphs:RegionGraphDataModule",
@@ -92,20 +82,16 @@ TASKS = (
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run one command.
-
-    Args:
-        args: Arguments after the program's name; None takes them from the command line.
+    """Run one command: ``args``, by default those of the command line.
 
     Raises:
         InputError: A setting, file or folder cannot be used.
-        SystemExit: The help of a command was requested.
     """
     run_command(TASKS, sys.argv[1:] if args is None else list(args))
 
 
 def run() -> None:
-    """Run the command line; a user error ends in one readable line and exit status 1."""
+    """Run the command line; a user error ends in one line and exit status 1 or 2."""
     exit_with_message(main)
 
 

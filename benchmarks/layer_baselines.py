@@ -16,6 +16,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def sampled_pairs(
 
 
 def _drawn(weights: NDArray[np.float64], rng: np.random.Generator) -> Pairs:
-    count = min(PAIRS_PER_IMAGE, np.count_nonzero(weights))
+    count = min(PAIRS_PER_IMAGE, int(np.count_nonzero(weights)))
     return rng.choice(len(weights), count, replace=False, p=weights / weights.sum()) if count else np.zeros(0, np.int64)
 
 
@@ -150,16 +151,17 @@ def accuracy(
     at_contacts = []
     for sample in samples:
         heights = np.asarray(method(sample), np.float64)
-        tensors = [torch.from_numpy(np.asarray(x))[None] for x in (heights, sample.orders, sample.graph.areas)]
-        metric.update(*tensors, torch.ones(1, len(heights), dtype=torch.bool))
+        values = (heights, sample.orders, sample.graph.areas)
+        found, true_orders, areas = (torch.from_numpy(np.asarray(x))[None] for x in values)
+        metric.update(found, true_orders, areas, torch.ones(1, len(heights), dtype=torch.bool))
         first, second = sample.graph.pairs.T
         true = np.sign(sample.orders[first] - sample.orders[second])
         weights = sample.graph.contacts * (true != 0)
         if weights.sum():
             agrees = 0.5 + 0.5 * true * np.sign(heights[first] - heights[second])
             at_contacts.append(float((weights * agrees).sum() / weights.sum()))
-    values = {name: round(float(value), 3) for name, value in metric.compute().items()}
-    return values | {"contact_accuracy": round(float(np.mean(at_contacts)), 3), "images": len(samples)}
+    rounded = {name: round(float(value), 3) for name, value in metric.compute().items()}
+    return rounded | {"contact_accuracy": round(float(np.mean(at_contacts)), 3), "images": len(samples)}
 
 
 def read_set(folder: Path, split: str | None) -> list[OrderedRegions]:
@@ -167,6 +169,10 @@ def read_set(folder: Path, split: str | None) -> list[OrderedRegions]:
     if split:
         paths = [p for p in paths if split in split_of(ArtSample(p.parent.name, p.stem, p), 0.1, 0.1, 0)]
     return [read_ordered_regions(path) for path in paths]
+
+
+def _by_rule(rule: Heights, sample: OrderedRegions) -> NDArray[np.floating]:
+    return rule(sample.graph)
 
 
 def main() -> None:
@@ -181,7 +187,7 @@ def main() -> None:
     trees = fit_pair_model(read_set(arguments.train, "train"), distant=False)
     seconds = time.process_time() - start
     methods: dict[str, Callable[[OrderedRegions], NDArray[np.floating]]] = {
-        name: (lambda sample, rule=rule: rule(sample.graph)) for name, rule in RULES.items()
+        name: partial(_by_rule, rule) for name, rule in RULES.items()
     }
     shipped = shipped_heights(arguments.weights)
     methods["region-pair model"] = lambda sample: pair_model_heights(sample.graph, trees, distant_weight=0.0)

@@ -18,7 +18,7 @@ from decomposition.separation import Separation, exact_separation, separate_laye
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
-from exporters.relief import layer_heights, write_relief
+from exporters.relief import HEIGHT_MM, layer_heights, write_relief
 from exporters.visualization.layer_index import colour_index, index_to_16bit
 from exporters.visualization.layer_stack import before_after_figure
 from formats.errors import InputError
@@ -44,7 +44,7 @@ class LayerWriter(PredictionWriter):
         self,
         max_layers: int = 16,
         relief_width_mm: float = 100.0,
-        relief_height_mm: float = 8.0,
+        relief_height_mm: float = HEIGHT_MM,
         num_threads: int = 1,
     ) -> None:
         super().__init__(num_threads)

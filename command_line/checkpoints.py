@@ -39,7 +39,7 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
     if class_path is None:
         return list(args)
     named = named_class(sources, "model")
-    is_alternative = _are_alternatives(class_path, named, tasks)
+    is_alternative = _interchangeable(class_path, named, tasks)
     if not is_alternative:
         check_same_module(Path(str(path)), class_path, named, tasks)
     stored = {"model": {"class_path": class_path, "init_args": settings}}
@@ -96,10 +96,12 @@ def check_same_module(path: Path, stored: str, asked: str | None, tasks: Sequenc
     raise InputError(path, fault, f"Use a configuration of {names[0]}, or a checkpoint of {names[1]}.")
 
 
-def _are_alternatives(stored: str, asked: str | None, tasks: Sequence[Task]) -> bool:
-    """Whether two different modules do the same job."""
+def _interchangeable(stored: str, asked: str | None, tasks: Sequence[Task]) -> bool:
+    """Return whether two different modules do the same job."""
     names = {part.rpartition(".")[2] for part in (stored, asked or stored)}
-    return len(names) == 2 and any(names <= set(map(short_name, task.alternatives)) for task in tasks)
+    return len(names) == 2 and any(
+        task.interchangeable and names <= set(map(short_name, task.modules)) for task in tasks
+    )
 
 
 def end_of_configs(words: Sequence[str]) -> int:

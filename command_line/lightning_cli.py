@@ -17,7 +17,6 @@ from command_line.checks import check_names, refuse_wrong_value
 from command_line.messages import shortened
 from command_line.quiet import log_wandb_offline_without_account, silence_warnings
 from command_line.settings import Source, read_sources, with_shipped_configs
-from command_line.shipped import with_shipped_weights
 from command_line.tasks import Task, UsageError, import_named_classes, short_name
 from command_line.threads import set_threads
 from command_line.trainer import SaveConfig, Trainer
@@ -97,6 +96,8 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
     check_names(sources, tasks)
     words = with_checkpoint_settings(words, sources, tasks)
     if command == "predict":
+        from command_line.shipped import with_shipped_weights  # imports networks, which help does without
+
         words = with_shipped_weights(words, sources, tasks)
     words = ["--print_config=comments" if word == "--print_config" else word for word in words]
     log_wandb_offline_without_account()

@@ -20,6 +20,8 @@ MESSAGES = (
     ".*WeightAveraging callback, but loading a checkpoint outside.*",
     ".*does not have many workers.*",
     ".*Your `IterableDataset` has `__len__` defined.*",
+    ".*Total length of `.*DataLoader` across ranks is zero.*",  # all latents or samples exist already
+    ".*Metric `InceptionScore` will save all extracted features.*",
 )
 
 

@@ -31,7 +31,7 @@ class Task:
         callbacks: Callbacks.
         prepare: Functions behind ``prepare``; the command is the function's name with hyphens.
         pipeline: Functions behind ``pipeline``, likewise.
-        alternatives: Modules among ``modules`` that do the same job, so that a checkpoint decides which of them runs.
+        interchangeable: Whether the modules do the same job, so that a checkpoint decides which of them runs.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Task:
     callbacks: tuple[str, ...] = ()
     prepare: tuple[str, ...] = ()
     pipeline: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
+    interchangeable: bool = False
 
     def classes(self) -> tuple[str, ...]:
         """Import strings of all classes that YAML files and options name."""

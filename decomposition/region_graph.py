@@ -99,7 +99,10 @@ class _Measurement:
         self._shapes()
 
     def _sums(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.bincount(self.flat, values, self.count)
+        sums: NDArray[np.float64] = np.bincount(self.flat, np.asarray(values, np.float64), self.count).astype(
+            np.float64
+        )
+        return sums
 
     def _contacts(self) -> None:
         """Find adjacent pairs, the places of their common boundaries, and contact with the image's border."""
@@ -229,7 +232,8 @@ class _Measurement:
         disc = y**2 + x**2 <= radius**2
         padded = np.pad(self.labels, radius, constant_values=-1)
         flat = (rows[:, None] + radius + y[disc]) * padded.shape[1] + columns[:, None] + radius + x[disc]
-        return padded.reshape(-1)[flat]
+        regions: NDArray[np.int32] = padded.reshape(-1)[flat]
+        return regions
 
     def _junction_votes(self, radius: int) -> NDArray[np.float64]:
         """(P, 4): where three regions meet, one that fills about half a disc passes in front of the other two."""

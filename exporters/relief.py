@@ -17,6 +17,7 @@ from trimesh.visual.material import PBRMaterial
 from formats.atomic import atomic_path
 from formats.images import on_white
 
+HEIGHT_MM = 8.0  # of the foremost layer above the background
 METRES_PER_MILLIMETRE = 1e-3  # unit of glTF and of STL
 
 _MAX_LEVELS = 256  # with more distinct heights, a reduced pixel gets the nearest height, not the most common one
@@ -55,7 +56,7 @@ def relief_mesh(
     image: NDArray[np.uint8] | None = None,
     *,
     width_mm: float = 100,
-    relief_mm: float = 8,
+    relief_mm: float = HEIGHT_MM,
     base_mm: float = 2,
     max_side: int = 512,
 ) -> trimesh.Trimesh:
@@ -110,7 +111,7 @@ def write_relief(
     image: NDArray[np.uint8] | None = None,
     *,
     width_mm: float = 100,
-    relief_mm: float = 8,
+    relief_mm: float = HEIGHT_MM,
     base_mm: float = 2,
     max_side: int = 512,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -95,8 +95,8 @@ class RegionOrderModule(EvaluationSteps):
         if not self._has_weights:
             batches: list[RegionBatch] = list(datamodule_of(self.trainer, LightningDataModule).train_dataloader())
             regions = torch.cat([batch["regions"][batch["mask"]] for batch in batches])
-            sides = ("pair_features", "swapped_features")
-            self.network.set_statistics(regions, torch.cat([batch[side] for batch in batches for side in sides]))
+            pairs = [features for batch in batches for features in (batch["pair_features"], batch["swapped_features"])]
+            self.network.set_statistics(regions, torch.cat(pairs))
         self.has_network = self._has_weights = True
 
     def use_shipped_weights(self) -> None:
@@ -183,7 +183,7 @@ class RegionOrderModule(EvaluationSteps):
     def evaluate(self, batch: RegionBatch | LayerBatch) -> None:
         """Add a batch to the losses and metrics: of regions in validation, of images in test."""
         if "images" in batch:
-            self._evaluate_images(batch)
+            self._evaluate_images(cast(LayerBatch, batch))
         else:
             heights, logits = self.network(*(batch[name] for name in _INPUTS))
             terms = self.losses(batch, heights, logits)
@@ -194,10 +194,12 @@ class RegionOrderModule(EvaluationSteps):
         for row in torch.nonzero(batch["weights"] > 0)[:, 0].tolist():
             pixels = batch["images"][row].permute(1, 2, 0).cpu().numpy()
             labels = colour_regions(pixels)
-            truth = tuple(batch[name][row, None] for name in ("orders", "layer_counts", "masks", "weights"))
+            truth = [
+                part[row, None] for part in (batch["orders"], batch["layer_counts"], batch["masks"], batch["weights"])
+            ]
             indices = {"": self.graph_heights(region_graph(pixels, labels)), **rule_heights(pixels, labels)}
             for name, heights in indices.items():
-                metric = self.rule_orders[name] if name else self.order
+                metric = cast(LayerOrder, self.rule_orders[name] if name else self.order)
                 metric.update(paint(heights, labels)[None].to(self.device), *truth)
 
     def metrics(self) -> tuple[LayerOrder | RegionOrder, ...]:

@@ -26,8 +26,7 @@ from torch import Tensor
 
 from formats.atomic import atomic_path, write_text
 from formats.errors import InputError
-
-FOLDER = Path(__file__).resolve().parents[1] / "weights"
+from weights import FOLDER
 
 REQUIRED = {
     "summary": "one sentence: what the weights do and what they were trained on",
@@ -60,22 +59,22 @@ class ShippedWeights:
         return f"weights '{self.name}' from the repository: {self.card['summary']}"
 
 
-def available(folder: Path = FOLDER) -> list[str]:
+def available(folder: Path | None = None) -> list[str]:
     """Names of the weights in the folder, sorted."""
-    return sorted(path.stem for path in folder.glob("*.safetensors"))
+    return sorted(path.stem for path in (folder or FOLDER).glob("*.safetensors"))
 
 
-def load_shipped(name: str, folder: Path = FOLDER) -> ShippedWeights:
+def load_shipped(name: str, folder: Path | None = None) -> ShippedWeights:
     """Load weights by name and compare the file with the fingerprint on its card.
 
     Args:
         name: Name of the weights, such as ``depth_simulated``.
-        folder: Folder of the weights.
+        folder: Folder of the weights; by default that of the repository.
 
     Raises:
         InputError: A file is missing or damaged, the card is incomplete, or the fingerprint differs.
     """
-    path = folder / f"{name}.safetensors"
+    path = (folder or FOLDER) / f"{name}.safetensors"
     if not path.is_file():
         remedy = f"Choose from {', '.join(available(folder)) or 'none'}, or make them with make weights NAME={name}."
         raise InputError(path, "there is no such file", remedy)
@@ -91,7 +90,7 @@ def save_shipped(
     name: str,
     tensors: Mapping[str, Tensor],
     card: Mapping[str, Any],
-    folder: Path = FOLDER,
+    folder: Path | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
     """Write weights and their card, with the fingerprint added to it.
@@ -100,7 +99,7 @@ def save_shipped(
         name: Name of the weights.
         tensors: State dict.
         card: Entries of the card: those of ``REQUIRED`` and others, such as ``network``.
-        folder: Folder of the weights.
+        folder: Folder of the weights; by default that of the repository.
         dtype: Type in which floating-point tensors are stored.
 
     Returns:
@@ -110,6 +109,7 @@ def save_shipped(
         ValueError: The card lacks an entry.
     """
     _require(name, card)
+    folder = folder or FOLDER
     path = folder / f"{name}.safetensors"
     stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
     with atomic_path(path) as temporary:
@@ -119,17 +119,17 @@ def save_shipped(
     return path
 
 
-def read_card(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Read the card of weights.
 
     Args:
         name: Name of the weights.
-        folder: Folder of the weights.
+        folder: Folder of the weights; by default that of the repository.
 
     Raises:
         InputError: The card is missing or incomplete.
     """
-    path = folder / f"{name}.yaml"
+    path = (folder or FOLDER) / f"{name}.yaml"
     if not path.is_file():
         raise InputError(path, "there is no such file", "Restore the card from the repository.")
     try:

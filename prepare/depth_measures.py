@@ -104,7 +104,8 @@ def measure(data: Path, module: PairDepthCameraModule, image_size: int, split: s
         for name, depth, pose in zip(
             methods, (torch.ones_like(mean_map), mean_map), (identity, mean_pose), strict=False
         ):
-            methods[name].update(*(x.expand(count, *x.shape) for x in (depth, pose, mean_intrinsics)), batch)
+            repeated = [values.expand(count, *values.shape) for values in (depth, pose, mean_intrinsics)]
+            methods[name].update(repeated[0], repeated[1], repeated[2], batch)
         scene = module.predict_scene(batch["images"])
         methods["network"].update(scene["depth"], scene["extrinsics"], scene["intrinsics"], batch)
         confidences += scene["confidence"].flatten(1).mean(1).tolist()

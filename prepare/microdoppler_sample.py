@@ -15,10 +15,9 @@ from formats.errors import InputError
 from formats.images import write_png
 from prepare.output_folder import claim_folder
 from simulators.radar.gait import Walker
-from simulators.radar.spectrogram import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
+from simulators.radar.spectrogram import COLORMAP, MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
 
 SPLITS = ("train", "val")
-COLORMAP = "jet"
 CANDIDATES = 64  # walkers drawn per user; the one most different from the earlier users is kept
 
 
@@ -124,5 +123,5 @@ def _samples(out: Path, ids: list[int], per_user: tuple[int, int]) -> Iterator[S
 def _write(users: dict[int, Walker], radar: Radar, seed: int, sample: Sample) -> None:
     path, split, user, number = sample
     rng = np.random.default_rng([seed, 1 + split, user, number])
-    image = walking_image(users[user], radar, rng, COLORMAP)
+    image = walking_image(users[user], radar, rng)
     write_png(path, image)

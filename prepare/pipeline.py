@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -242,6 +241,8 @@ def _tuned_sampling(job: Job, checkpoint: Path, data_dir: Path) -> list[str]:
     chosen = job.output_dir / "guidance.json"
     words = (f"--checkpoint={checkpoint}", f"--data_dir={data_dir}", f"--out={chosen}")
     job.run(Stage("tune guidance", ("prepare", "tune-guidance", *words)))
+    import torch  # help does without
+
     trained = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
     names = ("sampler", "num_points", "time_shift", "guidance_interval_start")
     scale = json.loads(chosen.read_text(encoding="utf-8"))["guidance_scale"]

@@ -55,7 +55,7 @@ def ordered_regions(
     count = int(labels.max()) + 1
     if count < 2:
         return None
-    ascending = np.lexsort([orders.reshape(-1), labels.reshape(-1)])
+    ascending = np.lexsort((orders.reshape(-1), labels.reshape(-1)))
     areas = np.bincount(labels.reshape(-1), minlength=count)
     middle = np.cumsum(areas) - areas + areas // 2
     return region_graph(image, labels), orders.reshape(-1)[ascending][middle].astype(np.float32)

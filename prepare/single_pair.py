@@ -13,6 +13,7 @@ from torch import Tensor
 
 from batches.pair import PairBatch
 from datamodules.aerial_megadepth.dataset import AerialMegaDepthDataset, PairOptions
+from datamodules.aerial_megadepth.views import DEPTH_PERCENTILE, MAX_DEPTH
 from formats.aerial_megadepth import Split, image_files, read_split, write_split
 from formats.atomic import atomic_path, write_text
 from formats.errors import InputError
@@ -115,8 +116,8 @@ def check_pairs(
     npz: Path | None = None,
     limit: int | None = None,
     image_size: int = 518,
-    max_depth: float = 2000.0,
-    depth_percentile: float = 98.0,
+    max_depth: float = MAX_DEPTH,
+    depth_percentile: float = DEPTH_PERCENTILE,
 ) -> None:
     """Load pairs as in training, and print the shapes, valid depth and depth range of every image.
 

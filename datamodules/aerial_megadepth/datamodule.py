@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from datamodules.aerial_megadepth.dataset import AerialMegaDepthDataset, Augmentation, PairOptions
+from datamodules.aerial_megadepth.views import DEPTH_PERCENTILE, MAX_DEPTH
 from datamodules.loading import (
     OnError,
     PrebatchedDataset,
@@ -68,8 +69,8 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         image_size: int = 518,
         aspect: float | None = None,
         views: int = 2,
-        max_depth: float = 2000.0,
-        depth_percentile: float = 98.0,
+        max_depth: float = MAX_DEPTH,
+        depth_percentile: float = DEPTH_PERCENTILE,
         scale_augmentation: float = 0.0,
         colour_augmentation: float = 0.0,
         aspect_augmentation: float = 0.0,

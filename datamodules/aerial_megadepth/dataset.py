@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from batches.pair import PairBatch
 from datamodules.aerial_megadepth.transforms import View, change_colours, fit_view, flip_view, natural_aspect
-from datamodules.aerial_megadepth.views import choose_views, read_view
+from datamodules.aerial_megadepth.views import DEPTH_PERCENTILE, MAX_DEPTH, choose_views, read_view
 from datamodules.loading import OnError
 from datamodules.transforms import output_size
 from formats.aerial_megadepth import ImageFiles, Split, image_files
@@ -33,8 +33,8 @@ class PairOptions:
     image_size: int = 518
     aspect: float | None = None
     views: int = 2
-    max_depth: float = 2000.0
-    depth_percentile: float = 98.0
+    max_depth: float = MAX_DEPTH
+    depth_percentile: float = DEPTH_PERCENTILE
     on_error: OnError = "raise"
 
 

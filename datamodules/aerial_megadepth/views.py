@@ -17,6 +17,9 @@ from formats.exr import read_depth
 from formats.images import read_rgb
 from geometry.cameras import invert_extrinsics
 
+MAX_DEPTH = 2000.0  # metres; farther depth is dropped, see clean_depth
+DEPTH_PERCENTILE = 98.0  # of the remaining depth of an image; farther depth is dropped
+
 
 def read_view(files: ImageFiles, max_depth: float, depth_percentile: float) -> View:
     """Read an image, its cleaned depth and its camera at the size of the image.

@@ -29,6 +29,7 @@ from simulators.radar.gait import Array, Body, Walker, walk
 SPEED_OF_LIGHT = 299_792_458.0
 Complex = NDArray[np.complex128]
 
+COLORMAP = "jet"  # of spectrogram images; any of matplotlib's
 MAX_ASPECT = 20.0  # degrees, drawn per sample
 MAX_SPEED_CHANGE = 0.03  # fraction of the walker's speed, drawn per sample
 POINTS = (1, 1, 1) + 2 * (3, 4, 2, 4, 14, 5)  # scatterers per part, more where speeds differ along it
@@ -202,7 +203,7 @@ def spectrogram(signal: Complex, radar: Radar, columns: int = 256) -> tuple[Arra
 
 
 def spectrogram_image(
-    doppler_hz: Array, power_db: Array, radar: Radar, size: int = 256, colormap: str = "jet"
+    doppler_hz: Array, power_db: Array, radar: Radar, size: int = 256, colormap: str = COLORMAP
 ) -> NDArray[np.uint8]:
     """Render a spectrogram with a colour map, as is usual: time to the right, approaching speed upward.
 
@@ -235,7 +236,9 @@ def _colours(colormap: str) -> NDArray[np.uint8]:
     return colours
 
 
-def walking_image(walker: Walker, radar: Radar, rng: np.random.Generator, colormap: str = "jet") -> NDArray[np.uint8]:
+def walking_image(
+    walker: Walker, radar: Radar, rng: np.random.Generator, colormap: str = COLORMAP
+) -> NDArray[np.uint8]:
     """Draw one sample of a user: the image of a walk drawn by ``vary``, uint8 (256, 256, 3)."""
     walked, aspect, start_phase = vary(walker, rng)
     doppler_hz, _, power_db = spectrogram(radar_return(walked, radar, rng, aspect, start_phase), radar)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from batches.regions import RegionBatch
 from datamodules.region_graphs import OrderedRegions, RegionGraphDataset
 from formats.errors import InputError
 from lightning_modules.region_order import RegionOrderModule, paint
+from metrics.layer_order import LayerOrder
 from networks.region_order import RegionOrderConfig
 from networks.shipped_weights import REQUIRED, load_shipped, save_shipped
 from prepare.region_graphs import ordered_regions
@@ -116,7 +118,7 @@ def test_rules_are_measured_on_the_same_images(module: RegionOrderModule) -> Non
     batch["weights"][2] = 0
     module.evaluate(batch)
     for metric in (module.order, *module.rule_orders.values()):
-        assert int(metric.rows) == 2
+        assert int(cast(LayerOrder, metric).rows) == 2
 
 
 def test_paint_stretches_heights() -> None:

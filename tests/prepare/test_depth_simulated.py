@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
+import networks.shipped_weights
 from cli import main
 from formats.exr import read_depth
 from formats.images import write_png
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.config import config_from
-from networks.shipped_weights import load_shipped
-from networks.vggt import PRESETS, VGGTConfig
+from networks.shipped_weights import REQUIRED, load_shipped, save_shipped
+from networks.vggt import PRESETS, VGGT, VGGTConfig
 from prepare.depth_measures import fit_baselines
 from prepare.depth_simulated import BARS, curve, judged
 from simulators.scenes.pairs import TEST, scene_pair
@@ -49,6 +51,22 @@ def test_baselines_are_those_of_the_training_pairs() -> None:
     assert torch.allclose(intrinsics, batch["intrinsics"].mean(0))
 
 
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of the small preset, not trained, as if they were part of the repository."""
+    card = {
+        **dict.fromkeys(REQUIRED, "depth and cameras"),
+        "data": "simulated scenes",
+        "network": asdict(PRESETS["small"]),
+        "settings": {"data": {"init_args": {"image_size": 112}}},
+        "mean_confidence_quantiles": torch.linspace(0, 10, 21).tolist(),
+    }
+    monkeypatch.setattr(networks.shipped_weights, "FOLDER", tmp_path / "weights")
+    (tmp_path / "weights").mkdir()
+    save_shipped("depth_simulated", VGGT(PRESETS["small"]).state_dict(), card)
+
+
+@pytest.mark.usefixtures("weights")
 def test_shipped_network_is_the_small_preset_and_predicts() -> None:
     module = PairDepthCameraModule.from_shipped()
     assert module.shipped is not None
@@ -79,6 +97,7 @@ def test_weights_are_made_from_nothing(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "weights" / "depth_simulated.safetensors").stat().st_size < 20e6
 
 
+@pytest.mark.usefixtures("weights")
 def test_a_prediction_without_a_checkpoint_uses_the_shipped_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,7 +37,7 @@ _REAL: dict[str, str | float] = {  # where the key of the real images' value is 
 }
 
 
-class EvaluationReport(Callback):
+class MicroDopplerReport(Callback):
     """Print the results of ``test`` as a table and write them to ``evaluation.json`` in the run's folder."""
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,7 +48,7 @@ class EvaluationReport(Callback):
         """
         if not isinstance(pl_module, UserConditionedDiTModule):
             fault = f"cannot report on {type(pl_module).__name__}"
-            raise InputError("EvaluationReport", fault, "Use it with UserConditionedDiTModule.")
+            raise InputError("MicroDopplerReport", fault, "Use it with UserConditionedDiTModule.")
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # log_dir must be read on every process
         if trainer.is_global_zero and pl_module.test_results is not None:
             Console().print(evaluation_table(pl_module.test_results))

@@ -9,7 +9,7 @@ import pytest
 from lightning import LightningModule, Trainer
 from rich.console import Console
 
-from callbacks.evaluation_report import EvaluationReport, evaluation_table
+from callbacks.microdoppler_report import MicroDopplerReport, evaluation_table
 from formats.errors import InputError
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 
@@ -53,15 +53,15 @@ def test_table_reads_in_a_terminal() -> None:
 def test_results_are_written_to_the_folder_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = Trainer(logger=False, default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False)
     module = UserConditionedDiTModule()
-    EvaluationReport().on_test_end(trainer, module)
+    MicroDopplerReport().on_test_end(trainer, module)
     assert not list(tmp_path.iterdir())  # no test, no file
     module.test_results = {
         "accuracy_real_to_generated_user_1": 0.5,
         **{f"num_{kind}": 3 for kind in ("users", "users_generated", "train", "val", "generated")},
         "inception": "weights not found",
     }
-    EvaluationReport().on_test_end(trainer, module)
+    MicroDopplerReport().on_test_end(trainer, module)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == module.test_results
     assert f"written to {tmp_path / 'evaluation.json'}" in capsys.readouterr().out
     with pytest.raises(InputError, match="cannot report on LightningModule"):
-        EvaluationReport().on_test_end(trainer, LightningModule())
+        MicroDopplerReport().on_test_end(trainer, LightningModule())
