@@ -14,8 +14,9 @@ from formats.latent_shards import LatentStatistics
 from formats.latent_space import LatentSpace
 from networks.config import config_from
 from networks.lightning_dit import LightningDiTConfig
-from networks.shipped_weights import FOLDER, ShippedWeights, save_shipped
+from networks.shipped_weights import ShippedWeights, save_shipped
 from networks.tokenizers import LappedPCA, Tokenizer
+from weights import FOLDER
 
 SAMPLING = ("sampler", "num_points", "time_shift", "guidance_scale", "guidance_interval_start")
 

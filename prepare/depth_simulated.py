@@ -15,9 +15,10 @@ import yaml
 import configs
 from formats.atomic import write_json, write_text
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
-from networks.shipped_weights import FOLDER, save_shipped
+from networks.shipped_weights import save_shipped
 from prepare.depth_measures import measure
 from prepare.pipeline import Job, Stage, newest_checkpoint, run_training
+from weights import FOLDER
 
 NAME = "depth_simulated"
 IMAGE_SIZE = 112

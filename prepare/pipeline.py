@@ -128,6 +128,13 @@ def _run_command(stage: Stage) -> int:
     return process.returncode
 
 
+def samples_folder(output_dir: Path) -> Path:
+    """Return the folder for samples of the newest training run; those of an earlier run stay in theirs."""
+    checkpoint = newest_checkpoint(output_dir / "training")
+    version = checkpoint.parents[1].name if checkpoint else "version_0"
+    return output_dir / ("samples" if version == "version_0" else f"samples_{version}")
+
+
 def newest_checkpoint(training_dir: Path) -> Path | None:
     """Return the ``last.ckpt`` written most recently by the runs in a folder, or None."""
     found = sorted(training_dir.glob("version_*/checkpoints/last*.ckpt"), key=lambda path: path.stat().st_mtime)
@@ -202,7 +209,8 @@ def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5) -> None:
     settings = {"data_dir": data_dir, "devices": "1", "num_samples_per_user": 8}
     overlays = [configs.FOLDER / "overlays" / "tiny_microdoppler.yaml"]
     _run_microdoppler_stages(job, settings, overlays, evaluate=True, tune_guidance=True)
-    where = (f"--data_dir={data_dir}", f"--samples_dir={output_dir / 'samples'}", f"--out={output_dir / COMPARISON}")
+    samples = samples_folder(output_dir)
+    where = (f"--data_dir={data_dir}", f"--samples_dir={samples}", f"--out={output_dir / COMPARISON}")
     job.run(Stage("compare", ("prepare", "spectrogram-comparison", *where)))
     _report(job)
 
@@ -228,7 +236,7 @@ def _run_microdoppler_stages(
     assert checkpoint is not None
     sampling = _tuned_sampling(job, checkpoint, settings["data_dir"]) if tune_guidance else []
     generation = [f"--config={configs.FOLDER / 'generate_microdoppler.yaml'}", f"--ckpt_path={checkpoint}"]
-    generation += [*_options(GENERATION_OPTIONS, settings), f"--data.output_dir={out / 'samples'}", *sampling]
+    generation += [*_options(GENERATION_OPTIONS, settings), f"--data.output_dir={samples_folder(out)}", *sampling]
     job.run(Stage("generate", ("predict", *generation), GENERATION_OPTIONS))
     if evaluate:
         evaluation = [*experiment, f"--trainer.devices={settings['devices']}", f"--ckpt_path={checkpoint}", *sampling]
@@ -314,5 +322,5 @@ def _report(job: Job) -> None:
         table.add_row(f"time of stage '{name}'", f"{seconds:.0f} s")
     table.add_row("time of all stages", f"{sum(job.seconds.values()):.0f} s")
     Console().print(table)
-    print(f"grid of samples: {out / 'samples' / 'micro_doppler_grid.png'}")
+    print(f"grid of samples: {samples_folder(out) / 'micro_doppler_grid.png'}")
     print(f"run folder:      {out}")

@@ -16,9 +16,9 @@ from lightning_modules.shipped_generator import SAMPLING, save_generator
 from metrics.spectrogram_quality import BARS
 from networks.config import config_from
 from networks.lightning_dit import LightningDiTConfig
-from networks.shipped_weights import FOLDER
 from networks.tokenizers import LappedPCA
 from prepare.pipeline import demo, newest_checkpoint
+from weights import FOLDER
 
 NAME = "spectrograms_simulated"
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import networks.shipped_weights
 from batches.layers import LayerBatch
 from batches.regions import RegionBatch
 from datamodules.region_graphs import OrderedRegions, RegionGraphDataset
@@ -125,7 +124,3 @@ def test_paint_stretches_heights() -> None:
     index = paint(np.array([-3.0, 5.0, 1.0]), np.array([[0, 1], [2, 0]], np.int32))
     assert index.tolist() == [[0, 1], [0.5, 0]]
     assert paint(np.zeros(1), np.zeros((1, 2), np.int32)).tolist() == [[0, 0]]
-
-
-def test_the_module_finds_the_folder_of_weights() -> None:
-    assert networks.shipped_weights.FOLDER.name == "weights"

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from formats.errors import InputError
-from networks.shipped_weights import FOLDER, REQUIRED, available, load_shipped, save_shipped
+from networks.shipped_weights import REQUIRED, available, load_shipped, save_shipped
+from weights import FOLDER
 
 CARD: dict[str, Any] = {entry: f"{entry} of the test" for entry in REQUIRED}
 

@@ -139,6 +139,8 @@ def test_pipeline_continues_where_it_failed(tmp_path: Path) -> None:
     assert "validation loss" in again.stdout
     longer = run_command(*words, "--generate_user_ids", "1", "2", "--max_epochs", "3", cwd=tmp_path)
     assert "train: continuing from" in longer.stdout
+    assert longer.returncode == 0, longer.stderr
+    assert len(list((tmp_path / "out" / "samples_version_1").glob("micro_doppler_user*"))) == 4
     record = json.loads((tmp_path / "out" / "pipeline.json").read_text())["finished"]
     assert [stage["name"] for stage in record] == ["latents", "train", "generate"]
     assert not any("ckpt_path" in word for word in record[1]["words"])

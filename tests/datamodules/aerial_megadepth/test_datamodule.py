@@ -188,8 +188,9 @@ class Names(LightningModule):
         super().__init__()
         self.names: list[str] = []
 
-    def predict_step(self, batch: PairBatch) -> None:
+    def predict_step(self, batch: PairBatch) -> Tensor:
         self.names += batch["seq_name"]
+        return batch["weights"]  # Lightning warns where there is no result
 
     def validation_step(self, batch: PairBatch) -> None:
         self.names += batch["seq_name"]
