@@ -66,7 +66,7 @@ def speed(folder: Path, files: list[str], count: int, size: int) -> dict[str, An
     with tempfile.TemporaryDirectory() as out:
         for number, name in enumerate(random.Random(1).sample(files, min(count, len(files)))):
             start = time.process_time()
-            outcome = convert(Conversion(str(folder / name), out, "all", str(number), size))
+            outcome = convert(Conversion(str(folder / name), out, "all", str(number), size, MIN_ALPHA))
             seconds = time.process_time() - start
             if outcome.status == "converted":
                 times.append(seconds)

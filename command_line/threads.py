@@ -73,7 +73,7 @@ def free_cores() -> float:
 
 @functools.cache
 def default_threads() -> int:
-    """Return PyTorch's default, about one thread per physical core; this is also the maximum."""
+    """Return PyTorch's default number of threads, about one per physical core, which is never exceeded by itself."""
     return torch.get_num_threads()
 
 

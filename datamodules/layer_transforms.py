@@ -24,7 +24,7 @@ def draw_window(orders: NDArray[np.uint16], largest_cut: float, rng: np.random.G
 
     Args:
         orders: (H, W).
-        largest_cut: Largest share of both sides that is cut off, at least 0 and below 1.
+        largest_cut: Largest share of the height and width to cut off, at least 0 and below 1.
         rng: Random number generator.
     """
     height, width = orders.shape

@@ -33,18 +33,18 @@ class LayeredArtDataModule(ResumableDataModule):
     """Illustrations with their layer index as :class:`batches.layers.LayerBatch`.
 
     Images are stretched to a square with antialiasing, orders by the nearest pixel. The split of a sample depends only
-    on the split's seed, its category and its name, so that every category contributes about the same shares, and adding
-    files does not move others. A split without samples is refused. A data set in the COCO layout keeps its own split,
-    and uses its validation set for the test too.
+    on the split's seed, its category and its name, so every category is split in about the same proportions, and adding
+    files does not move existing samples to another split. A split without samples is refused. A data set in the COCO
+    layout keeps its own split, and uses its validation set for the test too.
 
     Augmentation is applied in training only, to image and orders alike; a crop keeps the number of layers of the whole
     image. It depends on the seed, the epoch and the sample, not on the number of workers or processes.
 
     Args:
         data_dir: Folder of a data set, or several folders to train on together.
-        val_data_dir: Folder or folders whose held-out samples are used for validation and test, such as those of real
-            images while training on simulated ones too; None takes ``data_dir``. Folders named only here are not
-            used for training.
+        val_data_dir: Folder or folders whose held-out samples are used for validation and test, for example to
+            validate on real images while also training on simulated ones; None uses ``data_dir``. Folders named only
+            here are not used for training.
         layout: Layout of the folders: ``pairs`` (``prepare layers``, ``prepare illustrations-sample``),
             ``parsed_dataset``, ``parquet`` (PrismLayersPro) or ``coco``; ``auto`` detects it.
         categories: Names of categories to use; None takes all.
@@ -58,9 +58,10 @@ class LayeredArtDataModule(ResumableDataModule):
         flip_augmentation: Mirror half of the images left to right.
         turn_augmentation: Rotate images by 0 to 3 quarter turns.
         crop_augmentation: Largest share of the sides that is cut off; at least two layers remain if possible.
-        colour_augmentation: Brightness, contrast and saturation are multiplied by random factors in 1 ± this.
-        on_error: ``raise`` stops at the first broken file. ``skip`` gives a sample with a broken file weight 0 and
-            leaves out one with a missing file; all are listed at the end of every epoch.
+        colour_augmentation: Brightness, contrast and saturation are each multiplied by a random factor between
+            1 − x and 1 + x, where x is this value.
+        on_error: ``raise`` stops at the first broken file. ``skip`` gives weight 0 to samples whose file is
+            broken, and leaves out those whose file is missing; all are listed at the end of every epoch.
         num_workers: Number of processes that read files.
         seed: Seed of the order and the augmentation in training.
     """

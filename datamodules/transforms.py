@@ -65,7 +65,7 @@ def centred_extent(size: tuple[int, int], centre: tuple[float, float]) -> tuple[
 def centred_window(
     size: tuple[int, int], centre: tuple[float, float], aspect: float | None = None, scale: float = 1.0
 ) -> Window:
-    """Return the largest window that is centred at a point, to half a pixel.
+    """Return the largest window centred on a point to within half a pixel.
 
     Args:
         size: Height and width of the image.

@@ -10,6 +10,7 @@ from torch import Tensor
 CameraDistance = Literal["l1", "l2"]
 
 _LARGEST_TRANSLATION_ERROR = 100.0
+_FIELD_OF_VIEW_WEIGHT = 0.5  # next to translation and rotation, whose weights are 1
 
 
 class CameraTerms(NamedTuple):
@@ -19,6 +20,10 @@ class CameraTerms(NamedTuple):
     rotation: Tensor
     field_of_view: Tensor
     nonfinite: Tensor
+
+    def total(self) -> Tensor:
+        """Return the weighted sum of the three parts."""
+        return self.translation + self.rotation + _FIELD_OF_VIEW_WEIGHT * self.field_of_view
 
 
 def camera_loss(

@@ -20,7 +20,6 @@ from losses.dense import DenseTerms, GradientTerm, dense_loss
 DepthGradient = Literal["grad", "none"]  # depth has no normals
 
 _MIN_FIRST_PIXELS = 100  # cameras of a sample count if its first view has more valid pixels than this
-_FIELD_WEIGHT = 0.5
 
 
 class PairPredictions(TypedDict, total=False):
@@ -136,9 +135,9 @@ class PairLoss(nn.Module):
         )
         counted = mask[:, 0].sum((1, 2)) > _MIN_FIRST_PIXELS
         stacked = _at_least_float32(torch.stack(list(encodings)))
-        t, r, fl, nonfinite = camera_loss(stacked, targets, counted, self.camera_loss, self.camera_decay)
-        terms = {"loss_camera": t + r + _FIELD_WEIGHT * fl, "loss_T": t, "loss_R": r, "loss_FL": fl}
-        return terms, nonfinite
+        parts = camera_loss(stacked, targets, counted, self.camera_loss, self.camera_decay)
+        terms = {"loss_camera": parts.total(), "loss_T": parts.translation, "loss_R": parts.rotation}
+        return {**terms, "loss_FL": parts.field_of_view}, parts.nonfinite
 
     def _depth(self, predictions: PairPredictions, batch: PairBatch, mask: Tensor) -> DenseTerms:
         target = batch["depths"][..., None]

@@ -77,7 +77,7 @@ def load_shipped(name: str, folder: Path | None = None) -> ShippedWeights:
     path = (folder or FOLDER) / f"{name}.safetensors"
     if not path.is_file():
         remedy = f"Choose from {', '.join(available(folder)) or 'none'}, or make them with make weights NAME={name}."
-        raise InputError(path, "there is no such file", remedy)
+        raise InputError(path, "no such file", remedy)
     card = read_card(name, folder)
     if _sha256(path) != card["sha256"]:
         remedy = f"Restore the file from the repository, or make it again with make weights NAME={name}."
@@ -131,7 +131,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     """
     path = (folder or FOLDER) / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(path, "there is no such file", "Restore the card from the repository.")
+        raise InputError(path, "no such file", "Restore the card from the repository.")
     try:
         card = yaml.safe_load(path.read_text(encoding="utf-8"))
         _require(path.stem, card)

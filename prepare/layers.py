@@ -18,6 +18,7 @@ from typing import Any
 from formats.atomic import write_text
 from formats.errors import InputError
 from formats.layered_art.pairs import layer_pair
+from formats.svg.paint import MIN_ALPHA
 from prepare.near_duplicates import near_duplicates
 from prepare.output_folder import claim_folder
 from prepare.svg_workers import Conversion, Outcome, convert_files
@@ -35,7 +36,7 @@ def layers(
     num_workers: int | None = None,
     seconds_per_file: float = 10.0,
     memory_per_file_gb: float = 2.0,
-    min_alpha: float = 0.04,
+    min_alpha: float = MIN_ALPHA,
     min_layers: int = 1,
     drop_near_duplicates: bool = False,
     random_canvas: bool = False,

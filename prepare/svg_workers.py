@@ -54,7 +54,7 @@ class Conversion:
     category: str
     name: str
     size: int
-    min_alpha: float = 0.04
+    min_alpha: float
     min_layers: int = 1
     random_canvas: bool = False
     crop_margin: float | None = None

@@ -62,7 +62,7 @@ def resize_intrinsics(
 
 
 def flip_view(view: View) -> View:
-    """Mirror ``view`` left to right, as seen by a camera with a proper rotation in the world mirrored in x.
+    """Mirror ``view`` left to right: what a camera with a proper rotation sees in a world mirrored in x.
 
     With M = diag(−1, 1, 1), a world point X becomes M·X, and R·X + t becomes (M·R·M)·(M·X) + M·t, which is
     mirrored in the camera too. All views of a scene must be flipped together, since they share the world.
@@ -77,7 +77,7 @@ def flip_view(view: View) -> View:
 
 
 def natural_aspect(views: list[View]) -> float:
-    """Return the height over width that fits the largest windows of all views: the geometric mean of the extremes."""
+    """Return the aspect (height / width) that best fits the views' largest windows: the extremes' geometric mean."""
     aspects = [height / width for height, width in (centred_extent(view.size, principal_point(view)) for view in views)]
     return sqrt(min(aspects) * max(aspects))
 

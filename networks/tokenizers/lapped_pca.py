@@ -139,7 +139,7 @@ class LappedPCA(Tokenizer):
         """Read a file that :meth:`save` wrote.
 
         Raises:
-            InputError: It is no such file, or damaged.
+            InputError: The file is missing, of another kind, or damaged.
         """
         remedy = "Name a file that LappedPCA.save wrote."
         if not Path(path).is_file():

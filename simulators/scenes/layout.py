@@ -1,4 +1,4 @@
-"""What stands in a general scene: rooms, towns, terrain and random solids, each drawn from a random generator.
+"""Objects of a general scene: rooms, towns, terrain and random solids, each drawn from a random generator.
 
 World axes: x east, y north, z up, in metres; the ground or floor is at z = 0.
 """
@@ -65,7 +65,7 @@ class Scene:
 
     Args:
         kind: Kind of the scene.
-        radius: Distance from the origin within which things stand, in metres.
+        radius: Distance from the origin within which objects are placed, in metres.
         solids: Convex solids.
         crowns: (T, 6) ellipsoids: centre, then half axes along x, y and z.
         room: (3,) half width, half length and height of the room; None outdoors.

@@ -17,7 +17,7 @@ from simulators.scenes.materials import colours
 REACH = 6.0  # radii of the scene beyond which the ground is lost in haze and counts as sky
 MARCH_STEPS = 24
 BISECTIONS = 5
-OTHER_LABEL = 0  # ADE20k's "wall" stands for everything but sky
+OTHER_LABEL = 0  # ADE20k's "wall", used for everything but sky
 
 
 def trace_scene(scene: Scene, camera: Camera, width: int, height: int, supersampling: int = 1) -> Hits:

@@ -38,9 +38,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegionOrderModule
 
 def images(count: int = 2, size: int = 96) -> LayerBatch:
     drawn = [random_illustration(seed, size) for seed in range(count)]
-    orders = torch.from_numpy(np.stack([picture.orders for picture in drawn]).astype(np.int32))
+    orders = torch.from_numpy(np.stack([drawing.orders for drawing in drawn]).astype(np.int32))
     return {
-        "images": torch.from_numpy(np.stack([picture.image for picture in drawn])).permute(0, 3, 1, 2),
+        "images": torch.from_numpy(np.stack([drawing.image for drawing in drawn])).permute(0, 3, 1, 2),
         "orders": orders,
         "layer_counts": orders.amax((1, 2)).long(),
         "masks": torch.ones_like(orders, dtype=torch.bool),

@@ -45,10 +45,10 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
     save_shipped("net", tensors(), CARD, tmp_path)
-    with pytest.raises(InputError, match=r"other\.safetensors: there is no such file\. Choose from net"):
+    with pytest.raises(InputError, match=r"other\.safetensors: no such file\. Choose from net"):
         load_shipped("other", tmp_path)
     (tmp_path / "net.yaml").unlink()
-    with pytest.raises(InputError, match=r"net\.yaml: there is no such file"):
+    with pytest.raises(InputError, match=r"net\.yaml: no such file"):
         load_shipped("net", tmp_path)
 
 

@@ -190,7 +190,7 @@ class Names(LightningModule):
 
     def predict_step(self, batch: PairBatch) -> Tensor:
         self.names += batch["seq_name"]
-        return batch["weights"]  # Lightning warns where there is no result
+        return batch["weights"]  # Lightning warns if the step returns None
 
     def validation_step(self, batch: PairBatch) -> None:
         self.names += batch["seq_name"]

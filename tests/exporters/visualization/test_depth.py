@@ -71,7 +71,7 @@ def test_errors_have_a_fixed_scale() -> None:
     mask = np.array([[1, 1, 1, 1, 1, 1, 0]], bool)
     image = colour_error(predicted, true, mask)[0].astype(int)
     assert image[0].sum() < image[1].sum() < image[2].sum()  # 0, 10 and 20 %
-    assert (image[2] == image[3]).all()  # more is no brighter
+    assert (image[2] == image[3]).all()  # larger errors are not brighter
     assert (image[3] == image[4]).all()  # NaN and infinite predictions get the largest error
     assert (image[5:] == INVALID).all()
     with pytest.raises(ValueError, match="shape"):
