@@ -24,6 +24,7 @@ from typing import Any
 import resvg_py
 
 from formats.atomic import write_json
+from formats.svg.paint import MIN_ALPHA
 from formats.svg.tree import SvgRefusedError
 from prepare.layers import find_svgs, layers
 from prepare.svg_workers import Conversion, convert
