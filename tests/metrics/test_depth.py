@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from metrics.depth import DepthErrors
+from tests.support.two_processes import results_of_two
 
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:
@@ -110,9 +109,7 @@ def test_no_images_and_wrong_arguments() -> None:
         DepthErrors().update(predicted[..., None], true, mask, weights)
 
 
-def one_of_two(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def part_of(rank: int) -> list[dict[str, float]]:
     results = []
     for first, last in (((0, 6), (6, 8))[rank], ((0, 8), (8, 8))[rank]):  # uneven; nothing at all in one
         metric = DepthErrors()
@@ -120,14 +117,11 @@ def one_of_two(rank: int, folder: Path) -> None:
             if len(part[0]):
                 metric.update(*part)
         results.append({name: float(value) for name, value in metric.compute().items()})
-    torch.save(results, folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    return results
 
 
 def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*scenes(8))
-    spawn(one_of_two, (tmp_path,), nprocs=2)
-    for rank in (0, 1):
-        for values in torch.load(tmp_path / f"{rank}.pt"):
-            assert values == pytest.approx(expected, rel=1e-12)
+    for results in results_of_two(part_of, tmp_path):
+        assert results == [pytest.approx(expected, rel=1e-12)] * 2
     assert measured(*(x[:6] for x in scenes(8))) != pytest.approx(expected, rel=1e-3)  # a part alone would differ

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-import torch.distributed as dist
 from scipy.ndimage import distance_transform_cdt
 from scipy.stats import spearmanr
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from losses.scale_invariant import ScaleInvariantLoss
 from metrics.layer_order import LayerOrder
+from tests.support.two_processes import results_of_two
 
 Array = npt.NDArray[Any]
 MEASURES = (
@@ -260,14 +259,11 @@ def test_no_images_and_wrong_arguments() -> None:
         LayerOrder(pairs_per_image=0)
 
 
-def one_of_two(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def part_of(rank: int) -> list[dict[str, float]]:
     results = []
     for first, last in (((0, 6), (6, 8))[rank], ((0, 8), (8, 8))[rank]):  # uneven; nothing at all in one
         results.append(measured(*(x[first:last] for x in illustrations(8)), batch=2) if last > first else nothing())
-    torch.save(results, folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    return results
 
 
 def nothing() -> dict[str, float]:
@@ -277,8 +273,6 @@ def nothing() -> dict[str, float]:
 @pytest.mark.slow
 def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*illustrations(8))
-    spawn(one_of_two, (tmp_path,), nprocs=2)
-    for rank in (0, 1):
-        for values in torch.load(tmp_path / f"{rank}.pt"):
-            assert values == pytest.approx(expected, rel=1e-12)
+    for results in results_of_two(part_of, tmp_path):
+        assert results == [pytest.approx(expected, rel=1e-12)] * 2
     assert measured(*(x[:6] for x in illustrations(8))) != pytest.approx(expected, rel=1e-3)  # a part would differ
