@@ -196,19 +196,20 @@ def microdoppler(
     _report(job)
 
 
-def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5) -> None:
+def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5, tune_guidance: bool = False) -> None:
     """Run the whole micro-Doppler task on simulated walking people, small enough for a laptop.
 
     Args:
         output_dir: Folder for all files.
         num_users: Number of simulated users.
+        tune_guidance: Choose the guidance scale by measures of generated images, which takes several minutes more.
     """
     job, data_dir = Job(output_dir), output_dir / "spectrograms"
     simulation = ("prepare", "microdoppler-sample", f"--out={data_dir}", f"--num_users={num_users}")
     job.run(Stage("simulate", simulation, SIMULATION_OPTIONS))
     settings = {"data_dir": data_dir, "devices": "1", "num_samples_per_user": 8}
     overlays = [configs.FOLDER / "overlays" / "tiny_microdoppler.yaml"]
-    _run_microdoppler_stages(job, settings, overlays, evaluate=True, tune_guidance=True)
+    _run_microdoppler_stages(job, settings, overlays, evaluate=True, tune_guidance=tune_guidance)
     samples = samples_folder(output_dir)
     where = (f"--data_dir={data_dir}", f"--samples_dir={samples}", f"--out={output_dir / COMPARISON}")
     job.run(Stage("compare", ("prepare", "spectrogram-comparison", *where)))

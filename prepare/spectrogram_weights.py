@@ -43,7 +43,7 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
     Raises:
         InputError: The demo left no checkpoint or no evaluation.
     """
-    demo(output_dir)
+    demo(output_dir, tune_guidance=True)
     checkpoint, evaluation = newest_checkpoint(output_dir / "training"), output_dir / "evaluation" / "evaluation.json"
     if checkpoint is None or not evaluation.is_file():
         raise InputError(output_dir, "holds no checkpoint and evaluation", "Run the command again.")
