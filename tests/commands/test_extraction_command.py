@@ -64,6 +64,7 @@ def test_bytes_do_not_depend_on_the_number_of_threads(
     assert torch.get_num_threads() == 2  # as before the command
 
 
+@pytest.mark.slow
 def test_a_repeated_extraction_makes_missing_shards_only(spectrograms: Path, tmp_path: Path) -> None:
     words = extraction_words(spectrograms, tmp_path, "--data.shard_size=8", "--model.flip=true")
     main(words)
@@ -91,6 +92,7 @@ def test_other_settings_or_images_are_refused(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_imagenet_statistics_are_compared_and_kept(spectrograms: Path, latents: Path, tmp_path: Path) -> None:
     imagenet = LatentStatistics.read(latents / "latents_stats.pt")
     imagenet.write(tmp_path / "imagenet.pt")

@@ -119,6 +119,7 @@ def test_resumed_training_ends_with_the_same_weights(
         assert torch.equal(tensor, second["state_dict"][name]), name
 
 
+@pytest.mark.slow
 def test_prepared_svg_files_train(tmp_path: Path) -> None:
     for number in range(8):
         path = tmp_path / "svg" / "cats" / f"cat{number}.svg"
@@ -285,6 +286,7 @@ def test_predictions_do_not_depend_on_the_number_of_threads(trained: Path, tmp_p
     assert written_files(tmp_path / "1") == written_files(tmp_path / "4")
 
 
+@pytest.mark.slow
 def test_random_weights_and_depth_pro_itself_are_refused(illustrations: Path, trained: Path, tmp_path: Path) -> None:
     path = draw_image(tmp_path / "my.png")
     bare = [word for word in decompose_words(trained, path, tmp_path / "out") if "ckpt_path" not in word]
@@ -302,6 +304,7 @@ def test_random_weights_and_depth_pro_itself_are_refused(illustrations: Path, tr
 
 
 @pytest.mark.parametrize(("name", "bias"), [("index.pt", 3.0), ("depth_pro.pt", 0.0)])
+@pytest.mark.slow
 def test_training_starts_from_published_weights(
     illustrations: Path, trained: Path, tmp_path: Path, name: str, bias: float
 ) -> None:
@@ -326,6 +329,7 @@ def test_missing_images_are_named(trained: Path, tmp_path: Path) -> None:
         main(decompose_words(trained, tmp_path / "none.png", tmp_path / "out", "--data.num_layers=0"))
 
 
+@pytest.mark.slow
 def test_equal_names_get_separate_folders_and_old_layers_are_removed(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -344,6 +348,7 @@ def test_equal_names_get_separate_folders_and_old_layers_are_removed(
     assert "30" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("plain:"))
 
 
+@pytest.mark.slow
 def test_a_process_without_an_image_is_refused(trained: Path, tmp_path: Path) -> None:
     path = draw_image(tmp_path / "my.png")
     more = ["--trainer.devices=2", "--trainer.strategy=ddp"]

@@ -183,6 +183,7 @@ def test_resumed_training_ends_with_the_same_weights(
         assert torch.equal(tensor, second["state_dict"][name]), name
 
 
+@pytest.mark.slow
 def test_published_weights_start_training_and_come_back(city: Path, published: Path, tmp_path: Path) -> None:
     more = [f"--model.published_checkpoint={published}", "--model.learning_rate=0", "--trainer.max_epochs=1"]
     main(words("pair_aerialmd.yaml", city, *more))
@@ -268,6 +269,7 @@ def test_a_broken_file_stops_training_by_name(city: Path, tmp_path: Path) -> Non
         main(words("pair_aerialmd.yaml", tmp_path / "broken", "--trainer.max_epochs=1"))
 
 
+@pytest.mark.slow
 def test_missing_data_errors_explain_how_to_get_some() -> None:
     with pytest.raises(InputError, match=r"train\.npz: no such file"):
         main(["fit", f"--config={CONFIGS / 'pair_aerialmd.yaml'}"])

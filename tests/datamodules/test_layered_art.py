@@ -273,6 +273,7 @@ def test_broken_files_are_named_or_skipped(own_dir: Path, num_workers: int, capl
     assert f"epoch 0: 1 samples skipped:\n  {name}: " in record.getMessage()
 
 
+@pytest.mark.slow
 def test_missing_files_are_named_before_training_or_left_out(own_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     name = ready(own_dir).datasets["train"].names[3]
     (own_dir / "orders" / f"{name}.png").unlink()

@@ -29,6 +29,7 @@ def test_missing_folders_and_splits_explain_what_to_do(tmp_path: Path) -> None:
         find_spectrograms(tmp_path, "train")
 
 
+@pytest.mark.slow
 def test_other_sizes_are_refused_or_resized(tmp_path: Path) -> None:
     write_png(tmp_path / "train" / "ID_1" / "a.png", IMAGE)
     files = find_spectrograms(tmp_path, "train")
@@ -59,6 +60,7 @@ def test_a_broken_image_is_named_from_worker_processes_too(tmp_path: Path, worke
     assert str(caught.value).count("\n") == 0
 
 
+@pytest.mark.slow
 def test_batches_and_shards(spectrograms: Path, tmp_path: Path) -> None:
     data = SpectrogramDataModule(str(spectrograms), str(tmp_path), batch_size=4, shard_size=10, image_size=64)
     data.setup("predict")

@@ -48,6 +48,7 @@ def test_leading_dimensions_are_free() -> None:
     torch.testing.assert_close(matrix_to_quaternion(quaternion_to_matrix(q.view(2, 3, 4))), q.view(2, 3, 4))
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences() -> None:
     q = torch.cat([quaternions(5), torch.nn.functional.normalize(HALF_TURNS.double() + 0.01)])
     assert torch.autograd.gradcheck(quaternion_to_matrix, 1.7 * q.clone().requires_grad_())

@@ -86,6 +86,7 @@ def test_samples_as_good_as_real_ones(good: Results) -> None:
     assert "inception_score" not in good
 
 
+@pytest.mark.slow
 def test_copies_of_training_images_are_detected() -> None:
     copies = (TRAIN[0][:48], TRAIN[1][:48])
     results = numbers(evaluated(copies))

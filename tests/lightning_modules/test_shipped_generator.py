@@ -18,6 +18,7 @@ from networks.tokenizers import LappedPCA
 CARD = dict.fromkeys(REQUIRED, "text")
 
 
+@pytest.mark.slow
 def test_network_tokenizer_and_latent_space_come_back(tmp_path: Path) -> None:
     config = LightningDiTConfig(input_size=4, in_channels=6, hidden_size=32, depth=1, num_heads=2, num_classes=2)
     network = LightningDiT(config)

@@ -18,6 +18,7 @@ def walkers(count: int, num_users: int, seed: int, size: int = 64) -> tuple[Tens
     return images, users
 
 
+@pytest.mark.slow
 def test_users_are_recognised_by_doppler_frequency_only() -> None:
     classifier = fit_classifier(*walkers(120, 4, seed=0), num_users=4, steps=60)
     images, users = walkers(60, 4, seed=1)

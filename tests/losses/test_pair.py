@@ -310,6 +310,7 @@ def small_dense(channels: int, rows: int = 8) -> tuple[Tensor, Tensor, Tensor, T
 
 @pytest.mark.parametrize(("channels", "gradient"), [(1, "grad"), (3, "grad"), (3, "normal")])
 @pytest.mark.parametrize("term", ["conf", "reg", "grad"])
+@pytest.mark.slow
 def test_dense_gradients_agree_with_finite_differences(channels: int, gradient: Any, term: str) -> None:
     prediction, confidence, target, mask = small_dense(channels)
 

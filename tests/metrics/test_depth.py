@@ -120,6 +120,7 @@ def part_of(rank: int) -> list[dict[str, float]]:
     return results
 
 
+@pytest.mark.slow
 def test_two_processes_compute_the_same_as_one(tmp_path: Path) -> None:
     expected = measured(*scenes(8))
     for results in results_of_two(part_of, tmp_path):

@@ -471,6 +471,7 @@ def test_start_values_are_the_published_ones() -> None:
     assert 0 < aggregator.camera_token.abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_tiny_learns_a_pair() -> None:
     """Depth that follows brightness, and one pose, from random weights."""
     network = small()

@@ -98,6 +98,7 @@ def test_weights_are_made_from_nothing(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("weights")
+@pytest.mark.slow
 def test_a_prediction_without_a_checkpoint_uses_the_shipped_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_last_channels_hold_the_strength_of_what_is_left(tokenizer: LappedPCA) -
     torch.testing.assert_close(strength, local_strength(residual), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_without_a_colour_map_are_coded_as_rgb() -> None:
     levels = [smooth_levels(24, seed) for seed in (1, 2, 3)]
     images = (255 * torch.cat(levels, dim=1)).round().to(torch.uint8)

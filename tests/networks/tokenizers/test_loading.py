@@ -69,6 +69,7 @@ def test_a_diffusers_folder_gives_raw_latents(folder: Path) -> None:
     assert torch.equal(tokenizer.decode(latents), peer.decode(latents).sample)
 
 
+@pytest.mark.slow
 def test_a_lapped_pca_is_known_by_its_metadata(tmp_path: Path) -> None:
     images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     pca = LappedPCA.fit([images], latent_channels=5)

@@ -251,6 +251,7 @@ def test_shadows_are_what_lies_on_the_way_to_the_sun(scene: Scene) -> None:
     assert 0 < np.mean(blocked) < 1
 
 
+@pytest.mark.slow
 def test_overlap_agrees_with_casting_every_ray(scene: Scene) -> None:
     city, pair, _ = scene
     small = 16, 12
