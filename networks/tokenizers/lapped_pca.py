@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -182,7 +182,7 @@ def is_lapped_pca(path: str | Path) -> bool:
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("kind") == KIND
-    except Exception:  # not a safetensors file
+    except (OSError, SafetensorError):  # not a safetensors file
         return False
 
 

@@ -347,6 +347,8 @@ def test_a_validation_in_inference_mode_does_not_spoil_training() -> None:
     with torch.inference_mode():
         network(pair())
     scalar(network(pair())).backward()
+    assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)
+    assert any(p.grad is not None for p in network.parameters())
 
 
 def test_tables_are_computed_once_and_are_not_weights(monkeypatch: pytest.MonkeyPatch) -> None:
