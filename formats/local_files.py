@@ -1,0 +1,129 @@
+"""Local files named by a data set: regular files that lie within their folder.
+
+A name that comes out of a file (a table, an archive, a manifest) is not trusted: it may lead out of its folder, by
+``..``, as an absolute path or through a symbolic link, or to a pipe or a device, which would be read for ever.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from formats.errors import InputError
+
+Record = TypeVar("Record")
+
+
+def is_within(name: str) -> bool:
+    """Return whether a name, as text, stays within the folder that it is relative to.
+
+    Example:
+        >>> is_within("a/b.png"), is_within("../b.png"), is_within("/b.png")
+        (True, False, False)
+    """
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def path_within(root: str | Path, name: str, where: str | Path) -> Path:
+    """Return the path of a file that another file names, for reading, writing or deleting it.
+
+    Args:
+        root: Folder that the name is relative to.
+        name: Name or relative path out of a file.
+        where: The file that holds the name, for errors.
+
+    Raises:
+        InputError: The name leads out of the folder: it is absolute, has a part ``..``, or passes a symbolic link
+            to another place.
+    """
+    path = Path(root) / name
+    if not is_within(name) or not _resolved(path).is_relative_to(_resolved_folder(Path(root))):
+        fault = f"names {name!r}, which is not within {root}"
+        raise InputError(where, fault, "Give names of files in that folder, without links that lead out of it.")
+    return path
+
+
+def _resolved(path: Path) -> Path:
+    """Resolve links; folders are resolved once, since a data set has many files in each."""
+    return _resolved_folder(path) if path.is_symlink() else _resolved_folder(path.parent) / path.name
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolved_folder(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as fault:  # links in a circle
+        raise InputError(path, f"cannot be followed: {fault}", "Repair or remove the link.") from fault
+
+
+def require_file(path: str | Path, remedy: str, missing: str = "no such file") -> Path:
+    """Check that a path is a regular file, before it is opened.
+
+    Args:
+        path: The path; symbolic links are followed.
+        remedy: Remedy suggested by errors.
+        missing: Description of the fault where nothing is there.
+
+    Raises:
+        InputError: Nothing is there, or it is a folder, a pipe, a socket or a device.
+    """
+    path = Path(path)
+    try:
+        if path.is_file():
+            return path
+        fault = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else missing
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a null byte
+        raise InputError(str(path), f"cannot be a file: {error}", remedy) from error
+    raise InputError(path, fault, remedy)
+
+
+def read_json(path: str | Path, remedy: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: It is missing, not a regular file, not UTF-8 or not JSON.
+    """
+    try:
+        return json.loads(require_file(path, remedy).read_text(encoding="utf-8"))
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(path, f"cannot be read as JSON: {error}", remedy) from error
+
+
+def read_record(kind: type[Record], path: str | Path, remedy: str) -> Record:
+    """Read a JSON file that holds the fields of a dataclass of strings, numbers and plain mappings.
+
+    Raises:
+        InputError: As for :func:`read_json`, or a field is missing, unknown or of another type.
+    """
+    content, hints = read_json_object(path, remedy), get_type_hints(kind)
+    if content.keys() != hints.keys():
+        differing = ", ".join(sorted(content.keys() ^ hints.keys()))
+        raise InputError(path, f"is broken: it must hold {', '.join(hints)}, and differs in {differing}", remedy)
+    for name, hint in hints.items():
+        if not _has_type(content[name], hint):
+            raise InputError(path, f"is broken: {name} is {content[name]!r:.80}", remedy)
+    return kind(**content)
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is dict:
+        key, part = get_args(hint)
+        return isinstance(value, dict) and all(_has_type(k, key) and _has_type(v, part) for k, v in value.items())
+    return isinstance(value, hint) and isinstance(value, bool) == (hint is bool)
+
+
+def read_json_object(path: str | Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        InputError: As for :func:`read_json`, or it holds something else.
+    """
+    content = read_json(path, remedy)
+    if not isinstance(content, dict):
+        raise InputError(path, "does not hold a JSON object", remedy)
+    return content
