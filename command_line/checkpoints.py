@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
+from command_line.allowed_classes import check_settings_of
 from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_class
 from command_line.tasks import Task, short_name, task_of
 from formats.errors import InputError
+from formats.training_checkpoint import read_training_checkpoint
 
 # Lightning resolves these itself.
 SPECIAL = ("last", "best", "hpc", "registry", None)
 
 
-def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tasks: Sequence[Task]) -> list[str]:
+def with_checkpoint_settings(
+    args: Sequence[str], sources: Sequence[Source], tasks: Sequence[Task], packages: Sequence[str] = ()
+) -> list[str]:
     """Insert the module settings stored in the checkpoint ahead of all others, which then override them.
 
     The architecture, stored as ``network``, is also inserted after the configuration files: the weights fit no other
@@ -28,9 +31,11 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
         args: Arguments after the command.
         sources: The settings in these arguments.
         tasks: All tasks.
+        packages: Packages whose classes the user allows a checkpoint to name.
 
     Raises:
-        InputError: The checkpoint is missing, cannot be read, or belongs to another module.
+        InputError: The checkpoint is missing, cannot be read, names a class that is not allowed, or belongs to another
+            module.
     """
     path = last_value(sources, "ckpt_path")
     if path in SPECIAL:
@@ -43,6 +48,7 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
     if not is_alternative:
         check_same_module(Path(str(path)), class_path, named, tasks)
     stored = {"model": {"class_path": class_path, "init_args": settings}}
+    check_settings_of(stored, str(path), tasks, packages)
     if is_alternative:  # the checkpoint's module replaces that of the configuration files
         words = list(args)
         end = end_of_configs(words)
@@ -59,16 +65,9 @@ def read_settings(path: Path) -> tuple[str | None, dict[str, Any]]:
     """Read the class path and the settings of the module that a checkpoint holds.
 
     Raises:
-        InputError: The file is missing or is not a training checkpoint.
+        InputError: The file is missing, damaged or not a training checkpoint.
     """
-    if not path.is_file():
-        raise InputError(path, "no such checkpoint", "Give --ckpt_path the path of a .ckpt file.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        settings = dict(checkpoint.get("hyper_parameters", {}))
-    except Exception as fault:
-        remedy = "Give --ckpt_path a checkpoint that `fit` wrote; published weights go to --model.published_checkpoint."
-        raise InputError(path, f"is not a training checkpoint: {str(fault).splitlines()[0]}", remedy) from fault
+    settings = dict(read_training_checkpoint(path).get("hyper_parameters", {}))
     settings.pop("_instantiator", None)
     return settings.pop("_class_path", None), settings
 

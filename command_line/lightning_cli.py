@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.step_seed import StepSeed
+from command_line.allowed_classes import OPTION, REMEDY, check_sources, denied_path, enforce, take_allowed_packages
 from command_line.checkpoints import with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.messages import shortened
@@ -26,7 +27,7 @@ from formats.errors import InputError
 class TrilightCLI(LightningCLI):
     """LightningCLI in which the user's settings override those stored in a checkpoint.
 
-    Checkpoints are local files, which torch loads without running code (``weights_only=True`` is its default).
+    Checkpoints are local files, which torch loads without running code (``weights_only=True``).
     """
 
     ckpt_path: str | None = None
@@ -44,9 +45,16 @@ class TrilightCLI(LightningCLI):
         """Parse, and set ``ckpt_path`` aside.
 
         LightningCLI would let the checkpoint's settings override the user's; they have already been merged.
+
+        Raises:
+            InputError: Code of a checkpoint would be run.
         """
         self.config = parser.parse_args(args)
         settings = self._settings()
+        if settings.weights_only is False:
+            remedy = "Leave it out: checkpoints of `fit` need no code."
+            raise InputError("--weights_only", "false would run code that a checkpoint holds", remedy)
+        settings.weights_only = True  # Lightning's default depends on where the file is
         self.ckpt_path, settings.ckpt_path = settings.ckpt_path, None
 
     def before_instantiate_classes(self) -> None:
@@ -90,11 +98,14 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
         InputError: A class, option, value or checkpoint cannot be used.
         SystemExit: Help was requested.
     """
-    command, words = args[0], with_shipped_configs(args[1:])
+    own, packages = take_allowed_packages(args[1:])
+    command, words = args[0], with_shipped_configs(own)
     sources = read_sources(words)
+    check_sources(sources, tasks, packages)
+    enforce(tasks, packages)
     import_named_classes(tasks, [source.text for source in sources])
     check_names(sources, tasks)
-    words = with_checkpoint_settings(words, sources, tasks)
+    words = with_checkpoint_settings(words, sources, tasks, packages)
     if command == "predict":
         from command_line.shipped import with_shipped_weights  # imports networks, which help does without
 
@@ -139,9 +150,12 @@ def class_list(tasks: Sequence[Task]) -> str:
     for option, group in groups.items():
         names = [short_name(target) for task in tasks for target in getattr(task, group)]
         lines.append(f"{option}: {', '.join(names)}.")
+    lines.append(f"{OPTION} PACKAGE: also import classes of PACKAGE that a configuration or a checkpoint names.")
     return " ".join(lines)
 
 
 def _explain(fault: ArgumentError, sources: Sequence[Source], tasks: Sequence[Task], command: str) -> None:
+    if path := denied_path(str(fault)):
+        raise InputError(command, f"a setting names {path!r}, which is not allowed", REMEDY) from fault
     refuse_wrong_value(sources, tasks)
     raise UsageError(command, shortened(str(fault)), f"See `python cli.py {command} --help`.") from fault

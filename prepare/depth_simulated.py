@@ -14,10 +14,12 @@ import yaml
 
 import configs
 from formats.atomic import write_json, write_text
+from formats.training_checkpoint import read_training_checkpoint
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.shipped_weights import save_shipped
 from prepare.depth_measures import measure
 from prepare.pipeline import Job, Stage, newest_checkpoint, run_training
+from prepare.trained_module import load_trained
 from weights import FOLDER
 
 NAME = "depth_simulated"
@@ -79,10 +81,9 @@ def depth_simulated(
     if checkpoint is None:
         checkpoint = _train(job, data_dir, seed, max_steps)
         training_time = training_time or f"{job.seconds['train'] / 60:.0f} minutes"
-    module = PairDepthCameraModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    module = load_trained(PairDepthCameraModule, checkpoint)
     result = measure(data_dir, module, IMAGE_SIZE, "test")
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    steps = int(stored["global_step"])
+    steps = int(read_training_checkpoint(checkpoint)["global_step"])
     result = {**result, "bars": judged(result["network"]), "steps": steps, "curve": curve(checkpoint.parents[1])}
     write_json(output_dir / "measures.json", result)
     card = card_of(module, result, training_time or "not recorded")
