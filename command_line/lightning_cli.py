@@ -17,7 +17,8 @@ from command_line.checkpoints import with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.messages import shortened
 from command_line.quiet import log_wandb_offline_without_account, silence_warnings
-from command_line.settings import Source, read_sources, with_shipped_configs
+from command_line.restoring import explained_restoring
+from command_line.settings import Source, last_value, read_sources, with_shipped_configs
 from command_line.tasks import Task, UsageError, import_named_classes, short_name
 from command_line.threads import set_threads
 from command_line.trainer import SaveConfig, Trainer
@@ -113,21 +114,23 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
     words = ["--print_config=comments" if word == "--print_config" else word for word in words]
     log_wandb_offline_without_account()
     silence_warnings()
+    checkpoint = last_value(sources, "ckpt_path")
     try:
-        _one_command(command)(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_class=Trainer,
-            trainer_defaults={"callbacks": [StepSeed()]},
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": class_list(tasks)}},
-            args=[command, *words],
-        )
+        with explained_restoring(checkpoint):
+            _one_command(command)(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                trainer_class=Trainer,
+                trainer_defaults={"callbacks": [StepSeed()]},
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"overwrite": True},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": class_list(tasks)}},
+                args=[command, *words],
+            )
     except ArgumentError as fault:
         _explain(fault, sources, tasks, command)
 

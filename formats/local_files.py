@@ -6,13 +6,18 @@ A name that comes out of a file (a table, an archive, a manifest) is not trusted
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 import json
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+import yaml
+
 from formats.errors import InputError
 
+MAX_YAML_VALUES, MAX_YAML_DEPTH = 100_000, 64
 Record = TypeVar("Record")
 
 
@@ -86,12 +91,66 @@ def read_json(path: str | Path, remedy: str) -> Any:
     Raises:
         InputError: It is missing, not a regular file, not UTF-8 or not JSON.
     """
+    text = read_text(path, remedy)
     try:
-        return json.loads(require_file(path, remedy).read_text(encoding="utf-8"))
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"cannot be read as JSON: {error}", remedy) from error
+
+
+def parse_yaml(text: str, where: str | Path, remedy: str) -> Any:
+    """Parse YAML of plain values.
+
+    Raises:
+        InputError: It is not YAML, holds other objects, or grows beyond ``MAX_YAML_VALUES`` values through aliases: a
+            list that is twice in the next, forty times, is a kilobyte of text and 10¹² values.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except Exception as error:  # dates and numbers raise errors of their own
+        reason = " ".join(str(error).split())
+        raise InputError(where, f"cannot be read as YAML: {reason}", remedy) from error
+    pending, values = [(content, 0)], 0
+    while pending:
+        value, depth = pending.pop()
+        values += 1
+        if values > MAX_YAML_VALUES or depth > MAX_YAML_DEPTH:
+            raise InputError(where, f"cannot be read as YAML: over {MAX_YAML_VALUES} values, or too deep", remedy)
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+        pending += [(part, depth + 1) for part in parts]
+    return content
+
+
+def read_yaml(path: str | Path, remedy: str) -> Any:
+    """Read a YAML file; errors as for :func:`parse_yaml`, or it is missing, not a regular file or not UTF-8."""
+    return parse_yaml(read_text(path, remedy), path, remedy)
+
+
+def read_text(path: str | Path, remedy: str) -> str:
+    """Read a UTF-8 text.
+
+    Raises:
+        InputError: It is missing, not a regular file or not UTF-8.
+    """
+    try:
+        return require_file(path, remedy).read_text(encoding="utf-8")
     except InputError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as JSON: {error}", remedy) from error
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read: {error}", remedy) from error
+
+
+def read_csv(path: str | Path, remedy: str) -> list[dict[str, str | None]]:
+    """Read the rows of a CSV file with a header; missing cells are None.
+
+    Raises:
+        InputError: As for :func:`read_text`, or it is not CSV.
+    """
+    try:
+        rows = csv.DictReader(io.StringIO(read_text(path, remedy), newline=""), restkey="")
+        return [{name: value for name, value in row.items() if name} for row in rows]
+    except csv.Error as error:
+        raise InputError(path, f"cannot be read as CSV: {error}", remedy) from error
 
 
 def read_record(kind: type[Record], path: str | Path, remedy: str) -> Record:

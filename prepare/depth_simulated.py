@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ import yaml
 
 import configs
 from formats.atomic import write_json, write_text
+from formats.errors import InputError
+from formats.local_files import read_csv
 from formats.training_checkpoint import read_training_checkpoint
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.shipped_weights import save_shipped
@@ -126,11 +127,15 @@ def curve(run: Path) -> list[dict[str, float]]:
         path = folder / "metrics.csv"
         if not path.is_file():
             continue
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("val/abs_rel_scaled")]
-        for row in rows:
-            step = int(row["step"]) + 1
-            points[step] = {"step": step, **{name: round(float(row[f"val/{name}"]), 4) for name in CURVE}}
+        remedy = "Restore the file, or train again."
+        for row in read_csv(path, remedy):
+            if not row.get("val/abs_rel_scaled"):
+                continue
+            try:
+                step = int(row["step"] or "") + 1
+                points[step] = {"step": step, **{name: round(float(row[f"val/{name}"] or ""), 4) for name in CURVE}}
+            except (KeyError, ValueError) as fault:
+                raise InputError(path, f"lacks a number: {fault}", remedy) from fault
         if folder == run:
             break
     return [points[step] for step in sorted(points)]

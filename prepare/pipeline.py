@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from rich.table import Table
 import configs
 from formats.atomic import write_json, write_text
 from formats.errors import InputError
-from formats.local_files import read_json_object
+from formats.local_files import read_csv, read_json_object
 
 COMPARISON = "real_and_generated.png"
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
@@ -320,9 +319,12 @@ def _last_values(runs: Path) -> dict[str, float]:
     """Return the last value of each metric that the newest run logged."""
     values: dict[str, float] = {}
     for path in sorted(runs.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        remedy = "Move it away; it is only read for the summary."
+        for row in read_csv(path, remedy):
+            try:
                 values.update({name: float(value) for name, value in row.items() if value})
+            except ValueError as fault:
+                raise InputError(path, f"holds a cell that is not a number: {fault}", remedy) from fault
     return values
 
 
