@@ -38,6 +38,7 @@ from formats.training_checkpoint import read_training_checkpoint
 from networks.checkpoint_files import read_state_dict
 from networks.shipped_weights import REQUIRED, load_shipped, read_card, save_shipped
 from networks.tokenizers import LappedPCA, load_tokenizer
+from networks.tokenizers.speckle import Speckle
 from prepare.layers import _Report
 from prepare.output_folder import claim_folder
 from prepare.pipeline import read_finished, read_guidance_scale
@@ -72,11 +73,6 @@ def _split(path: Path) -> Any:
     return [split.scenes, split.images, split.images_scene_name, split.pairs, split.scene_ids, split.scores]
 
 
-def _written(path: Path, write: Callable[..., object], *arguments: Any) -> Path:
-    write(path, *arguments)
-    return path
-
-
 def _image(path: Path, mode: str, **options: Any) -> Path:
     Image.fromarray(IMAGE).convert(mode).save(path, **options)
     return path
@@ -92,10 +88,8 @@ def _parsed(folder: Path) -> Path:
     sample = folder / "art" / "s"
     for name in ("00_whole_image.png", "02_layer_00.png", "03_layer_01.png"):
         write_png(sample / name, np.dstack([IMAGE, np.full((12, 16), 255, np.uint8)]))
-    layers = [
-        {"layer_index": 0, "box": [0, 0, 16, 12]},
-        {"layer_index": 1, "box": [0, 0, 16, 12], "image_path": "03_layer_01.png"},
-    ]
+    layers: list[dict[str, Any]] = [{"layer_index": number, "box": [0, 0, 16, 12]} for number in range(2)]
+    layers[1]["image_path"] = "03_layer_01.png"
     return _text(sample / "metadata.json", json.dumps({"layer_count": 2, "layers": layers}))
 
 
@@ -112,20 +106,12 @@ def _pairs(folder: Path) -> Path:
 
 
 def _parquet(folder: Path) -> Path:
-    encoded = [
-        (
-            write_png(folder / "x.png", np.dstack([IMAGE, np.full((12, 16), 200, np.uint8)])),
-            (folder / "x.png").read_bytes(),
-        )[1]
-    ] * 3
+    write_png(folder / "x.png", np.dstack([IMAGE, np.full((12, 16), 200, np.uint8)]))
+    encoded = [(folder / "x.png").read_bytes()] * 3
     (folder / "x.png").unlink()
     columns = {"id": ["a", "b", "c"], "style": ["s"] * 3, "whole_image": encoded, "layer_count": [2, 1, 1]}
-    columns |= {
-        "layer_00": encoded,
-        "layer_00_box": [[0, 0, 16, 12]] * 3,
-        "layer_01": encoded,
-        "layer_01_box": [None] * 3,
-    }
+    columns |= {"layer_00": encoded, "layer_00_box": [[0, 0, 16, 12]] * 3}
+    columns |= {"layer_01": encoded, "layer_01_box": [None] * 3}
     pq.write_table(pa.table(columns), folder / "rows.parquet", row_group_size=2)
     return folder / "rows.parquet"
 
@@ -140,11 +126,8 @@ def _art(levels: int) -> Callable[[Path], Any]:
 
 def _shard(path: Path) -> Any:
     shard = open_shard(path)
-    return [
-        shard.latents.clone(),
-        shard.labels.clone(),
-        None if shard.latents_flip is None else shard.latents_flip.clone(),
-    ]
+    tensors = [shard.latents, shard.labels, shard.latents_flip]
+    return [None if tensor is None else tensor.clone() for tensor in tensors]  # the file is mapped, and damaged next
 
 
 def _extraction(folder: Path) -> Path:
@@ -178,8 +161,8 @@ def _tensors(path: Path) -> Path:
 
 
 def _pca(path: Path) -> Path:
-    images = torch.from_numpy(RNG.integers(0, 256, (6, 3, 32, 32)).astype(np.uint8))
-    LappedPCA.fit([images], 6).save(path)
+    speckle = Speckle(torch.zeros(15, 15), torch.rand(17, 65))
+    LappedPCA(torch.zeros(1), torch.rand(2, 1, 32, 32), torch.zeros(0, 3, dtype=torch.uint8), speckle).save(path)
     return path
 
 
@@ -214,10 +197,8 @@ def _claimed(path: Path) -> None:
 
 
 def _report(folder: Path) -> Path:
-    rows = [
-        ["a/b.svg", "converted", "", "", "3", "16", "12", "0.1", "0"],
-        ["c.svg", "refused", "broken XML", "x", "0", "0", "0", "0", "0"],
-    ]
+    rows = [["a/b.svg", "converted", "", "", "3", "16", "12", "0.1", "0"]]
+    rows.append(["c.svg", "refused", "broken XML", "x", "0", "0", "0", "0", "0"])
     with (folder / "report.csv").open("w", newline="") as file:
         csv.writer(file).writerows([_Report.columns, *rows])
     return folder / "report.csv"
@@ -243,69 +224,87 @@ def _read_space(path: Path) -> Any:
     return LatentSpace.from_checkpoint(read_torch(path, REMEDY)).to_checkpoint()
 
 
+def _write_split(path: Path) -> Path:
+    write_split(path, ["s"], ["a.jpg", "b.jpg"], ["s", "s"], np.array([[0, 1]]), np.ones(1))
+    return path
+
+
+def _write_camera(path: Path) -> Path:
+    write_camera(path, np.eye(3), np.eye(4))
+    return path
+
+
+def _write_depth(path: Path) -> Path:
+    write_depth(path, RNG.random((12, 16), dtype=np.float32))
+    return path
+
+
+def _write_orders(path: Path) -> Path:
+    write_png(path, ORDERS)
+    return path
+
+
+def _latents(path: Path) -> Path:
+    write_shard(path, torch.rand(3, 2, 4, 4), torch.tensor([1, 1, 2]), torch.rand(3, 2, 4, 4))
+    return path
+
+
+def _read_extraction(path: Path) -> Any:
+    record = ExtractionRecord.read(path.parent)
+    return record and asdict(record)
+
+
+def _read_config(path: Path) -> Any:
+    return dict(read_sources([f"--config={path}"])[0].settings)
+
+
+def _read_report(path: Path) -> Any:
+    return {name: asdict(row) for name, row in _Report(path.parent).rows.items()}
+
+
+def _read_pca(path: Path) -> Any:
+    return {name: tensor.clone() for name, tensor in load_tokenizer(path).state_dict().items()}
+
+
+def _json(path: Path, content: Any) -> Path:
+    return _text(path, json.dumps(content))
+
+
+FINISHED = {"finished": [{"name": "train", "words": ["fit"], "seconds": 1.5}]}
+GUIDANCE = {"guidance_scale": 1.5, "measures": {}}
+GENERATION = {"sampler": "euler", "sample_seed": 3}
+OVERLAY = {"trainer": {"devices": 1}, "data": {"a": [1, 2.5, None]}}
+
 READERS = (
     Reader("split of pickles", lambda folder: _write_objects(folder / "file.npz"), _split),
-    Reader(
-        "split",
-        lambda folder: _written(
-            folder / "file.npz", write_split, ["s"], ["a.jpg", "b.jpg"], ["s", "s"], np.array([[0, 1]]), np.ones(1)
-        ),
-        _split,
-    ),
+    Reader("split", lambda folder: _write_split(folder / "file.npz"), _split),
     Reader(
         "arrays", lambda folder: _write_objects(folder / "file.npz"), lambda path: read_npz(path, ["images", "pairs"])
     ),
-    Reader(
-        "camera",
-        lambda folder: _written(folder / "file.npz", write_camera, np.eye(3), np.eye(4)),
-        lambda path: list(read_camera(path)),
-    ),
-    Reader(
-        "depth",
-        lambda folder: _written(folder / "file.exr", write_depth, RNG.random((12, 16), dtype=np.float32)),
-        read_depth,
-    ),
+    Reader("camera", lambda folder: _write_camera(folder / "file.npz"), lambda path: list(read_camera(path))),
+    Reader("depth", lambda folder: _write_depth(folder / "file.exr"), read_depth),
     Reader("PNG", lambda folder: _image(folder / "file.png", "RGB"), read_rgb),
     Reader("PNG with alpha", lambda folder: _image(folder / "file.png", "RGBA"), read_rgba),
     Reader("PNG with a palette", lambda folder: _image(folder / "file.png", "P"), read_labels),
-    Reader("PNG of 16 bits", lambda folder: _written(folder / "file.png", write_png, ORDERS), read_grey),
+    Reader("PNG of 16 bits", lambda folder: _write_orders(folder / "file.png"), read_grey),
     Reader("JPEG", lambda folder: _image(folder / "file.jpg", "RGB"), read_rgb),
     Reader("WebP", lambda folder: _image(folder / "file.webp", "RGB"), read_rgb),
     Reader("TIFF", lambda folder: _image(folder / "file.tif", "RGB", compression="tiff_lzw"), read_rgba),
     Reader("BMP", lambda folder: _image(folder / "file.bmp", "RGB"), read_rgb),
-    Reader(
-        "SVG", lambda folder: _text(folder / "file.svg", SVG), lambda path: list(draw_svg_layers(path, 24)), share=0.5
-    ),
+    Reader("SVG", lambda folder: _text(folder / "file.svg", SVG), lambda path: list(draw_svg_layers(path, 24))),
     Reader("layers of PNG", _parsed, _art(2)),
     Reader("COCO annotations", _coco, _art(1)),
     Reader("pairs of orders", _pairs, _art(2)),
     Reader("parquet", _parquet, _art(0)),
-    Reader(
-        "latents",
-        lambda folder: _written(
-            folder / "file.safetensors",
-            write_shard,
-            torch.rand(3, 2, 4, 4),
-            torch.tensor([1, 1, 2]),
-            torch.rand(3, 2, 4, 4),
-        ),
-        _shard,
-    ),
+    Reader("latents", lambda folder: _latents(folder / "file.safetensors"), _shard),
     Reader("statistics of latents", lambda folder: _statistics(folder / "file.pt"), _read_statistics, exact=True),
     Reader("latent space", lambda folder: _latent_space(folder / "file.pt"), _read_space, exact=True),
-    Reader("extraction.json", _extraction, lambda path: asdict(ExtractionRecord.read(path.parent))),  # type: ignore[arg-type]
+    Reader("extraction.json", _extraction, _read_extraction),
     Reader("weights of torch", lambda folder: _checkpoint(folder / "file.ckpt"), read_state_dict, exact=True),
     Reader("weights of old torch", lambda folder: _checkpoint(folder / "file.pt", legacy=True), read_state_dict),
     Reader("weights as safetensors", lambda folder: _tensors(folder / "file.safetensors"), read_state_dict),
-    Reader(
-        "training checkpoint", lambda folder: _checkpoint(folder / "file.ckpt"), read_training_checkpoint, exact=True
-    ),
-    Reader(
-        "LappedPCA",
-        lambda folder: _pca(folder / "file.safetensors"),
-        lambda path: dict(load_tokenizer(path).state_dict()),
-        share=0.5,
-    ),
+    Reader("checkpoint", lambda folder: _checkpoint(folder / "file.ckpt"), read_training_checkpoint, exact=True),
+    Reader("LappedPCA", lambda folder: _pca(folder / "file.safetensors"), _read_pca),
     Reader("card of weights", _card, lambda path: read_card(path.stem, path.parent)),
     Reader(
         "weights with a card",
@@ -314,40 +313,20 @@ READERS = (
         exact=True,
     ),
     Reader("region graph", lambda folder: _regions(folder / "file.safetensors"), _graph),
-    Reader(
-        "configuration",
-        lambda folder: _config(folder / "file.yaml"),
-        lambda path: dict(read_sources([f"--config={path}"])[0].settings),
-    ),
+    Reader("configuration", lambda folder: _config(folder / "file.yaml"), _read_config),
+    Reader("overlay", lambda folder: _text(folder / "file.yaml", yaml.safe_dump(OVERLAY)), _read_config),
     Reader("record of a folder", _record, _claimed),
-    Reader("report.csv", _report, lambda path: {name: asdict(row) for name, row in _Report(path.parent).rows.items()}),
+    Reader("report.csv", _report, _read_report),
     Reader(
         "metrics.csv",
         lambda folder: _text(folder / "metrics.csv", "step,val/loss\n1,0.5\n2,0.4\n"),
         lambda path: read_csv(path, REMEDY),
     ),
-    Reader(
-        "pipeline.json",
-        lambda folder: _text(
-            folder / "pipeline.json", json.dumps({"finished": [{"name": "train", "words": ["fit"], "seconds": 1.5}]})
-        ),
-        read_finished,
-    ),
-    Reader(
-        "guidance.json",
-        lambda folder: _text(folder / "guidance.json", '{"guidance_scale": 1.5, "measures": {}}'),
-        read_guidance_scale,
-    ),
+    Reader("pipeline.json", lambda folder: _json(folder / "pipeline.json", FINISHED), read_finished),
+    Reader("guidance.json", lambda folder: _json(folder / "guidance.json", GUIDANCE), read_guidance_scale),
     Reader(
         "generation.json",
-        lambda folder: _text(folder / "generation.json", '{"sampler": "euler", "seed": 3}'),
+        lambda folder: _json(folder / "generation.json", GENERATION),
         lambda path: read_json_object(path, REMEDY),
-    ),
-    Reader(
-        "overlay",
-        lambda folder: _text(
-            folder / "file.yaml", yaml.safe_dump({"trainer": {"devices": 1}, "data": {"a": [1, 2.5, None]}})
-        ),
-        lambda path: dict(read_sources(["--config", str(path)])[0].settings),
     ),
 )
