@@ -16,6 +16,7 @@ from formats.errors import InputError
 from formats.training_checkpoint import read_training_checkpoint
 
 # Lightning resolves these itself.
+RESUMED = ("loops", "optimizer_states", "lr_schedulers", "epoch", "global_step")
 SPECIAL = ("last", "best", "hpc", "registry", None)
 
 
@@ -70,6 +71,18 @@ def read_settings(path: Path) -> tuple[str | None, dict[str, Any]]:
     settings = dict(read_training_checkpoint(path).get("hyper_parameters", {}))
     settings.pop("_instantiator", None)
     return settings.pop("_class_path", None), settings
+
+
+def check_resumable(path: Path) -> None:
+    """Check that training can go on from a checkpoint, rather than start again with its weights.
+
+    Raises:
+        InputError: It holds no progress of loops, optimisers or schedules.
+    """
+    missing = [name for name in RESUMED if name not in read_training_checkpoint(path)]
+    if missing:
+        remedy = "Name a checkpoint that `fit` wrote, without save_weights_only."
+        raise InputError(path, f"holds no {', '.join(missing)}, so that training cannot go on from it", remedy)
 
 
 def check_same_module(path: Path, stored: str, asked: str | None, tasks: Sequence[Task]) -> None:

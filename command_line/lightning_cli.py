@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, Namespace
@@ -13,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.step_seed import StepSeed
 from command_line.allowed_classes import OPTION, REMEDY, check_sources, denied_path, enforce, take_allowed_packages
-from command_line.checkpoints import with_checkpoint_settings
+from command_line.checkpoints import SPECIAL, check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.messages import shortened
 from command_line.quiet import log_wandb_offline_without_account, silence_warnings
@@ -115,6 +116,8 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
     log_wandb_offline_without_account()
     silence_warnings()
     checkpoint = last_value(sources, "ckpt_path")
+    if command == "fit" and checkpoint not in SPECIAL:
+        check_resumable(Path(checkpoint))
     try:
         with explained_restoring(checkpoint):
             _one_command(command)(
