@@ -53,15 +53,15 @@ def path_within(root: str | Path, name: str, where: str | Path) -> Path:
 
 def _resolved(path: Path) -> Path:
     """Resolve links; folders are resolved once, since a data set has many files in each."""
-    return _resolved_folder(path) if path.is_symlink() else _resolved_folder(path.parent) / path.name
+    try:
+        return path.resolve() if path.is_symlink() else _resolved_folder(path.parent) / path.name
+    except (OSError, RuntimeError, ValueError) as fault:  # links in a circle, or names that are too long
+        raise InputError(path, f"cannot be followed: {fault}", "Repair or remove it.") from fault
 
 
 @functools.lru_cache(maxsize=4096)
 def _resolved_folder(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError) as fault:  # links in a circle
-        raise InputError(path, f"cannot be followed: {fault}", "Repair or remove the link.") from fault
+    return path.resolve()
 
 
 def require_file(path: str | Path, remedy: str, missing: str = "no such file") -> Path:

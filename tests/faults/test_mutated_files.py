@@ -21,7 +21,7 @@ import pytest
 from tests.support.mutations import Outcomes, Reader, try_mutations
 from tests.support.readers import READERS
 
-FAST, FULL = 10, 400  # mutations per reader
+FAST, FULL = 10, 300  # mutations per reader
 MEMORY = 12 * 2**30  # of address space; PyTorch maps about 6 GiB of it
 ROOT = Path(__file__).parents[2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ TOKENS = (
     b"\xff\xfe",
     b"\0",
 )
+VALUE = re.compile(rb'"[^"]*"|-?\d+(?:\.\d+)?|true|false|null|(?<=: )[^\n,}\]]+')  # of JSON and YAML
 WORDS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x40000000)
 
 
@@ -89,12 +91,15 @@ def mutate(content: bytes, seed: int) -> bytes:
         del data[at : at + 1 + int(rng.integers(64))]
     elif kind == 7:
         data[at:at] = data[at : at + 1 + int(rng.integers(64))]
-    elif kind == 8:
+    elif kind == 8 and not content.isascii():
         data[at : at + 4] = int(WORDS[int(rng.integers(len(WORDS)))]).to_bytes(
             4, "little" if rng.random() < 0.5 else "big"
         )
     else:
-        token = TOKENS[int(rng.integers(len(TOKENS)))]
+        token, values = TOKENS[int(rng.integers(len(TOKENS)))], list(VALUE.finditer(content))
+        if values and content.isascii():  # another value where one was, so that the text stays well-formed
+            value = values[int(rng.integers(len(values)))]
+            return content[: value.start()] + token + content[value.end() :]
         data[at : at + int(rng.integers(1, 12))] = token
     return bytes(data)
 
