@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from formats.aerial_megadepth import SKY, ImageFiles, image_files, write_split
+from formats.ade20k import SKY, WALL
+from formats.aerial_megadepth import ImageFiles, image_files, write_split
 from formats.errors import check_settings
 from prepare.output_folder import claim_folder
 from prepare.simulated_views import JPEG_QUALITY, write_view
 from simulators.scenes.cameras import MIN_OVERLAP
 from simulators.scenes.pairs import TEST, TRAIN, VALIDATION, scene_pair
-from simulators.scenes.rendering import OTHER_LABEL
 
 VIEWS = ("first", "second")
 SPLITS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
@@ -122,7 +122,7 @@ class Scene:
         pair = scene_pair(self.seed, split, self.number, self.width, self.height, self.supersampling)
         for index, view in enumerate(VIEWS):
             depth = pair.depths[index]
-            labels = np.where(depth > 0, OTHER_LABEL, SKY).astype(np.uint8)
+            labels = np.where(depth > 0, WALL, SKY).astype(np.uint8)
             cameras = (pair.intrinsics[index], pair.cam2world[index])
             write_view(self.files(view), pair.images[index], depth, labels, *cameras)
 
