@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.step_seed import StepSeed
-from command_line.allowed_classes import OPTION, REMEDY, check_sources, denied_path, enforce, take_allowed_packages
+from command_line.allowed_classes import OPTION, REMEDY, URL, check_sources, denied_path, enforce, take_allowed_packages
 from command_line.checkpoints import SPECIAL, check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.messages import shortened
@@ -57,6 +57,9 @@ class TrilightCLI(LightningCLI):
             remedy = "Leave it out: checkpoints of `fit` need no code."
             raise InputError("--weights_only", "false would run code that a checkpoint holds", remedy)
         settings.weights_only = True  # Lightning's default depends on where the file is
+        name = str(settings.ckpt_path)
+        if URL.match(name) or name.partition(":")[0] == "registry":  # Lightning would download it
+            raise InputError("--ckpt_path", f"{name} is not a local file", "Name a .ckpt file.")
         self.ckpt_path, settings.ckpt_path = settings.ckpt_path, None
 
     def before_instantiate_classes(self) -> None:
@@ -76,7 +79,8 @@ class TrilightCLI(LightningCLI):
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__ or cause.__context__
             if cause is None:
-                raise
+                remedy = "Correct the setting."
+                raise InputError(str(self.subcommand), shortened(str(fault)), remedy) from fault
             raise cause from None
 
     def after_instantiate_classes(self) -> None:
