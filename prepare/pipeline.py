@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -121,13 +121,15 @@ def read_finished(path: Path) -> list[dict[str, Any]]:
     """
     remedy = "Remove it to run every stage again."
     finished = read_json_object(path, remedy).get("finished")
-    for stage in finished if isinstance(finished, list) else [None]:
-        is_stage = isinstance(stage, dict) and isinstance(stage.get("name"), str)
-        words, seconds = (stage.get("words"), stage.get("seconds")) if is_stage else (None, None)
+    if not isinstance(finished, list) or not all(isinstance(stage, dict) for stage in finished):
+        raise InputError(path, "is broken: it does not list finished stages", remedy)
+    for stage in finished:
+        name, words, seconds = (stage.get(key) for key in ("name", "words", "seconds"))
         is_timed = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not is_timed or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        is_worded = isinstance(words, list) and all(isinstance(word, str) for word in words)
+        if not (isinstance(name, str) and is_timed and is_worded):
             raise InputError(path, "is broken: it does not list finished stages", remedy)
-    return cast("list[dict[str, Any]]", finished)
+    return finished
 
 
 def read_guidance_scale(path: Path) -> float:

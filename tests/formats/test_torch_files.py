@@ -90,8 +90,13 @@ def test_no_inner_damage_gives_other_values(tmp_path: Path, read: Any) -> None:
 
 
 def test_a_file_is_verified_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, calls = write(tmp_path / "a.pt"), []
-    monkeypatch.setattr(torch_files, "storage_sizes", lambda content: calls.append(1) or storage_sizes(content))
+    path, calls = write(tmp_path / "a.pt"), list[int]()
+
+    def counted(content: bytes) -> dict[str, int]:
+        calls.append(len(content))
+        return storage_sizes(content)
+
+    monkeypatch.setattr(torch_files, "storage_sizes", counted)
     for _ in range(3):
         read_torch(path, REMEDY)
     assert len(calls) == 1

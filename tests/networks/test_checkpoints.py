@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import nn
 from formats.errors import InputError
 from networks.checkpoint_files import read_state_dict
 from networks.checkpoints import LoadReport, PublishedTensor, ShapePair, load_published, same_names, to_published
+from networks.lightning_dit import LightningDiT, LightningDiTConfig
+from networks.vggt import PRESETS, VGGT
 
 WIDTH = 4
 
@@ -386,3 +389,20 @@ def test_floating_point_types_are_cast() -> None:
 def test_dropped_tensors_may_be_anything() -> None:
     report = load_published(Toy(), published() | {"track_head.a": torch.tensor([True])})
     assert "track_head.a" in report.dropped
+
+
+@pytest.mark.parametrize("change", [{"num_heads": 2}, {"input_size": 8}, {"input_size": 8, "patch_size": 2}])
+def test_other_heads_and_grids_are_refused(change: dict[str, int]) -> None:
+    """Weights have the same shapes with four heads and with two; the rotary tables differ."""
+    config = LightningDiTConfig(input_size=4, in_channels=4, hidden_size=32, depth=1, num_heads=4, num_classes=3)
+    state, other = to_published(LightningDiT(config)), LightningDiT(replace(config, **change))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(InputError, match="of another shape|with values other than"):
+        load_published(other, state)
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def test_other_heads_are_refused_by_the_norms_of_queries() -> None:
+    state = to_published(VGGT(PRESETS["tiny"]))
+    with pytest.raises(InputError, match=r"of another shape: .*norm"):
+        load_published(VGGT(replace(PRESETS["tiny"], num_heads=6)), state)
