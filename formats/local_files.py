@@ -106,7 +106,14 @@ def parse_yaml(text: str, where: str | Path, remedy: str) -> Any:
             list that is twice in the next, forty times, is a kilobyte of text and 10¹² values.
     """
     try:
+        depth = 0  # before the content is built, which takes time that grows with the square of the depth
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_YAML_DEPTH:
+                raise InputError(where, f"cannot be read as YAML: over {MAX_YAML_DEPTH} levels", remedy)
         content = yaml.safe_load(text)
+    except InputError:
+        raise
     except Exception as error:  # dates and numbers raise errors of their own
         reason = " ".join(str(error).split())
         raise InputError(where, f"cannot be read as YAML: {reason}", remedy) from error

@@ -156,7 +156,7 @@ def test_records_have_their_types(tmp_path: Path, text: str) -> None:
 
 def test_yaml_does_not_grow() -> None:
     lines = ["a0: &a0 [1, 1]"] + [f"a{number}: &a{number} [*a{number - 1}, *a{number - 1}]" for number in range(1, 40)]
-    for text in ("\n".join(lines), "a: &a [*a]", "[" * 100 + "]" * 100, "a: !!python/name:os.system"):
+    for text in ("\n".join(lines), "a: &a [*a]", "[" * 5000, "a: !!python/name:os.system"):
         with pytest.raises(InputError, match=r"a\.yaml: cannot be read as YAML"):
             parse_yaml(text, "a.yaml", "Correct it.")
     assert parse_yaml("a: [1, {b: 2}]", "a.yaml", "") == {"a": [1, {"b": 2}]}
