@@ -23,6 +23,7 @@ TASKS = (
             "datamodules.sample_requests:SampleRequestDataModule",
         ),
         callbacks=(
+            "callbacks.last_checkpoint:LastCheckpoint",
             "callbacks.ema:EMA",
             "callbacks.sample_grid:SampleGrid",
             "callbacks.microdoppler_report:MicroDopplerReport",
@@ -49,6 +50,7 @@ TASKS = (
             "datamodules.pair_folder:PairFolderDataModule",
         ),
         callbacks=(
+            "callbacks.last_checkpoint:LastCheckpoint",
             "callbacks.pair_images:PairImages",
             "callbacks.overfit_report:OverfitReport",
             "callbacks.pair_writer:PairWriter",
@@ -71,7 +73,11 @@ TASKS = (
             "datamodules.region_graphs:RegionGraphDataModule",
             "datamodules.illustration_folder:IllustrationFolderDataModule",
         ),
-        callbacks=("callbacks.layer_images:LayerImages", "callbacks.layer_writer:LayerWriter"),
+        callbacks=(
+            "callbacks.last_checkpoint:LastCheckpoint",
+            "callbacks.layer_images:LayerImages",
+            "callbacks.layer_writer:LayerWriter",
+        ),
         prepare=(
             "prepare.illustrations_sample:illustrations_sample",
             "prepare.layers:layers",
