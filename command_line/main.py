@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
     """
     try:
         _run(tasks, args)
-    except Exception as fault:
+    except (OSError, RuntimeError) as fault:
         explained = disk_fault(fault, Path.cwd())
         if explained is None:
             raise
@@ -76,13 +77,20 @@ def exit_with_message(command: Callable[[], None]) -> None:
     """Run a command; a user error ends in one line and exit status 1, or 2 for a wrong option.
 
     SIGTERM and SIGHUP end a command as an exception does, so that it removes its temporary files; the exit status is
-    128 plus the signal's number, also on Ctrl-C.
+    128 plus the signal's number, also on Ctrl-C. Where the reader of the output is gone (``| head``), the command ends
+    quietly, as other programs do.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, _exit)
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
+        sys.exit(128 + signal.SIGPIPE)
     except InputError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2 if isinstance(mistake, UsageError) else 1)

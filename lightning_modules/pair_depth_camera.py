@@ -18,7 +18,7 @@ from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm
-from losses.pair import DepthGradient, PairLoss, normalised_targets
+from losses.pair_objective import DepthGradient, PairLoss, normalised_targets
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
 from networks.config import config_from
