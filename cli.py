@@ -23,7 +23,6 @@ TASKS = (
             "datamodules.sample_requests:SampleRequestDataModule",
         ),
         callbacks=(
-            "callbacks.last_checkpoint:LastCheckpoint",
             "callbacks.ema:EMA",
             "callbacks.sample_grid:SampleGrid",
             "callbacks.microdoppler_report:MicroDopplerReport",
@@ -50,7 +49,6 @@ TASKS = (
             "datamodules.pair_folder:PairFolderDataModule",
         ),
         callbacks=(
-            "callbacks.last_checkpoint:LastCheckpoint",
             "callbacks.pair_images:PairImages",
             "callbacks.overfit_report:OverfitReport",
             "callbacks.pair_writer:PairWriter",
@@ -73,11 +71,7 @@ TASKS = (
             "datamodules.region_graphs:RegionGraphDataModule",
             "datamodules.illustration_folder:IllustrationFolderDataModule",
         ),
-        callbacks=(
-            "callbacks.last_checkpoint:LastCheckpoint",
-            "callbacks.layer_images:LayerImages",
-            "callbacks.layer_writer:LayerWriter",
-        ),
+        callbacks=("callbacks.layer_images:LayerImages", "callbacks.layer_writer:LayerWriter"),
         prepare=(
             "prepare.illustrations_sample:illustrations_sample",
             "prepare.layers:layers",

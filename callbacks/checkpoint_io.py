@@ -10,7 +10,6 @@ from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from formats.checkpoint_checksum import check_checkpoint, save_checkpoint
-from formats.errors import InputError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -40,8 +39,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             InputError: The file is missing or damaged.
         """
         if "://" not in str(path):
-            if not Path(path).is_file():
-                raise InputError(path, "no such checkpoint", "Give --ckpt_path the path of a .ckpt file.")
             check_checkpoint(Path(path))
         location = map_location or (lambda storage, place: storage)
         return super().load_checkpoint(path, location, weights_only)

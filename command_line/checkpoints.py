@@ -10,12 +10,10 @@ from typing import Any
 import torch
 import yaml
 
+from command_line.continuing import is_word
 from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_class
 from command_line.tasks import Task, short_name, task_of
 from formats.errors import InputError
-
-# Lightning resolves these itself.
-SPECIAL = ("last", "best", "hpc", "registry", None)
 
 
 def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tasks: Sequence[Task]) -> list[str]:
@@ -33,7 +31,7 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
         InputError: The checkpoint is missing, cannot be read, or belongs to another module.
     """
     path = last_value(sources, "ckpt_path")
-    if path in SPECIAL:
+    if path is None or is_word(path):  # words are resolved when the configuration is known
         return list(args)
     class_path, settings = read_settings(Path(str(path)))
     if class_path is None:

@@ -8,7 +8,9 @@ accidental damage, at 3 GB/s; SHA-256 would add half a minute to saving 10 GB.
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,27 +60,42 @@ def save_checkpoint(content: Any, path: Path) -> None:
         file.write(struct.pack("<H", COMMENT_LENGTH) + LABEL + f"{checksummed.checksum:08x}".encode())
 
 
-def check_checkpoint(path: Path) -> bool:
-    """Compare a checkpoint with its checksum.
-
-    Returns:
-        Whether it has one; checkpoints that this project did not write have none.
+def check_checkpoint(path: Path) -> None:
+    """Compare a checkpoint with its checksum, or a file that has none with the checksums of the archive's entries.
 
     Raises:
-        InputError: The content differs.
+        InputError: The file is missing or damaged.
     """
+    if not path.is_file():
+        raise InputError(path, "no such checkpoint", "Give --ckpt_path the path of a .ckpt file.")
+    if not _is_whole(path):
+        raise InputError(path, "is damaged or not a checkpoint: its checksum differs", "Use another checkpoint.")
+
+
+def newest_whole(paths: Iterable[Path]) -> tuple[Path | None, list[Path]]:
+    """Return the first undamaged checkpoint of ``paths``, and the damaged ones before it."""
+    damaged = []
+    for path in paths:
+        if _is_whole(path):
+            return path, damaged
+        damaged.append(path)
+    return None, damaged
+
+
+def _is_whole(path: Path) -> bool:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - TAIL))
         tail = file.read()
-        if tail[: 2 + len(LABEL)] != struct.pack("<H", COMMENT_LENGTH) + LABEL:
+        if tail[: 2 + len(LABEL)] == struct.pack("<H", COMMENT_LENGTH) + LABEL:
+            checksum, left = 0, size - TAIL
+            file.seek(0)
+            while left:
+                chunk = file.read(min(left, CHUNK))
+                checksum = zlib.crc32(chunk, checksum)
+                left -= len(chunk)
+            return f"{checksum:08x}".encode() == tail[2 + len(LABEL) :]
+        try:
+            return zipfile.ZipFile(file).testzip() is None
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError):
             return False
-        checksum, left = 0, size - TAIL
-        file.seek(0)
-        while left:
-            chunk = file.read(min(left, CHUNK))
-            checksum = zlib.crc32(chunk, checksum)
-            left -= len(chunk)
-    if f"{checksum:08x}".encode() != tail[2 + len(LABEL) :]:
-        raise InputError(path, "is damaged: its content differs from its checksum", "Use another checkpoint.")
-    return True

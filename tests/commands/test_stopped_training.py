@@ -148,7 +148,7 @@ def test_slurms_signal_saves_and_requeues_and_the_job_goes_on(tmp_path: Path, nu
 @pytest.mark.slow
 def test_a_signal_reaches_all_processes(tmp_path: Path) -> None:
     """The first of two processes gets the signal; both stop after the same step."""
-    words = ["-m", "tests.support.toy_task", "fit", f"--config={write_config(tmp_path)}", *SLOW_STEPS]
+    words = ["-m", "tests.support.run_toy_task", "fit", f"--config={write_config(tmp_path)}", *SLOW_STEPS]
     words += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -127,9 +127,9 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "PyTorch": lambda path: torch.save({"a": torch.zeros(200_000)}, path),
     "safetensors": lambda path: save_file({"a": torch.zeros(200_000)}, path),
     "PNG": lambda path: Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)).save(path),
-    "EXR": lambda path: OpenEXR.File(
-        {}, {"Y": np.random.default_rng(0).random((512, 512), dtype=np.float32)}
-    ).write(str(path)),
+    "EXR": lambda path: OpenEXR.File({}, {"Y": np.random.default_rng(0).random((512, 512), dtype=np.float32)}).write(
+        str(path)
+    ),
     "NumPy": lambda path: np.savez(path, a=np.zeros(200_000)),
     "text": write_long_text,
 }

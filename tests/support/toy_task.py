@@ -1,8 +1,7 @@
-"""A task that trains in milliseconds through the command line: ``python -m tests.support.toy_task fit …``."""
+"""A task that trains in milliseconds through the command line."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from command_line.main import exit_with_message, run_command
+from command_line.main import run_command
 from command_line.tasks import Task
 from datamodules.loading import ResumableDataModule
 from formats.atomic import write_text
@@ -39,7 +38,7 @@ trainer:
       init_args: {{decay: 0.9}}
     - class_path: ModelCheckpoint
       init_args: {{filename: best, monitor: val/loss, mode: min}}
-    - class_path: callbacks.last_checkpoint.LastCheckpoint
+    - class_path: LastCheckpoint
 """
 
 
@@ -65,8 +64,12 @@ class ToyDataModule(ResumableDataModule):
     """Numbers in random order.
 
     Args:
-        seconds: Time to load a validation batch.
+        output_dir: Folder that predictions are for.
     """
+
+    def __init__(self, output_dir: Path | None = None) -> None:
+        super().__init__()
+        self.output_dir = output_dir
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self.resumable_loader(Numbers(), 2, seed=0)
@@ -105,9 +108,7 @@ class ToyModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         h = self.hparams
-        optimizer = torch.optim.SGD(
-            self.parameters(), h["learning_rate"], momentum=0.9, weight_decay=h["weight_decay"]
-        )
+        optimizer = torch.optim.SGD(self.parameters(), h["learning_rate"], momentum=0.9, weight_decay=h["weight_decay"])
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -125,10 +126,11 @@ class ToyModule(LightningModule):
     def test_step(self, batch: Tensor, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
 
-    def predict_step(self, batch: Tensor, batch_idx: int) -> None:
+    def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         time.sleep(self.hparams["val_seconds"])
         print(f"prediction {batch_idx}", flush=True)
         write_text(Path(self.hparams["output"]), f"{batch_idx}")
+        return batch
 
 
 TASKS = (
@@ -148,9 +150,3 @@ def write_config(folder: Path) -> Path:
 def run(*args: str) -> None:
     """Run a command in this process."""
     run_command(TASKS, args)
-
-
-if __name__ == "__main__":
-    import tests.support.toy_task as imported  # one copy of the classes
-
-    exit_with_message(lambda: imported.run(*sys.argv[1:]))
