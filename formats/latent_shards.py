@@ -63,7 +63,7 @@ def write_shard(path: str | Path, latents: Tensor, user_ids: Tensor, latents_fli
     }
     if latents_flip is not None:
         tensors["latents_flip"] = latents_flip.contiguous()
-    with atomic_path(path) as temporary:
+    with atomic_path(path, sync=True) as temporary:
         save_file(tensors, temporary)
 
 
@@ -158,7 +158,7 @@ class LatentStatistics:
 
     def write(self, path: str | Path) -> None:
         """Write ``{"mean", "std"}``, each (1, C, 1, 1), as published."""
-        with atomic_path(path) as temporary:
+        with atomic_path(path, sync=True) as temporary:
             torch.save({"mean": self.mean.view(1, -1, 1, 1), "std": self.std.view(1, -1, 1, 1)}, temporary)
 
     @classmethod

@@ -131,7 +131,7 @@ class LappedPCA(Tokenizer):
 
     def save(self, path: str | Path) -> None:
         """Write to a ``.safetensors`` file whose metadata name the kind."""
-        with atomic_path(path) as temporary:
+        with atomic_path(path, sync=True) as temporary:
             save_file(self.state_dict(), temporary, {"kind": KIND})
 
     @classmethod
