@@ -39,7 +39,7 @@ def atomic_path(path: str | Path, sync: bool = False) -> Iterator[Path]:
     Example::
 
         with atomic_path("latents/train.safetensors", sync=True) as temporary:
-            save_file(tensors, temporary)
+            temporary.write_bytes(save(tensors))
     """
     path = Path(path)
     temporary = temporary_path(path, os.getpid())

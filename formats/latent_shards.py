@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from formats.atomic import atomic_path
@@ -64,7 +64,7 @@ def write_shard(path: str | Path, latents: Tensor, user_ids: Tensor, latents_fli
     if latents_flip is not None:
         tensors["latents_flip"] = latents_flip.contiguous()
     with atomic_path(path, sync=True) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))  # save_file leaves files behind if killed
 
 
 def open_shard(path: str | Path) -> LatentShard:

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from formats.errors import InputError
-from tests.callbacks.test_last_checkpoint import assert_same_state, fit, load
-from tests.support.toy_task import run, write_config
+from tests.support.toy_task import assert_same_state, fit, load, run, write_config
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from command_line.main import exit_with_message
-from tests.callbacks.test_last_checkpoint import assert_same_state, fit, load
 from tests.support.commands import ROOT
-from tests.support.toy_task import run, write_config
+from tests.support.toy_task import assert_same_state, fit, load, run, write_config
 
 SLOW_STEPS = ["--model.step_seconds=0.2"]
 

@@ -150,3 +150,26 @@ def write_config(folder: Path) -> Path:
 def run(*args: str) -> None:
     """Run a command in this process."""
     run_command(TASKS, args)
+
+
+def fit(folder: Path, *more: str) -> Path:
+    """Train and return the folder of the newest run's checkpoints."""
+    run("fit", f"--config={write_config(folder)}", *more)
+    return max((folder / "toy").glob("version_*"), key=lambda path: int(path.name[8:])) / "checkpoints"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running code."""
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def assert_same_state(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Compare weights, average and optimizer bit by bit."""
+    assert first["global_step"] == second["global_step"]
+    for group in ("state_dict", "current_model_state"):
+        for name, value in first[group].items():
+            assert torch.equal(value, second[group][name]), (group, name)
+    states = [part["optimizer_states"][0]["state"] for part in (first, second)]
+    for number, state in states[0].items():
+        assert torch.equal(state["momentum_buffer"], states[1][number]["momentum_buffer"])
