@@ -46,6 +46,7 @@ class StopSignals:
 
     def _record(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received is signal.SIGINT:
+            self.received = None
             raise KeyboardInterrupt
         if self.received is None:
             self.received = signal.Signals(number)

@@ -91,7 +91,7 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any]) -> None:
         LastCheckpoint(**arguments)
 
 
-def test_saving_the_progress_of_a_step_takes_little_time(tmp_path: Path) -> None:
+def test_the_progress_that_is_kept_after_every_step_is_small(tmp_path: Path) -> None:
     checkpoint = load(fit(tmp_path, "--trainer.max_epochs=1") / "last.ckpt")
     size = sum(value.numel() if isinstance(value, Tensor) else 1 for value in checkpoint["loops"]["fit_loop"].values())
     assert size < 100

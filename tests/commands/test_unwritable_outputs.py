@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,19 +143,46 @@ def test_the_message_is_one_line_without_a_traceback(tmp_path: Path, latents: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_a_second_tool_is_refused_while_the_first_works(tmp_path: Path) -> None:
-    code = "import time, sys\nfrom pathlib import Path\nfrom formats.folder_lock import locked\n"
-    code += "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
-    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+HOLD = """
+import pathlib, sys, time
+from formats.folder_lock import locked
+with locked(pathlib.Path(sys.argv[1]), sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def held_elsewhere(folder: Path, name: str = ".lock") -> Iterator[int]:
+    """Hold a folder in another process, which is killed at the end; yield its number."""
+    command = [sys.executable, "-c", HOLD, str(folder), name]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"out: is in use by process {process.pid}"):
-            main(["prepare", "illustrations-sample", "--out=out", *SETTINGS["illustrations-sample"]])
-        with pytest.raises(InputError, match=f"out: is in use by process {process.pid}"):
-            main(["pipeline", "demo", "--output_dir=out"])
-        with pytest.raises(InputError, match=f"out: is in use by process {process.pid}"):
-            run("predict", f"--config={write_config(tmp_path)}", "--data.output_dir=out", "--trainer.logger=false")
+        yield process.pid
         process.send_signal(signal.SIGKILL)
-    main(["prepare", "illustrations-sample", "--out=out", *SETTINGS["illustrations-sample"]])
+
+
+def test_a_second_command_is_refused_while_the_first_works(tmp_path: Path) -> None:
+    illustrations = ["prepare", "illustrations-sample", "--out=out", *SETTINGS["illustrations-sample"]]
+    with held_elsewhere(tmp_path / "out") as process:
+        for words in (illustrations, ["pipeline", "demo", "--output_dir=out"]):
+            with pytest.raises(InputError, match=f"out: is in use by process {process}"):
+                main(words)
+        with pytest.raises(InputError, match=f"out: is in use by process {process}"):
+            run("predict", f"--config={write_config(tmp_path)}", "--data.output_dir=out", "--trainer.logger=false")
+    main(illustrations)
     assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_a_second_training_in_one_folder_is_refused(tmp_path: Path) -> None:
+    config = f"--config={write_config(tmp_path)}"
+    for folder, name, words in (
+        (tmp_path / "toy", ".version_0.lock", ["--trainer.max_epochs=1"]),
+        (tmp_path, ".lock", ["--trainer.max_epochs=1", "--trainer.logger=false"]),
+    ):
+        with held_elsewhere(folder, name) as process, pytest.raises(InputError, match=f"in use by process {process}"):
+            run("fit", config, *words)
+    assert not list(tmp_path.rglob("*.ckpt"))
+    run("fit", config, "--trainer.max_epochs=1")
+    assert not list((tmp_path / "toy").glob(".*"))
