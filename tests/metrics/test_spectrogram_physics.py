@@ -147,6 +147,11 @@ def test_worst_measure_and_its_worst_user_lead() -> None:
     assert found["worst_measure"] == "border_ratio_32"
     assert found["bars_met"] == len(rank(results)) - 1
     assert worst_user(rank(results)[0][0], results) == 1
+    narrowly = compare_measures(
+        torch.cat([table(1), table(1, border_ratio_32=1.6)]), users, table(2), users, table(2), users
+    )
+    assert 1 < float(summary(narrowly)["worst_measure_score"]) < 1.5
+    assert summary(narrowly)["bars_met"] == len(rank(narrowly)) - 1
     assert {bar.key for bar, _ in rank(results)} < {bar.key for bar in BARS}  # no classifier was asked
 
 
