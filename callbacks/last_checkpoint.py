@@ -127,7 +127,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def _save(self, trainer: Trainer, after_step: bool = False) -> None:
         """Save; ``after_step`` stores the progress after the last training step rather than the current one."""
-        if trainer.fast_dev_run:
+        if _is_trial(trainer):
             return
         self._stored_progress = self._progress if after_step else None
         try:
@@ -152,9 +152,13 @@ class LastCheckpoint(ModelCheckpoint):
         raise SystemExit(128 + received[0] if trainer.is_global_zero else 0)
 
     def _announce(self, trainer: Trainer, number: signal.Signals) -> None:
-        rest = "" if trainer.fast_dev_run else f"; go on with --ckpt_path {self._path}"
+        rest = "" if _is_trial(trainer) else f"; go on with --ckpt_path {self._path}"
         if trainer.is_global_zero:
             print(f"{number.name}: stopped after step {trainer.global_step}{rest}", file=sys.stderr, flush=True)
+
+
+def _is_trial(trainer: Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))  # Lightning sets it without declaring it
 
 
 def _unused_path(folder: Path, resumed: str | Path | None) -> Path:

@@ -88,7 +88,8 @@ class TrilightCLI(LightningCLI):
     def before_fit(self) -> None:
         """Hold the run's folder."""
         trainer = self.trainer
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        is_trial = getattr(trainer, "fast_dev_run", False)  # Lightning sets it without declaring it
+        if not trainer.is_global_zero or is_trial:
             return
         if trainer.loggers and trainer.log_dir:  # loggers want an empty folder
             run = Path(trainer.log_dir)

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -55,7 +55,7 @@ def save_checkpoint(content: Any, path: Path) -> None:
     """
     with atomic_path(path, sync=True) as temporary, temporary.open("wb") as file:
         checksummed = _ChecksummedFile(file)
-        torch.save(content, checksummed)
+        torch.save(content, cast(IO[bytes], checksummed))  # it needs `write` and `flush` only
         file.seek(-2, 2)
         file.write(struct.pack("<H", COMMENT_LENGTH) + LABEL + f"{checksummed.checksum:08x}".encode())
 
@@ -74,7 +74,7 @@ def check_checkpoint(path: Path) -> None:
 
 def newest_whole(paths: Iterable[Path]) -> tuple[Path | None, list[Path]]:
     """Return the first undamaged checkpoint of ``paths``, and the damaged ones before it."""
-    damaged = []
+    damaged: list[Path] = []
     for path in paths:
         if _is_whole(path):
             return path, damaged

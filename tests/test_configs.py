@@ -35,7 +35,7 @@ def test_configuration_keeps_the_best_and_the_last_step(path: Path) -> None:
 def test_a_trainer_without_one_adds_it() -> None:
     def last(**arguments: Any) -> list[LastCheckpoint]:
         trainer = Trainer(accelerator="cpu", logger=False, **arguments)
-        return [callback for callback in trainer.callbacks if isinstance(callback, LastCheckpoint)]
+        return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, LastCheckpoint)]
 
     assert len(last()) == len(last(callbacks=[])) == 1
     given = LastCheckpoint(every_minutes=3)

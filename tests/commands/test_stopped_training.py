@@ -150,8 +150,8 @@ def test_a_signal_reaches_all_processes(tmp_path: Path) -> None:
     words = ["-m", "tests.support.run_toy_task", "fit", f"--config={write_config(tmp_path)}", *SLOW_STEPS]
     words += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, **pipes) as process:
+    command, pipe = [sys.executable, *words], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         while process.stdout.readline().strip() != "step 1":
             assert process.poll() is None

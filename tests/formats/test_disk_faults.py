@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from formats import disk_faults
 from formats.atomic import HOST, atomic_path, remove_unfinished, temporary_path, write_text
 from formats.disk_faults import disk_fault
 from formats.errors import InputError
@@ -57,7 +56,7 @@ def test_a_writer_that_hides_the_cause_failed_because_the_disk_is_full(
     error = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
     assert disk_fault(error, tmp_path / "a.pt") is None
     usage = shutil.disk_usage(tmp_path)._replace(free=5)
-    monkeypatch.setattr(disk_faults.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     fault = disk_fault(error, tmp_path / "new" / "a.pt")
     assert fault is not None
     assert str(fault).startswith(f"{tmp_path}/new/a.pt: cannot be written: no space left on the disk. Make space")
@@ -136,7 +135,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB; only root may mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
@@ -160,6 +159,6 @@ def test_a_full_disk_is_named_for_every_writer(small_disk: Path, writer: str) ->
 
 def test_a_read_only_file_system_is_named(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    for write in (lambda: write_text(small_disk / "a.txt", "new"), lambda: write_text(small_disk / "b" / "a.txt", "")):
+    for path in (small_disk / "a.txt", small_disk / "b" / "a.txt"):
         with pytest.raises(InputError, match="the file system is read-only"):
-            write()
+            write_text(path, "new")

@@ -55,7 +55,7 @@ class Numbers(Dataset[Tensor]):
         return torch.tensor(indices, dtype=torch.float32)[:, None]
 
 
-def unchanged(batch: Tensor) -> Tensor:
+def unchanged(batch: Any) -> Any:
     """Keep a batch that was loaded at once."""
     return batch
 
@@ -115,7 +115,8 @@ class ToyModule(LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         time.sleep(self.hparams["step_seconds"])
         print(f"step {self.trainer.global_step}", flush=True)
-        return ((self.network(batch / 10) - batch / 5 + torch.randn_like(batch)) ** 2).mean()
+        loss: Tensor = ((self.network(batch / 10) - batch / 5 + torch.randn_like(batch)) ** 2).mean()
+        return loss
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         time.sleep(self.hparams["val_seconds"])
