@@ -60,12 +60,14 @@ def main(folder: Path, kind: str, rounds: int, seed: int, megabytes: int) -> Non
     torch.set_num_threads(1)
     rng, counts = random.Random(seed), Counter[str]()
     path = folder / ("last.safetensors" if kind == "safetensors" else "last.ckpt")
-    KINDS[kind]({"a": torch.zeros(10)}, path)
+    start = time.monotonic()
+    KINDS[kind]({"a": torch.zeros(megabytes * 250_000)}, path)
+    duration = time.monotonic() - start
     for _ in range(rounds):
         child = os.fork()
         if child == 0:
             save_until_killed(path, kind, megabytes)
-        time.sleep(rng.uniform(0.02, 0.6))
+        time.sleep(rng.uniform(0.1, 3) * duration)  # while the first to third checkpoint is written
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         counts[outcome(path)] += 1
