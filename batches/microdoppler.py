@@ -57,6 +57,20 @@ class LatentBatch(TypedDict):
     weights: Tensor
 
 
+class NoisedLatentBatch(LatentBatch):
+    """Latents with the noise and the times at which the velocity is predicted.
+
+    Attributes:
+        noise: (B, C, H, W), standard normal.
+        times: (B,) in 0…1.
+        label_draws: (B,) in 0…1, uniform, which decide in training whose label is dropped.
+    """
+
+    noise: Tensor
+    times: Tensor
+    label_draws: NotRequired[Tensor]
+
+
 class SampleRequestBatch(TypedDict):
     """Requests for samples to draw.
 

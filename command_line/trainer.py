@@ -9,19 +9,26 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.cli import SaveConfigCallback
 
+from callbacks.finite_check import FiniteCheck, OnNonFinite
+
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
 
 
 class Trainer(lightning.Trainer):
-    """Lightning's Trainer, with a precision chosen by the hardware.
+    """Lightning's Trainer, with a precision chosen by the hardware and a check of non-finite values.
 
     Args:
         precision: ``auto`` is bf16-mixed if the GPU supports it, 16-mixed on older GPUs, and 32-true
             without a GPU.
+        on_nonfinite: What to do where a loss or gradient is NaN or infinite: ``raise`` stops with an error that names
+            samples, losses and parts of the network; ``skip`` leaves out the training step and counts it.
     """
 
-    def __init__(self, *args: Any, precision: Precision = "auto", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, precision: Precision = "auto", on_nonfinite: OnNonFinite = "raise", **kwargs: Any
+    ) -> None:
         super().__init__(*args, precision=hardware_precision() if precision == "auto" else precision, **kwargs)
+        self.callbacks.insert(0, FiniteCheck(on_nonfinite))
 
 
 def hardware_precision() -> Literal["32-true", "16-mixed", "bf16-mixed"]:

@@ -15,6 +15,7 @@ from formats.errors import InputError
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
+from losses.processes import Processes
 from losses.scale_invariant import ScaleInvariantLoss
 from metrics.layer_order import LayerOrder
 from networks.checkpoints import LoadReport
@@ -82,8 +83,9 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
     # --- life cycle ---
 
     def configure_model(self) -> None:
-        """In training, load the published file."""
-        self.starts_training()
+        """In training, load the published file, then shard the network if the strategy does."""
+        if self.starts_training():
+            self.shard(self.network.transformer_blocks())
 
     def accept_for_training(self, report: LoadReport) -> None:
         """Reset the last bias of Depth Pro, which belongs to the scale of depth."""
@@ -134,13 +136,10 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
             index = F.interpolate(index.float(), images.shape[-2:], mode="bilinear", antialias=True)
         return index[:, 0].float()
 
-    def training_step(self, batch: LayerBatch, batch_idx: int) -> Tensor:
-        """Compute the loss of a batch, and log every term."""
-        terms: dict[str, Tensor] = self.loss(self.index_of(batch["images"]), *_targets(batch))
-        logged = {f"train/{name}": value.detach() for name, value in terms.items()}
-        self.log_dict(logged, on_step=True, on_epoch=False, batch_size=len(batch["images"]))
-        self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
-        return terms["loss"]
+    def losses(self, batch: LayerBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute the loss of a batch and its terms."""
+        terms: dict[str, Tensor] = self.loss(self.index_of(batch["images"]), *_targets(batch), processes)
+        return terms
 
     def evaluate(self, batch: LayerBatch) -> None:
         """Add a batch to the losses and metrics."""

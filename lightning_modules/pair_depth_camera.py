@@ -16,9 +16,11 @@ from geometry.pose_encoding import decode_pose
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
+from lightning_modules.training_steps import whole_tensor
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm
 from losses.pair import DepthGradient, PairLoss, normalised_targets
+from losses.processes import Processes
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
 from networks.config import config_from
@@ -86,6 +88,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     """
 
     SHIPPED_WEIGHTS = "depth_simulated"
+    OBJECTIVE = "loss_objective"
 
     network: VGGT
 
@@ -146,7 +149,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     # --- life cycle ---
 
     def configure_model(self) -> None:
-        """In training, load the published file, then freeze the parameters that the patterns match.
+        """In training, load the published file, freeze what the patterns match, and shard if the strategy does.
 
         Raises:
             InputError: A pattern matches nothing, nothing is left to train, or ``trainer.gradient_clip_val`` is set.
@@ -166,8 +169,9 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             parameter.requires_grad_(not any(fnmatchcase(name, pattern) for pattern in patterns))
         if not any(parameter.requires_grad for parameter in self.network.parameters()):
             raise InputError("--model.frozen", "leaves nothing to train", "Remove a pattern.")
-        if self.trainer.precision == "bf16-mixed":
+        if self.trainer.precision == "bf16-mixed" and self.device_mesh is None:
             self.network.aggregator.store_frozen()  # half the memory for frozen weights, and the same results
+        self.shard(self.network.transformer_blocks())
 
     def configure_optimizers(self) -> Any:
         """Return AdamW on the trained parameters; linear warm-up and cosine decay per step."""
@@ -188,17 +192,15 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             module = getattr(self.network, part)
             gradients = [p for p in module.parameters() if p.grad is not None] if module is not None else []
             if gradients:
-                self.log(f"grad_norm/{part}", nn.utils.clip_grad_norm_(gradients, limit))
+                norm = whole_tensor(nn.utils.clip_grad_norm_(gradients, limit))
+                self.log(f"grad_norm/{part}", norm)
 
     # --- steps ---
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        """Return the objective of a batch, and log every term."""
-        terms: dict[str, Tensor] = self.loss(self.network(batch["images"]), normalised_targets(batch))
-        logged = {f"train/{name}": value.detach() for name, value in terms.items()}
-        self.log_dict(logged, on_step=True, on_epoch=False, batch_size=len(batch["images"]))
-        self.log("objective", terms["loss_objective"].detach(), prog_bar=True, logger=False)
-        return terms["loss_objective"]
+    def losses(self, batch: PairBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute the objective of a batch and its terms."""
+        terms: dict[str, Tensor] = self.loss(self.network(batch["images"]), normalised_targets(batch), processes)
+        return terms
 
     def evaluate(self, batch: PairBatch) -> None:
         """Add a batch to the losses and metrics."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MeanMetric
 
-from batches.microdoppler import LatentBatch, SampleRequestBatch
+from batches.microdoppler import LatentBatch, NoisedLatentBatch, SampleRequestBatch
 from batches.trainer import trainer_of
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
@@ -19,7 +19,9 @@ from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
 from lightning_modules.shipped_generator import SAMPLING, restore_generator
+from lightning_modules.training_steps import TrainingSteps
 from losses.flow_matching import direction_loss, velocity_loss
+from losses.processes import Processes
 from networks.checkpoints import load_published
 from networks.config import config_from
 from networks.lightning_dit import LightningDiT, LightningDiTConfig
@@ -37,7 +39,7 @@ from networks.transport import (
 )
 
 
-class UserConditionedDiTModule(LightningModule):
+class UserConditionedDiTModule(TrainingSteps):
     """Train LightningDiT on latents with the user as class; generate spectrograms of chosen users.
 
     The statistics of the latents and the list of users are stored in the checkpoint; generation uses only those.
@@ -64,6 +66,7 @@ class UserConditionedDiTModule(LightningModule):
             noise, where layout (speed, phase and rate of the steps) is decided.
         time_logit_deviation: Standard deviation of that logit.
         direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
+        noise_seed: Seed of noise, times and dropped labels in training.
         sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
             depend on the others).
         num_points: Grid points of euler and heun; published 250.
@@ -99,6 +102,7 @@ class UserConditionedDiTModule(LightningModule):
         time_logit_mean: float = 0.0,
         time_logit_deviation: float = 1.0,
         direction_loss_weight: float = 0.0,
+        noise_seed: int = 0,
         sampler: Sampler = "euler",
         num_points: int = 250,
         time_shift: float = 0.3,
@@ -219,8 +223,9 @@ class UserConditionedDiTModule(LightningModule):
         """Take users and statistics from the checkpoint.
 
         Raises:
-            InputError: It holds none, or training continues with different ones.
+            InputError: It holds none, or training continues with different ones; or weights are not finite.
         """
+        super().on_load_checkpoint(checkpoint)
         if CHECKPOINT_KEY not in checkpoint:
             remedy = "Use a checkpoint that `fit` of UserConditionedDiTModule wrote."
             raise InputError("checkpoint", "holds no users and latent statistics", remedy)
@@ -245,26 +250,36 @@ class UserConditionedDiTModule(LightningModule):
 
     # --- training and validation ------------------------------------------------------------------------------
 
-    def _losses(self, latents: Tensor, noise: Tensor, t: Tensor, classes: Tensor) -> Tensor:
+    def sample_losses(self, batch: NoisedLatentBatch) -> Tensor:
         """Compute the loss of each sample, (B,), in float32."""
-        point, target = linear_path(self.require_latent_space().normalise(latents), noise, t)
-        velocity = self.require_network()(point, t, classes).float()
+        latents, t = self.require_latent_space().normalise(batch["latents"]), batch["times"]
+        point, target = linear_path(latents, batch["noise"], t)
+        velocity = self.require_network()(point, t, batch["classes"], batch.get("label_draws")).float()
         loss = velocity_loss(velocity, target)
         if self.hparams["direction_loss_weight"]:
             loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
         return loss
 
-    def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
-        """Return the mean loss at random times under random noise."""
-        latents = batch["latents"]
+    def with_random_numbers(self, batch: LatentBatch) -> NoisedLatentBatch:
+        """Draw noise, time, label dropout and mirroring of each sample, see :meth:`sample_generators`."""
+        latents, h = batch["latents"], cast(Any, self.hparams)
+        generators = self.sample_generators(h.noise_seed, len(latents))
+        distribution = (h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
+        shape, on_device = latents.shape[1:], {"device": self.device, "dtype": latents.dtype}
+        times = torch.cat([draw_times(1, *distribution, rng) for rng in generators])
+        noise = torch.stack([torch.randn(shape, generator=rng, **on_device) for rng in generators])
+        uniform = torch.stack([torch.rand(2, generator=rng, **on_device) for rng in generators])
         if "latents_flip" in batch:
-            flipped = torch.rand(len(latents), 1, 1, 1, device=self.device) < 0.5
-            latents = torch.where(flipped, batch["latents_flip"], latents)
-        h: Any = self.hparams
-        t = draw_times(len(latents), h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
-        loss = self._losses(latents, torch.randn_like(latents), t, batch["classes"]).mean()
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(latents))
-        return loss
+            latents = torch.where(uniform[:, 0].view(-1, 1, 1, 1) < 0.5, batch["latents_flip"], latents)
+        return {**batch, "latents": latents, "noise": noise, "times": times, "label_draws": uniform[:, 1]}
+
+    def losses(self, batch: NoisedLatentBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute the mean loss of a batch; every process has as many samples."""
+        return {"loss": self.sample_losses(batch).mean()}
+
+    def log_losses(self, terms: Mapping[str, Tensor], batch_size: int) -> None:
+        """Log the loss of each step and of each epoch."""
+        self.log("train/loss", terms["loss"], prog_bar=True, on_step=True, on_epoch=True, batch_size=batch_size)
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         """Log the loss under noise and at times that depend only on each latent's index in the split."""
@@ -272,7 +287,9 @@ class UserConditionedDiTModule(LightningModule):
         noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, index) for index in indices.tolist()])
         h: Any = self.hparams
         t = evaluation_times(indices.cpu(), h.time_distribution, h.time_logit_mean, h.time_logit_deviation)
-        losses = self._losses(latents, noise.to(latents), t.to(latents), batch["classes"])
+        self.step_batch = {**batch, "noise": noise.to(latents), "times": t.to(latents)}
+        losses = self.sample_losses(self.step_batch)
+        self.step_terms = {"loss": losses.mean()}
         self.val_loss.update(losses, batch["weights"])
         self.log("val/loss", self.val_loss, prog_bar=True, on_step=False, on_epoch=True)
 
