@@ -36,7 +36,7 @@ class EvaluationSteps(TrainingSteps):
         self.step_terms = {name: value.detach() for name, value in terms.items()}
         for name, value in terms.items():
             if name not in self.loss_means:
-                self.loss_means[name] = MeanMetric().to(self.device)
+                self.loss_means[name] = MeanMetric(nan_strategy="disable").to(self.device)
             self.loss_means[name].update(value, images)
 
     def _log_evaluation(self, stage: str) -> None:

@@ -121,7 +121,7 @@ class UserConditionedDiTModule(TrainingSteps):
         self.network_config = config_from(LightningDiTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")  # by default it leaves NaN out
         self._configured = self._has_weights = False
         self._tokenizer: list[Tokenizer] = []  # in a list, to keep it out of checkpoint, weight average and optimiser
         if self.network_config.num_classes is not None:
@@ -279,7 +279,9 @@ class UserConditionedDiTModule(TrainingSteps):
 
     def log_losses(self, terms: Mapping[str, Tensor], batch_size: int) -> None:
         """Log the loss of each step and of each epoch."""
-        self.log("train/loss", terms["loss"], prog_bar=True, on_step=True, on_epoch=True, batch_size=batch_size)
+        loss = terms["loss"]
+        self.log("train/loss_step", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=batch_size)
+        self.log("train/loss_epoch", loss, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         """Log the loss under noise and at times that depend only on each latent's index in the split."""
