@@ -78,6 +78,8 @@ TASKS = (
             "prepare.region_graphs:region_graphs",
         ),
     ),
+    # The data of any of them
+    Task("data", prepare=("prepare.check_data:check_data",)),
 )
 
 

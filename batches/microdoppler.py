@@ -47,6 +47,7 @@ class LatentBatch(TypedDict):
         latents_flip: Latents of the images flipped left to right, present if flipping is on.
         classes: (B,) int64, index into the ascending list of users.
         indices: (B,) int64, index in the split; seed of the validation noise.
+        names: File and row of each latent, such as ``train.safetensors row 3``.
         weights: (B,) float32; 0 marks a padding row.
     """
 
@@ -54,6 +55,7 @@ class LatentBatch(TypedDict):
     latents_flip: NotRequired[Tensor]
     classes: Tensor
     indices: Tensor
+    names: list[str]
     weights: Tensor
 
 

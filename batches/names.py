@@ -11,7 +11,7 @@ _NAMES = ("names", "seq_name")
 def sample_names(batch: Mapping[str, Any]) -> list[str]:
     """Return the names of the samples of any batch type of this package.
 
-    Batches of latents have numbers in the split; those of other types are counted from 1 in the batch.
+    Samples of batches without names are counted from 1.
 
     Example:
         >>> sample_names({"seq_name": ["aerial_megadepth_0001_0"]})
@@ -20,7 +20,5 @@ def sample_names(batch: Mapping[str, Any]) -> list[str]:
     for key in _NAMES:
         if key in batch:
             return [str(name) for name in batch[key]]
-    if "indices" in batch:
-        return [f"{index} of the split" for index in batch["indices"].tolist()]
     size = max((len(value) for value in batch.values() if hasattr(value, "__len__")), default=0)
     return [f"{number} of the batch" for number in range(1, size + 1)]

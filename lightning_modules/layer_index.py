@@ -12,6 +12,7 @@ from torch.optim import AdamW
 
 from batches.layers import IllustrationBatch, LayerBatch
 from formats.errors import InputError
+from formats.ranges import AT_LEAST_0, AT_LEAST_1, DECAY, SHARE, check_ranges, or_none
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
@@ -21,6 +22,17 @@ from metrics.layer_order import LayerOrder
 from networks.checkpoints import LoadReport
 from networks.config import config_from
 from networks.depth_pro import DepthProConfig, LayerIndexNet
+
+RANGES = {
+    "encoder_learning_rate": AT_LEAST_0,
+    "decoder_learning_rate": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
+    "betas": DECAY,
+    "warmup_steps": AT_LEAST_0,
+    "final_learning_rate_ratio": SHARE,
+    "edge_weight": AT_LEAST_0,
+    "window_chunk_size": or_none(AT_LEAST_1),
+}
 
 
 class LayerIndexModule(PretrainedMixin, EvaluationSteps):
@@ -70,6 +82,7 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(DepthProConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
         self.network = LayerIndexNet(

@@ -12,6 +12,7 @@ from torch.optim import AdamW, Optimizer
 
 from batches.pair import ImageViewsBatch, PairBatch
 from formats.errors import InputError
+from formats.ranges import AT_LEAST_0, AT_LEAST_1, DECAY, SHARE, Range, check_ranges
 from geometry.pose_encoding import decode_pose
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
@@ -28,6 +29,21 @@ from networks.shipped_weights import read_card
 from networks.vggt import VGGT, VGGTConfig
 
 PARTS = ("aggregator", "camera_head", "depth_head", "point_head")
+RANGES = {
+    "learning_rate": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
+    "betas": DECAY,
+    "warmup_ratio": SHARE,
+    "final_learning_rate_ratio": SHARE,
+    "clip_norm": AT_LEAST_0,
+    "camera_weight": AT_LEAST_0,
+    "depth_weight": AT_LEAST_0,
+    "point_weight": AT_LEAST_0,
+    "gamma": AT_LEAST_0,
+    "alpha": AT_LEAST_0,
+    "valid_range": Range(0, 1, above=True, or_none=True),
+    "frames_chunk_size": AT_LEAST_1,
+}
 
 
 class ScenePrediction(TypedDict):
@@ -118,6 +134,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(VGGTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
         if not (self.network_config.enable_camera and self.network_config.enable_depth):

@@ -22,6 +22,7 @@ from decomposition.region_pair_model import BoostedTrees, join_background, pair_
 from decomposition.region_rules import RULES, rule_heights
 from formats.errors import InputError
 from formats.images import resize_rgb
+from formats.ranges import AT_LEAST_0, check_ranges
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.schedules import warmup_cosine
 from losses.layer_ranking import adjacent_pair_loss, ranking_loss, region_pair_weights
@@ -41,6 +42,16 @@ _INPUTS: tuple[Literal["regions", "mask", "pairs", "pair_features", "swapped_fea
     "swapped_features",
 )
 _PAIR_INPUTS: tuple[Literal["pair_features", "swapped_features"], ...] = ("pair_features", "swapped_features")
+
+RANGES = {
+    "learning_rate": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
+    "warmup_steps": AT_LEAST_0,
+    "area_power": AT_LEAST_0,
+    "background_weight": AT_LEAST_0,
+    "contact_weight": AT_LEAST_0,
+    "noise": AT_LEAST_0,
+}
 
 
 class RegionOrderModule(EvaluationSteps):
@@ -78,6 +89,7 @@ class RegionOrderModule(EvaluationSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(RegionOrderConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
         self.network = RegionOrderNet(self.network_config)

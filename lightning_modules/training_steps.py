@@ -53,7 +53,7 @@ class TrainingSteps(LightningModule):
         return [{name: value[row : row + 1] for name, value in per_sample.items()} for row in range(size)]
 
     def shard(self, blocks: Iterable[nn.Module]) -> None:
-        """Shard the network's parameters over the processes, if the strategy is ``model_parallel`` (FSDP).
+        """Shard the parameters over the devices of each machine, if the strategy is ``ModelParallelStrategy``.
 
         Args:
             blocks: Parts of the network whose parameters are gathered together, one part after another; the rest is
@@ -61,9 +61,9 @@ class TrainingSteps(LightningModule):
         """
         if self.device_mesh is None:
             return
-        mesh = self.device_mesh["data_parallel"]
+        # In the mesh of machines × devices, parameters are copied to all machines and sharded over their devices.
         for part in (*blocks, self.network):
-            fully_shard(part, mesh=mesh)
+            fully_shard(part, mesh=self.device_mesh)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights are not finite.

@@ -15,6 +15,7 @@ from batches.microdoppler import LatentBatch, NoisedLatentBatch, SampleRequestBa
 from batches.trainer import trainer_of
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
+from formats.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, DECAY, FINITE, SHARE, Range, check_ranges, or_none
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
@@ -37,6 +38,25 @@ from networks.transport import (
     sample,
     seeded_noise,
 )
+
+RANGES = {
+    "learning_rate": AT_LEAST_0,
+    "final_learning_rate_ratio": SHARE,
+    "warmup_steps": AT_LEAST_0,
+    "betas": DECAY,
+    "weight_decay": AT_LEAST_0,
+    "time_logit_mean": FINITE,
+    "time_logit_deviation": ABOVE_0,
+    "direction_loss_weight": AT_LEAST_0,
+    "noise_seed": AT_LEAST_0,
+    "num_points": Range(2),
+    "time_shift": AT_LEAST_0,
+    "guidance_scale": AT_LEAST_0,
+    "guidance_interval_start": SHARE,
+    "guided_channels": or_none(AT_LEAST_1),
+    "sample_seed": AT_LEAST_0,
+    "zero_doppler_row": SHARE,
+}
 
 
 class UserConditionedDiTModule(TrainingSteps):
@@ -118,6 +138,7 @@ class UserConditionedDiTModule(TrainingSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(LightningDiTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None

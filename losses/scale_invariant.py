@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,7 @@ class ScaleInvariantLoss(nn.Module):
 
     def __init__(self, edge_weight: float = 0.0, eps: float = 1e-6) -> None:
         super().__init__()
-        if edge_weight < 0 or eps <= 0:
+        if not 0 <= edge_weight < math.inf or not 0 < eps < math.inf:
             raise ValueError(f"edge_weight must be at least 0 and eps above 0, not {edge_weight} and {eps}")
         self.edge_weight, self.eps = edge_weight, eps
 

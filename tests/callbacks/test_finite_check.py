@@ -67,7 +67,7 @@ def test_bad_latents_stop_training_and_name_the_sample(tmp_path: Path, fault: st
     module, data = microdoppler(tmp_path)
     before = {name: value.clone() for name, value in module.named_parameters()}
     with pytest.raises(
-        InputError, match=r"training step 2: loss is not finite; sample \d+ of the split: loss is not"
+        InputError, match=r"training step 2: loss is not finite; sample train\.safetensors row \d+: loss is not"
     ) as e:
         fitted((module, data), Poison("latents", FAULTS[fault]))
     assert "its latents reach" in str(e.value)
@@ -134,7 +134,7 @@ def test_all_batches_of_an_accumulated_step_are_checked(tmp_path: Path) -> None:
 
 
 def test_validation_names_the_sample(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"validation batch 2: loss is not finite; sample 4 of the split"):
+    with pytest.raises(InputError, match=r"validation batch 2: loss is not finite; sample val.safetensors row 4"):
         fitted(microdoppler(tmp_path), Poison("latents", torch.inf), limit_val_batches=2, num_sanity_val_steps=2)
 
 
@@ -191,5 +191,5 @@ def test_two_processes_decide_together(tmp_path: Path, on_nonfinite: str) -> Non
         assert trainer.callback_metrics["train/skipped_steps"] == 1
         assert finite(module)
     else:
-        with pytest.raises(Exception, match=r"training step 2: loss is not finite.*sample \d+ of the split"):
+        with pytest.raises(Exception, match=r"training step 2: loss is not finite.*sample train\.safetensors row \d+"):
             fitted(task, bad, num_processes=2)
