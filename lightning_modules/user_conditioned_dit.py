@@ -162,8 +162,11 @@ class UserConditionedDiTModule(TrainingSteps):
         """Take users and statistics from the data, and build the network for them.
 
         Raises:
-            InputError: The data has other users or another latent shape than the model.
+            InputError: The data has other users or another latent shape than the model; or the strategy shards weights.
         """
+        if self.device_mesh is not None:
+            fault = "shards the network, but its weight average is kept whole on every device"
+            raise InputError("--trainer.strategy", fault, "Use configs/overlays/ddp.yaml for this task.")
         trainer = trainer_of(self)
         if trainer is None:  # load_from_checkpoint; on_load_checkpoint builds the network
             return
