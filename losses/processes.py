@@ -86,7 +86,8 @@ def nth_largest(values: Tensor, mask: Tensor, rank: Tensor, processes: Processes
         digit = 2**16 - 1 - position
         candidates = candidates & (digits == digit)
         found = found + ((digit - 2**15 if is_first else digit) << shift)
-    return _ascending(found.to(integers)[None], bits).view(values.dtype)
+    result: Tensor = _ascending(found.to(integers)[None], bits).view(values.dtype)
+    return result
 
 
 def _ascending(integers: Tensor, bits: int) -> Tensor:

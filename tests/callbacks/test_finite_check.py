@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode  # private, but documented; tried with torch 2.15
 
 from callbacks.finite_check import MAX_SKIPPED_IN_A_ROW, FiniteCheck
 from formats.errors import InputError
@@ -101,6 +102,30 @@ def test_an_exploding_learning_rate_stops_training(tmp_path: Path, task: str) ->
 def test_a_gradient_that_is_not_finite_names_its_part(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"step 1: the gradient is not finite in blocks\.1\."):
         fitted(microdoppler(tmp_path), PoisonGradient())
+
+
+class CountScalars(TorchDispatchMode):
+    """Count the numbers that are copied to the host."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_good_step_copies_one_number_to_the_host(tmp_path: Path) -> None:
+    module, _ = microdoppler(tmp_path)
+    optimizer = torch.optim.AdamW(module.parameters())
+    loss = torch.stack([value.square().sum() for value in module.parameters()]).sum()
+    loss.backward()
+    module.step_terms = {"loss": loss.detach(), "other": loss.detach()}
+    check, trainer = FiniteCheck(), tiny_trainer()
+    with CountScalars() as counter:
+        check.on_before_backward(trainer, module, loss)
+        check.on_before_backward(trainer, module, loss)
+        check.on_before_optimizer_step(trainer, module, optimizer)
+    assert counter.count == 1
 
 
 def test_a_bad_batch_can_be_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
