@@ -78,8 +78,8 @@ def dense_loss(
     if gradient == "grad":
         terms.append(difference_loss(error.flatten(0, 1), usable.flatten(0, 1), processes=processes))
     elif gradient == "normal":
-        frames = (values.flatten(0, 1) for values in (prediction, target, usable))
-        terms.append(normal_loss(*frames, processes=processes))
+        predicted, true, valid = (values.flatten(0, 1) for values in (prediction, target, usable))
+        terms.append(normal_loss(predicted, true, valid, processes=processes))
     else:
         terms.append(residual.new_zeros(()))
     conf, reg, grad = (torch.where(count >= _MIN_PIXELS, term, 0) for term in terms)
@@ -164,7 +164,8 @@ def normal_loss(
     total = prediction.new_zeros(())
     for scale in range(scales):
         step = 2**scale
-        total = total + _normal_loss(*(x[:, ::step, ::step] for x in (prediction, target, mask)), processes)
+        predicted, true, valid = (values[:, ::step, ::step] for values in (prediction, target, mask))
+        total = total + _normal_loss(predicted, true, valid, processes)
     return total / scales
 
 

@@ -97,9 +97,9 @@ class PairLoss(nn.Module):
             if value not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, not {value!r}")
         weights = {"camera_weight": camera_weight, "camera_decay": camera_decay, "depth_weight": depth_weight}
-        for key, value in {**weights, "point_weight": point_weight, "gamma": gamma, "alpha": alpha}.items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{key} must be at least 0, not {value}")
+        for key, weight in {**weights, "point_weight": point_weight, "gamma": gamma, "alpha": alpha}.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"{key} must be at least 0, not {weight}")
         if valid_range is not None and not 0 < valid_range <= 1:
             raise ValueError(f"valid_range must be None or a quantile above 0 and at most 1, not {valid_range}")
         self.camera_weight, self.depth_weight, self.point_weight = camera_weight, depth_weight, point_weight
