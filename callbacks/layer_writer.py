@@ -14,7 +14,7 @@ from batches.layers import IllustrationBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.illustration_folder import IllustrationFolderDataModule
-from decomposition.separation import Separation, exact_separation, separate_layers
+from decomposition.separation import MAX_LAYERS, Separation, exact_separation, separate_layers
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
@@ -43,7 +43,7 @@ class LayerWriter(PredictionWriter):
 
     def __init__(
         self,
-        max_layers: int = 16,
+        max_layers: int = MAX_LAYERS,
         relief_width_mm: float = 100.0,
         relief_height_mm: float = HEIGHT_MM,
         num_threads: int = 1,

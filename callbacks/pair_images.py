@@ -24,7 +24,7 @@ from exporters.visualization.depth import (
 from exporters.visualization.point_cloud import draw_point_cloud, viewpoint
 from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
-from losses.pair import normalised_targets
+from losses.pair_objective import normalised_targets
 
 CAPTIONS = ("input", "predicted depth", "true depth", "error, 0 to 20 %", "confidence")
 

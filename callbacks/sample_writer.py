@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
-from datamodules.sample_requests import SampleRequestDataModule, sample_name
+from datamodules.sample_requests import SampleRequestDataModule, sample_name, sample_pattern
 from exporters.visualization.contact_sheet import contact_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
@@ -101,7 +101,7 @@ class SampleWriter(PredictionWriter):
             assert isinstance(pl_module, UserConditionedDiTModule)
             rows = {}
             for user_id in pl_module.require_latent_space().user_ids.tolist():
-                paths = sorted(self.output_dir.glob(f"micro_doppler_user{user_id:02d}_*.png"))[: self.grid_columns]
+                paths = sorted(self.output_dir.glob(sample_pattern(user_id)))[: self.grid_columns]
                 if paths:
                     rows[f"user {user_id}"] = [read_rgb(path) for path in paths]
             write_png(self.output_dir / GRID, contact_sheet(rows, height=192))

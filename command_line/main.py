@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -59,9 +61,18 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
 
 
 def exit_with_message(command: Callable[[], None]) -> None:
-    """Run a command; a user error ends in one line and exit status 1, or 2 for a wrong option."""
+    """Run a command; a user error ends in one line and exit status 1, or 2 for a wrong option.
+
+    Where the reader of the output is gone (``| head``), the command ends quietly, as other programs do.
+    """
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
+        sys.exit(128 + signal.SIGPIPE)
     except InputError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2 if isinstance(mistake, UsageError) else 1)

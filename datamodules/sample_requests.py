@@ -17,7 +17,12 @@ from formats.latent_space import LatentSpace
 
 def sample_name(user_id: int, index: int) -> str:
     """Return the file name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
-    return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
+    return sample_pattern(user_id).replace("*", f"{index + 1:03d}")
+
+
+def sample_pattern(user_id: int) -> str:
+    """Return the glob pattern of the file names of a user's samples."""
+    return f"micro_doppler_user{user_id:02d}_*.png"
 
 
 def sample_request_loader(

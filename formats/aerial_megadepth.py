@@ -2,7 +2,7 @@
 
     <root>/train.npz, val.npz
     <root>/<scene>/<image>.jpg   <image>.exr   <image>.npz       <image> with its own extension: "x.jpg.jpg"
-    <segmentation_root>/<scene>/<image>.png                      labels of ADE20k
+    <segmentation_root>/<scene>/<image>.png                      labels of ADE20k, see `formats.ade20k`
 
 Source: Vuong et al., "AerialMegaDepth" (CVPR 2025).
 """
@@ -22,7 +22,6 @@ from formats.errors import InputError
 from formats.images import open_image
 from formats.restricted_pickle import read_npz
 
-SKY = 2  # ADE20k's label
 PAIR_FIELDS = ("scene_id", "im1_id", "im2_id", "score")
 LARGEST = 1e8
 ROTATION_TOLERANCE = 1e-3  # cameras come from single precision

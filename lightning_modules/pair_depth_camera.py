@@ -20,7 +20,7 @@ from lightning_modules.schedules import warmup_cosine
 from lightning_modules.training_steps import whole_tensor
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm
-from losses.pair import DepthGradient, PairLoss, normalised_targets
+from losses.pair_objective import DepthGradient, PairLoss, normalised_targets
 from losses.processes import Processes
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors

@@ -55,7 +55,7 @@ def depth_simulated(
     num_train: int = 4500,
     num_test: int = 100,
     seed: int = 0,
-    workers: int = 1,
+    num_workers: int = 1,
 ) -> None:
     """Simulate scenes, train the small VGGT on them, measure it on held-out scenes, and save weights and card.
 
@@ -71,10 +71,15 @@ def depth_simulated(
         num_train: Scenes for training.
         num_test: Scenes for validation and for testing.
         seed: Seed of the training; the scenes' seed is 0.
-        workers: Processes that render.
+        num_workers: Processes that render.
     """
     job = Job(output_dir)
-    counts = (f"--num_train={num_train}", f"--num_val={num_test}", f"--num_test={num_test}", f"--workers={workers}")
+    counts = (
+        f"--num_train={num_train}",
+        f"--num_val={num_test}",
+        f"--num_test={num_test}",
+        f"--num_workers={num_workers}",
+    )
     job.run(Stage("simulate", ("prepare", "scenes-sample", f"--out={data_dir}", *counts)))
     if checkpoint is None:
         checkpoint = _train(job, data_dir, seed, max_steps)

@@ -31,7 +31,7 @@ from lightning_modules.layer_index import LayerIndexModule
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from lightning_modules.region_order import RegionOrderModule
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
-from losses.pair import PairLoss
+from losses.pair_objective import PairLoss
 from losses.scale_invariant import ScaleInvariantLoss
 from networks.config import config_from
 from networks.depth_pro import DepthProConfig

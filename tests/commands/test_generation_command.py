@@ -15,7 +15,7 @@ from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb
 from lightning_modules import microdoppler_measures
-from lightning_modules.spectrogram_classifier import fit_classifier
+from lightning_modules.classifier_training import fit_classifier
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from networks.tokenizers import LappedPCA, load_tokenizer
 from tests.support.commands import ROOT, run_command, training_words

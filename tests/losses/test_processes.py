@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from batches.pair import PairBatch
 from losses.layer_ranking import adjacent_pair_loss, ranking_loss
-from losses.pair import PairLoss, PairPredictions
+from losses.pair_objective import PairLoss, PairPredictions
 from losses.processes import Processes, nth_largest
 from losses.scale_invariant import ScaleInvariantLoss
 from tests.support.batches import pair_batch
