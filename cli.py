@@ -78,8 +78,7 @@ TASKS = (
             "prepare.region_graphs:region_graphs",
         ),
     ),
-    # The data of any of them
-    Task("data", prepare=("prepare.check_data:check_data",)),
+    Task("data of any task", prepare=("prepare.check_data:check_data",)),
 )
 
 

@@ -86,9 +86,12 @@ class FiniteCheck(Callback):
             return  # 16-mixed lowers its scale until gradients are finite, and skips the step itself
         text = _shared(trainer, _description(trainer, pl_module))
         where = f"training step {trainer.global_step + 1}"
-        weights = nonfinite_names(dict(pl_module.named_parameters()))
         self.skipped_in_a_row += 1
-        if weights or self.on_nonfinite == "raise" or self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
+        if (
+            _nonfinite_weights(pl_module)
+            or self.on_nonfinite == "raise"
+            or self.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW
+        ):
             raise InputError(where, text, REMEDY)
         self.skipped += 1
         optimizer.zero_grad(set_to_none=True)  # without gradients, the optimiser changes neither weights nor its state
@@ -113,11 +116,8 @@ class FiniteCheck(Callback):
         Raises:
             InputError: A weight, or a value in the optimiser's state, is NaN or infinite.
         """
-        where, remedy = (
-            f"checkpoint at step {trainer.global_step}",
-            "Continue from the last one with a lower learning rate.",
-        )
-        check_finite_checkpoint(where, checkpoint, True, remedy)
+        remedy = "Continue from the last one with a lower learning rate."
+        check_finite_checkpoint(f"checkpoint at step {trainer.global_step}", checkpoint, True, remedy)
 
     # --- evaluation ---
 
@@ -200,9 +200,18 @@ def _description(trainer: Trainer, module: LightningModule, with_gradients: bool
         sizes = [whole_tensor(gradient.norm()) for gradient in gradients.values()]
         wrong = nonfinite_names(dict(zip(gradients, sizes, strict=True)))
         parts += [f"the gradient is not finite in {shortlist(_network_parts(wrong))}"] if wrong else []
-    weights = nonfinite_names(dict(module.named_parameters()))
+    weights = _nonfinite_weights(module)
     parts += [f"weights are not finite in {shortlist(_network_parts(weights))}"] if weights else []
     return "; ".join(parts) or "the loss is not finite"
+
+
+def _nonfinite_weights(module: LightningModule) -> list[str]:
+    """Return the names of the parameters that are not finite; several processes must all make the call."""
+    largest = {
+        name: whole_tensor(torch.linalg.vector_norm(part.detach(), torch.inf))
+        for name, part in module.named_parameters()
+    }
+    return nonfinite_names(largest)
 
 
 def _terms(terms: Mapping[str, Tensor]) -> list[str]:
