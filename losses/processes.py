@@ -92,4 +92,6 @@ def nth_largest(values: Tensor, mask: Tensor, rank: Tensor, processes: Processes
 
 def _ascending(integers: Tensor, bits: int) -> Tensor:
     """Map the bits of floats to integers of the same order; its own inverse."""
-    return integers ^ ((integers >> (bits - 1)) & (2 ** (bits - 1) - 1))
+    signs = integers >> (bits - 1)
+    ordered: Tensor = integers ^ (signs & (2 ** (bits - 1) - 1))
+    return ordered
