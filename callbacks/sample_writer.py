@@ -16,6 +16,7 @@ from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
 from formats.local_files import read_json_object
+from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 
 SETTINGS = "generation.json"
@@ -43,6 +44,7 @@ class SampleWriter(PredictionWriter):
 
     def __init__(self, grid_columns: int = 8, num_threads: int = 1) -> None:
         super().__init__(num_threads)
+        check_ranges("SampleWriter", {"grid_columns": grid_columns}, {"grid_columns": AT_LEAST_1})
         self.output_dir, self.grid_columns = Path(), grid_columns
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

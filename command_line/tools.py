@@ -40,7 +40,8 @@ def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
         return
     enforce_none()
     name, tool = args[0], load_tool(tasks, group, args[0])
-    words = expand_options(args[1:], typing.get_type_hints(tool))
+    types = typing.get_type_hints(tool)
+    words = expand_options(join_configs(args[1:]) if "configs" in types else args[1:], types)
     try:
         auto_cli(
             {name: _holding_folders(tool)},
@@ -108,6 +109,26 @@ def expand_options(args: Sequence[str], types: dict[str, object]) -> list[str]:
         expanded.append(f"{word}=true" if kind is bool and following.startswith("--") else word)
         values = [] if _is_list(kind) else None
     return expanded[:-1]
+
+
+def join_configs(args: Sequence[str]) -> list[str]:
+    """Join all ``--config FILE`` to one list ``--configs``, since the parser uses ``--config`` itself.
+
+    Example:
+        >>> join_configs(["--config", "a.yaml", "--limit=3", "--config=b.yaml"])
+        ['--limit=3', '--configs', 'a.yaml', 'b.yaml']
+    """
+    words, files, takes_file = list[str](), list[str](), False
+    for word in args:
+        if word == "--config" or word.startswith("--config="):
+            files += [word.removeprefix("--config=")] if "=" in word else []
+            takes_file = True
+        elif takes_file and not word.startswith("--"):
+            files.append(word)
+        else:
+            takes_file = False
+            words.append(word)
+    return [*words, "--configs", *files] if files else words
 
 
 def _is_list(kind: object) -> bool:

@@ -44,7 +44,11 @@ class IllustrationFolderDataModule(LightningDataModule):
         super().__init__()
         if num_layers is not None and num_layers < 1:
             raise InputError("--data.num_layers", f"must be at least 1, not {num_layers}", "Give 1 or more, or null.")
-        check_settings({"--data.svg_size": ("from 16 to 4096", 16 <= svg_size <= 4096)})
+        requirements = {
+            "--data.svg_size": ("from 16 to 4096", 16 <= svg_size <= 4096),
+            "--data.num_workers": ("at least 0", num_workers >= 0),
+        }
+        check_settings(requirements)
         self.images, self.num_layers, self.svg_size = images, num_layers, svg_size
         self.num_workers, self.output_dir = num_workers, output_dir
         self.files: list[tuple[Path, str]] = []

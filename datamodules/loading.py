@@ -111,7 +111,12 @@ class ResumableDataModule(LightningDataModule):
 
     Lightning restores a loader's own state only if nothing has accessed the loader before, and schedules that need
     the number of steps do so. A datamodule's state is always restored.
+
+    Attributes:
+        samples_to_check: Samples of each split whose values are checked when it is opened.
     """
+
+    samples_to_check: int = 2
 
     def __init__(self) -> None:
         super().__init__()

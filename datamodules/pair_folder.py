@@ -16,6 +16,7 @@ from datamodules.loading import PrebatchedDataset, share_of
 from datamodules.transforms import PATCH_SIZE, centred_window, crop, output_size
 from formats.errors import check_settings
 from formats.images import distinct_names, find_images, read_rgb, resize_rgb
+from formats.ranges import ABOVE_0, or_none
 
 
 class PairFolderDataModule(LightningDataModule):
@@ -49,7 +50,8 @@ class PairFolderDataModule(LightningDataModule):
                 image_size >= PATCH_SIZE and image_size % PATCH_SIZE == 0,
             ),
             "--data.views": ("null or at least 1", views is None or views >= 1),
-            "--data.aspect": ("null or above 0", aspect is None or aspect > 0),
+            "--data.aspect": ("null or above 0", or_none(ABOVE_0).holds(aspect)),
+            "--data.num_workers": ("at least 0", num_workers >= 0),
         }
         check_settings(requirements)
         self.images, self.image_size, self.aspect = images, image_size, aspect

@@ -24,6 +24,7 @@ from formats.local_files import is_within, path_within
 from formats.restricted_pickle import read_npz
 
 PAIR_FIELDS = ("scene_id", "im1_id", "im2_id", "score")
+LARGEST = 1e8
 ROTATION_TOLERANCE = 1e-3  # cameras come from single precision
 
 SPLIT_REMEDY = "Create or download the split file again."
@@ -112,6 +113,8 @@ def read_split(path: str | Path) -> Split:
         if wrong.size:
             fault = f"pair {wrong[0]} names {kind} {ids[wrong[0], column]}, but there are {count}, counted from 0"
             raise InputError(path, fault, SPLIT_REMEDY)
+    if not np.isfinite(table[:, 3]).all():
+        raise InputError(path, "has an overlap that is not finite", SPLIT_REMEDY)
     unused = np.array([image is None or owner is None for image, owner in zip(images, owners, strict=True)], dtype=bool)
     wrong = np.flatnonzero(unused[ids[:, 1:]].any(axis=1)) if len(ids) else ids[:0, 0]
     if wrong.size:
@@ -211,6 +214,9 @@ def read_camera(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float
     intrinsics, cam2world = arrays["intrinsics"].astype(np.float64), arrays["cam2world"].astype(np.float64)
     if min(intrinsics[0, 0], intrinsics[1, 1]) <= 0 or intrinsics[1, 0] != 0 or (intrinsics[2] != [0, 0, 1]).any():
         fault = f"'intrinsics' is not a camera matrix: {intrinsics.tolist()}"
+        raise InputError(path, fault, CAMERA_REMEDY)
+    if max(np.abs(intrinsics).max(), np.abs(cam2world).max()) > LARGEST:
+        fault = f"has numbers over {LARGEST:g}, the largest focal length in pixels and position in metres"
         raise InputError(path, fault, CAMERA_REMEDY)
     rotation = cam2world[:3, :3]
     error = np.abs(rotation @ rotation.T - np.eye(3)).max()

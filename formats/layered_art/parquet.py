@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from formats.errors import InputError
 from formats.images import on_white, open_image
 from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredImage, painted_orders
+from formats.layered_art.pairs import MAX_LAYERS
 from formats.local_files import require_file
 
 CATEGORY_COLUMNS = ("style_category", "style", "category")
@@ -91,8 +92,11 @@ class LayeredParquet(LayeredArt):
         count = row.get("layer_count")
         if count is None:
             count = next(number for number in itertools.count() if row.get(f"layer_{number:02d}") is None)
-        orders = painted_orders((image.shape[0], image.shape[1]), self._layers(row, int(count), where))
-        return LayeredImage(image, orders, max(1, int(count)))
+        if not isinstance(count, int) or not 0 <= count <= MAX_LAYERS:
+            fault = f"has the layer_count {count!r}, which is not a whole number from 0 to {MAX_LAYERS}"
+            raise InputError(where, fault, REMEDY)
+        orders = painted_orders((image.shape[0], image.shape[1]), self._layers(row, count, where))
+        return LayeredImage(image, orders, max(1, count))
 
     def _layers(self, row: dict[str, Any], count: int, where: str) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for name in (f"layer_{number:02d}" for number in range(count)):

@@ -90,4 +90,4 @@ def test_an_image_without_pairs(network: RegionOrderNet) -> None:
 @pytest.mark.parametrize("change", [{"width": 0}, {"dropout": 1.0}, {"num_heads": 3}])
 def test_settings_without_meaning_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        RegionOrderConfig(**{"width": 16, **change})
+        RegionOrderConfig(**{"width": 16, **change}).check()
