@@ -10,14 +10,13 @@ from typing import Any
 import yaml
 
 from command_line.allowed_classes import check_settings_of
+from command_line.continuing import is_word
 from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_class
 from command_line.tasks import Task, short_name, task_of
 from formats.errors import InputError
 from formats.training_checkpoint import read_training_checkpoint
 
-# Lightning resolves these itself.
 RESUMED = ("loops", "optimizer_states", "lr_schedulers", "epoch", "global_step")
-SPECIAL = ("last", "best", "hpc", "registry", None)
 
 
 def with_checkpoint_settings(
@@ -39,7 +38,7 @@ def with_checkpoint_settings(
             module.
     """
     path = last_value(sources, "ckpt_path")
-    if path in SPECIAL:
+    if path is None or is_word(path):  # words are resolved when the configuration is known
         return list(args)
     class_path, settings = read_settings(Path(str(path)))
     if class_path is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from formats.atomic import atomic_path
@@ -64,8 +64,8 @@ def write_shard(path: str | Path, latents: Tensor, user_ids: Tensor, latents_fli
     }
     if latents_flip is not None:
         tensors["latents_flip"] = latents_flip.contiguous()
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    with atomic_path(path, sync=True) as temporary:
+        temporary.write_bytes(save(tensors))  # save_file leaves files behind if killed
 
 
 def open_shard(path: str | Path) -> LatentShard:
@@ -157,7 +157,7 @@ class LatentStatistics:
 
     def write(self, path: str | Path) -> None:
         """Write ``{"mean", "std"}``, each (1, C, 1, 1), as published."""
-        with atomic_path(path) as temporary:
+        with atomic_path(path, sync=True) as temporary:
             torch.save({"mean": self.mean.view(1, -1, 1, 1), "std": self.std.view(1, -1, 1, 1)}, temporary)
 
     @classmethod

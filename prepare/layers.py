@@ -118,8 +118,6 @@ def layers(
                 _remove_pair(conversion)
         if drop_near_duplicates:
             _drop_near_duplicates(report, drawings)
-    except OSError as error:
-        raise InputError(folder, f"a pair cannot be written: {error}", "Free some space and run again.") from error
     finally:
         report.write()
     print(report.summary(up_to_date))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,12 @@ class Job:
         self.position = 0
         self.seconds: dict[str, float] = {}
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: Stage, more: Sequence[str] = ()) -> None:
         """Run a stage unless it is finished.
+
+        Args:
+            stage: The stage.
+            more: Arguments for this attempt only, which the record does not hold.
 
         Raises:
             InputError: The stage failed; its own message has been printed.
@@ -101,9 +106,10 @@ class Job:
                 self.position += 1
                 return
             self.finished = self.finished[: self.position]
-        print(f"{stage.name}: python cli.py {' '.join(stage.words)}", flush=True)
+        words = (*stage.words, *more)
+        print(f"{stage.name}: python cli.py {' '.join(words)}", flush=True)
         start = time.monotonic()
-        status = _run_command(stage)
+        status = _run_command(stage, words)
         if status:
             remedy = "See its message above; the same command continues from here."
             raise InputError(f"stage '{stage.name}'", f"failed with status {status}", remedy)
@@ -144,15 +150,30 @@ def read_guidance_scale(path: Path) -> float:
     return float(scale)
 
 
-def _run_command(stage: Stage) -> int:
-    """Run a stage's command, and pass on its messages."""
-    command = [sys.executable, str(CLI), *stage.words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            sys.stderr.write(stage.in_terms_of_pipeline(line) if line.startswith("error: ") else line)
-            sys.stderr.flush()
+def _run_command(stage: Stage, words: Sequence[str]) -> int:
+    """Run a stage's command, and pass on its messages.
+
+    The command has a session of its own: it gets the signals that stop the job from here, and once.
+    """
+    command = [sys.executable, str(CLI), *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+    with process:
+        try:
+            _pass_on_messages(stage, process)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            process.send_signal(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)
+            _pass_on_messages(stage, process)
+            process.wait()
+            print(f"{stage.name}: stopped; the same command continues from here", file=sys.stderr, flush=True)
+            raise
     return process.returncode
+
+
+def _pass_on_messages(stage: Stage, process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        sys.stderr.write(stage.in_terms_of_pipeline(line) if line.startswith("error: ") else line)
+        sys.stderr.flush()
 
 
 def samples_folder(output_dir: Path) -> Path:
@@ -303,10 +324,7 @@ def run_training(job: Job, stage: Stage, runs: Path) -> None:
         job.run(stage)
         return
     print(f"train: continuing from {checkpoint}", flush=True)
-    job.run(Stage(stage.name, (*stage.words, f"--ckpt_path={checkpoint}"), stage.options))
-    # Recorded without the checkpoint: a repeated job compares these arguments.
-    job.finished[-1]["words"] = list(stage.words)
-    write_json(job.record_path, {"finished": job.finished})
+    job.run(stage, [f"--ckpt_path={checkpoint}"])
 
 
 def _loggers(out: Path) -> dict[str, Any]:

@@ -72,6 +72,6 @@ def _measure(art: LayeredArt, sample: ArtSample, folder: Path) -> bool:
     if measured is None:
         return False
     graph, medians = measured
-    with atomic_path(_path(folder, sample)) as temporary:
+    with atomic_path(_path(folder, sample), sync=True) as temporary:
         temporary.write_bytes(save({**vars(graph), "orders": medians}))
     return True

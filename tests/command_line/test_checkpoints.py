@@ -63,8 +63,8 @@ def test_a_path_in_a_configuration_file_counts(tmp_path: Path) -> None:
     assert len(with_checkpoint_settings(words, read_sources(words), TASKS)) == 3
 
 
-@pytest.mark.parametrize("special", ["last", "best", "null"])
-def test_special_names_are_lightnings(special: str) -> None:
+@pytest.mark.parametrize("special", ["last", "best", "hpc", "null"])
+def test_words_are_resolved_later(special: str) -> None:
     assert words_for(special) == [f"--ckpt_path={special}"]
 
 
