@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_coco_and_extraction_records_stay_in_their_folders(tmp_path: Path) -> No
 
 
 def test_names_of_a_table_do_not_choose_where_results_are_written(tmp_path: Path) -> None:
-    write_png(tmp_path / "x.png", np.arange(16 * 16 * 4).reshape(16, 16, 4).astype(np.uint8) | 240)
+    write_png(tmp_path / "x.png", np.full((16, 16, 4), 240, np.uint8))
     image = (tmp_path / "x.png").read_bytes()
     columns = {"id": ["../../outside"], "style": ["s"], "whole_image": [image], "layer_count": [1], "layer_00": [image]}
     (tmp_path / "art").mkdir()
@@ -99,7 +100,7 @@ def test_names_of_a_table_do_not_choose_where_results_are_written(tmp_path: Path
     assert not list(tmp_path.rglob("outside*"))
 
 
-READERS = {
+READERS: dict[str, Callable[[Path], object]] = {
     "a.png": read_rgb,
     "a.exr": read_depth,
     "a.svg": read_svg,
