@@ -15,11 +15,13 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.resumed_settings import ResumedSettings
 from callbacks.step_seed import StepSeed
-from command_line.checkpoints import with_checkpoint_settings
+from command_line.allowed_classes import OPTION, REMEDY, URL, check_sources, denied_path, enforce, take_allowed_packages
+from command_line.checkpoints import check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.continuing import checkpoint_of_runs, is_word, undamaged
 from command_line.messages import shortened
 from command_line.quiet import log_wandb_offline_without_account, silence_warnings
+from command_line.restoring import explained_restoring
 from command_line.settings import Source, last_value, read_sources, with_shipped_configs
 from command_line.tasks import Task, UsageError, import_named_classes, short_name
 from command_line.threads import set_threads
@@ -31,7 +33,7 @@ from formats.folder_lock import locked
 class TrilightCLI(LightningCLI):
     """LightningCLI in which the user's settings override those stored in a checkpoint.
 
-    Checkpoints are local files, which torch loads without running code (``weights_only=True`` is its default).
+    Checkpoints are local files, which torch loads without running code (``weights_only=True``).
     """
 
     ckpt_path: str | None = None
@@ -51,13 +53,23 @@ class TrilightCLI(LightningCLI):
         """Parse, and set ``ckpt_path`` aside.
 
         LightningCLI would let the checkpoint's settings override the user's; they have already been merged.
+
+        Raises:
+            InputError: Code of a checkpoint would be run.
         """
         self.config = parser.parse_args(args)
         settings = self._settings()
+        if settings.weights_only is False:
+            remedy = "Leave it out: checkpoints of `fit` need no code."
+            raise InputError("--weights_only", "false would run code that a checkpoint holds", remedy)
+        name = str(settings.ckpt_path)
+        if URL.match(name):  # Lightning would download it
+            raise InputError("--ckpt_path", f"{name} is not a local file", "Name a .ckpt file.")
         if is_word(settings.ckpt_path):
             path = checkpoint_of_runs(settings.ckpt_path, settings.trainer)
             self.config = parser.parse_args([self.config.subcommand, *self.words_with_checkpoint(path)])
             settings = self._settings()
+        settings.weights_only = True  # Lightning's default depends on where the file is
         self.ckpt_path, settings.ckpt_path = settings.ckpt_path, None
 
     def before_instantiate_classes(self) -> None:
@@ -77,7 +89,8 @@ class TrilightCLI(LightningCLI):
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__ or cause.__context__
             if cause is None:
-                raise
+                remedy = "Correct the setting."
+                raise InputError(str(self.subcommand), shortened(str(fault)), remedy) from fault
             raise cause from None
 
     def after_instantiate_classes(self) -> None:
@@ -119,8 +132,11 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
         InputError: A class, option, value or checkpoint cannot be used.
         SystemExit: Help was requested.
     """
-    command, words = args[0], with_shipped_configs(args[1:])
+    own, packages = take_allowed_packages(args[1:])
+    command, words = args[0], with_shipped_configs(own)
     sources = read_sources(words)
+    check_sources(sources, tasks, packages)
+    enforce(tasks, packages)
     import_named_classes(tasks, [source.text for source in sources])
     check_names(sources, tasks)
     path = last_value(sources, "ckpt_path")
@@ -128,7 +144,7 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
         words = [*words, f"--ckpt_path={undamaged(Path(path))}"]
         sources = read_sources(words)
     asked = words
-    words = with_checkpoint_settings(words, sources, tasks)
+    words = with_checkpoint_settings(words, sources, tasks, packages)
     if command == "predict":
         from command_line.shipped import with_shipped_weights  # imports networks, which help does without
 
@@ -136,13 +152,18 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
     words = ["--print_config=comments" if word == "--print_config" else word for word in words]
     log_wandb_offline_without_account()
     silence_warnings()
+    checkpoint = last_value(sources, "ckpt_path")
+    if command == "fit" and checkpoint is not None and not is_word(checkpoint):
+        check_resumable(Path(checkpoint))
 
     def words_with_checkpoint(path: Path) -> list[str]:
+        if command == "fit":
+            check_resumable(path)
         named = [*asked, f"--ckpt_path={path}"]
-        return with_checkpoint_settings(named, read_sources(named), tasks)
+        return with_checkpoint_settings(named, read_sources(named), tasks, packages)
 
     try:
-        with ExitStack() as held:
+        with ExitStack() as held, explained_restoring(checkpoint):
             _one_command(command, held, words_with_checkpoint)(
                 LightningModule,
                 LightningDataModule,
@@ -182,9 +203,12 @@ def class_list(tasks: Sequence[Task]) -> str:
     for option, group in groups.items():
         names = [short_name(target) for task in tasks for target in getattr(task, group)]
         lines.append(f"{option}: {', '.join(names)}.")
+    lines.append(f"{OPTION} PACKAGE: also import classes of PACKAGE that a configuration or a checkpoint names.")
     return " ".join(lines)
 
 
 def _explain(fault: ArgumentError, sources: Sequence[Source], tasks: Sequence[Task], command: str) -> None:
+    if path := denied_path(str(fault)):
+        raise InputError(command, f"a setting names {path!r}, which is not allowed", REMEDY) from fault
     refuse_wrong_value(sources, tasks)
     raise UsageError(command, shortened(str(fault)), f"See `python cli.py {command} --help`.") from fault

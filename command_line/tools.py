@@ -13,6 +13,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, auto_cli
 
+from command_line.allowed_classes import enforce_none
 from command_line.arguments import Argument, check_name, check_value
 from command_line.messages import shortened
 from command_line.settings import read_sources
@@ -37,6 +38,7 @@ def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(tools_help(tasks, group))
         return
+    enforce_none()
     name, tool = args[0], load_tool(tasks, group, args[0])
     words = expand_options(args[1:], typing.get_type_hints(tool))
     try:

@@ -6,7 +6,6 @@ them ``latents_stats.pt`` and ``extraction.json``. Published folders hold their 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from torch import Tensor
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.local_files import path_within, read_record, require_file
+from formats.torch_files import read_torch
 
 STATISTICS = "latents_stats.pt"
 IMAGENET_STATISTICS = "latents_stats_imagenet.pt"
@@ -73,10 +74,8 @@ def open_shard(path: str | Path) -> LatentShard:
     Raises:
         InputError: The file is missing, truncated, not a safetensors file, or lacks a key; or sizes disagree.
     """
-    path = Path(path)
     remedy = "Make the latents again: python cli.py predict --config configs/microdoppler_extract_latents.yaml"
-    if not path.is_file():
-        raise InputError(path, "no such file", remedy)
+    path = require_file(path, remedy)
     try:
         with safe_open(path, framework="pt") as file:
             keys = set(file.keys())
@@ -85,7 +84,9 @@ def open_shard(path: str | Path) -> LatentShard:
                 raise InputError(path, f"holds {sorted(keys)}, not 'latents' with 'user_ids' or 'labels'", remedy)
             latents, labels = file.get_tensor("latents"), file.get_tensor(label_key)
             flipped = file.get_tensor("latents_flip") if "latents_flip" in keys else None
-    except (SafetensorError, OSError) as fault:
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as fault:
+        if isinstance(fault, InputError):
+            raise
         raise InputError(path, f"cannot be read: {fault}", remedy) from fault
     labels = labels.flatten().long()
     shapes_agree = flipped is None or flipped.shape == latents.shape
@@ -143,12 +144,10 @@ class LatentStatistics:
                 are not ``channels``.
         """
         remedy = "Make it again with configs/microdoppler_extract_latents.yaml, or choose another --data.statistics."
-        if not Path(path).is_file():
-            raise InputError(path, "no latent statistics were found", remedy)
+        content = read_torch(require_file(path, remedy, "no latent statistics were found"), remedy)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
             mean, std = (content[key].float().flatten() for key in ("mean", "std"))
-        except Exception as fault:
+        except Exception as fault:  # a mapping of other things, or no mapping
             raise InputError(path, f"is not a file of latent statistics: {fault}", remedy) from fault
         if mean.shape != std.shape or not bool((std > 0).all()) or not bool(mean.isfinite().all()):
             raise InputError(path, "mean and std disagree in length, or a std is not positive", remedy)
@@ -234,13 +233,12 @@ class ExtractionRecord:
         """Read the record of a folder of latents; None if there is none (published folders).
 
         Raises:
-            InputError: The record is broken.
+            InputError: The record is broken, or names a tokenizer by a relative path that leads out of the folder.
         """
         path = Path(folder) / EXTRACTION
-        if not path.is_file():
+        if not path.exists():
             return None
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as fault:
-            remedy = "Move the folder away and extract the latents again."
-            raise InputError(path, f"is broken: {fault}", remedy) from fault
+        record = read_record(cls, path, "Move the folder away and extract the latents again.")
+        if not Path(record.tokenizer).is_absolute():
+            path_within(folder, record.tokenizer, path)
+        return record

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.local_files import read_yaml
 from weights import FOLDER
 
 REQUIRED = {
@@ -134,17 +135,15 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         InputError: The card is missing or incomplete.
     """
-    path = (folder or FOLDER) / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(path, "no such file", "Restore the card from the repository.")
+    path, remedy = (folder or FOLDER) / f"{name}.yaml", "Restore the card from the repository."
+    card = read_yaml(path, remedy)
     try:
-        card = yaml.safe_load(path.read_text(encoding="utf-8"))
         _require(path.stem, card)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         fault = str(error).splitlines()[0] if isinstance(error, ValueError) else "is not a card in YAML"
-        raise InputError(path, fault, "Restore the card from the repository.") from error
+        raise InputError(path, fault, remedy) from error
     if not isinstance(card.get("sha256"), str):
-        raise InputError(path, "has no entry sha256", "Restore the card from the repository.")
+        raise InputError(path, "has no entry sha256", remedy)
     return dict(card)
 
 

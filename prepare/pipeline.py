@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import math
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from rich.table import Table
 import configs
 from formats.atomic import write_json, write_text
 from formats.errors import InputError
+from formats.local_files import read_csv, read_json_object
 
 COMPARISON = "real_and_generated.png"
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
@@ -83,11 +83,7 @@ class Job:
         self.record_path = output_dir / "pipeline.json"
         self.finished: list[dict[str, Any]] = []
         if self.record_path.is_file():
-            try:
-                self.finished = json.loads(self.record_path.read_text(encoding="utf-8"))["finished"]
-            except (ValueError, KeyError) as fault:
-                remedy = "Remove it to run every stage again."
-                raise InputError(self.record_path, f"is broken: {fault}", remedy) from fault
+            self.finished = read_finished(self.record_path)
         self.position = 0
         self.seconds: dict[str, float] = {}
 
@@ -121,6 +117,37 @@ class Job:
         self.finished.append({**key, "seconds": self.seconds[stage.name]})
         self.position += 1
         write_json(self.record_path, {"finished": self.finished})
+
+
+def read_finished(path: Path) -> list[dict[str, Any]]:
+    """Read the finished stages out of ``pipeline.json``.
+
+    Raises:
+        InputError: The file is broken.
+    """
+    remedy = "Remove it to run every stage again."
+    finished = read_json_object(path, remedy).get("finished")
+    if not isinstance(finished, list) or not all(isinstance(stage, dict) for stage in finished):
+        raise InputError(path, "is broken: it does not list finished stages", remedy)
+    for stage in finished:
+        name, words, seconds = (stage.get(key) for key in ("name", "words", "seconds"))
+        is_timed = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        is_worded = isinstance(words, list) and all(isinstance(word, str) for word in words)
+        if not (isinstance(name, str) and is_timed and is_worded):
+            raise InputError(path, "is broken: it does not list finished stages", remedy)
+    return finished
+
+
+def read_guidance_scale(path: Path) -> float:
+    """Read the guidance scale that ``prepare tune-guidance`` chose.
+
+    Raises:
+        InputError: The file is broken.
+    """
+    scale = read_json_object(path, "Remove it to choose again.").get("guidance_scale")
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale):
+        raise InputError(path, f"is broken: guidance_scale is {scale!r}", "Remove it to choose again.")
+    return float(scale)
 
 
 def _run_command(stage: Stage, words: Sequence[str]) -> int:
@@ -271,11 +298,11 @@ def _tuned_sampling(job: Job, checkpoint: Path, data_dir: Path) -> list[str]:
     chosen = job.output_dir / "guidance.json"
     words = (f"--checkpoint={checkpoint}", f"--data_dir={data_dir}", f"--out={chosen}")
     job.run(Stage("tune guidance", ("prepare", "tune-guidance", *words)))
-    import torch  # help does without
+    from formats.training_checkpoint import read_training_checkpoint  # imports PyTorch, which help does without
 
-    trained = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
+    trained = read_training_checkpoint(checkpoint)["hyper_parameters"]
     names = ("sampler", "num_points", "time_shift", "guidance_interval_start")
-    scale = json.loads(chosen.read_text(encoding="utf-8"))["guidance_scale"]
+    scale = read_guidance_scale(chosen)
     return [f"--model.guidance_scale={scale}", *(f"--model.{name}={trained[name]}" for name in names)]
 
 
@@ -312,9 +339,12 @@ def _last_values(runs: Path) -> dict[str, float]:
     """Return the last value of each metric that the newest run logged."""
     values: dict[str, float] = {}
     for path in sorted(runs.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        remedy = "Move it away; it is only read for the summary."
+        for row in read_csv(path, remedy):
+            try:
                 values.update({name: float(value) for name, value in row.items() if value})
+            except ValueError as fault:
+                raise InputError(path, f"holds a cell that is not a number: {fault}", remedy) from fault
     return values
 
 
@@ -328,7 +358,7 @@ def _report(job: Job) -> None:
             table.add_row(label, f"{losses[name]:.4f}")
     evaluation = out / "evaluation" / "evaluation.json"
     if evaluation.is_file():
-        results = json.loads(evaluation.read_text(encoding="utf-8"))
+        results = read_json_object(evaluation, "Remove it, and run the command again.")
         table.add_row("quality bars met", f"{results['bars_met']} of {results['num_bars']}")
         table.add_row(f"worst: {results['worst_measure']}", f"{results[results['worst_measure']]:.3f}")
         for label, name in (

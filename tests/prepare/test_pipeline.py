@@ -85,9 +85,12 @@ def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monk
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "pipeline.json").write_text("{")
-    with pytest.raises(InputError, match=r"pipeline\.json: is broken"):
-        Job(tmp_path)
+    stage = '{"name": "train", "words": [], "seconds": "1"}'
+    lists = [f'{{"finished": {text}}}' for text in ("3", "[3]", "[{}]", f"[{stage}]")]
+    for text in ("{", "[]", "{}", *lists):
+        (tmp_path / "pipeline.json").write_text(text)
+        with pytest.raises(InputError, match=r"pipeline\.json: (is broken|cannot be read|does not hold)"):
+            Job(tmp_path)
 
 
 def test_newest_checkpoint(tmp_path: Path) -> None:
