@@ -152,9 +152,10 @@ def test_a_signal_reaches_all_processes(tmp_path: Path) -> None:
     command, pipe = [sys.executable, *words], subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
-        assert any(line.strip() == "step 1" for line in process.stdout)
+        has_started = any(line.strip() == "step 1" for line in process.stdout)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=240)
+    assert has_started, errors
     assert process.returncode == 128 + signal.SIGTERM, errors
     path = tmp_path / "toy" / "version_0" / "checkpoints" / "last.ckpt"
     assert f"stopped after step {load(path)['global_step']}; go on with --ckpt_path {path}" in errors
