@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from exporters.visualization.contact_sheet import contact_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
+from formats.local_files import read_json_object
 from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 
@@ -70,8 +70,8 @@ class SampleWriter(PredictionWriter):
             "tokenizer": pl_module.hparams["tokenizer_path"] or space.tokenizer,
             "tokenizer_fingerprint": pl_module.tokenizer.fingerprint(),
         }
-        if path.is_file():
-            before = json.loads(path.read_text(encoding="utf-8"))
+        if path.exists():
+            before = read_json_object(path, "Choose another --data.output_dir, or move that folder away.")
             differing = [name for name in settings if before.get(name) != settings[name]]
             if differing:
                 fault = f"holds samples made with other settings: {', '.join(differing)} differ"

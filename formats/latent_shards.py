@@ -7,17 +7,18 @@ them ``latents_stats.pt`` and ``extraction.json``. Published folders hold their 
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.local_files import path_within, read_record, require_file
+from formats.torch_files import read_torch
 
 STATISTICS = "latents_stats.pt"
 IMAGENET_STATISTICS = "latents_stats_imagenet.pt"
@@ -65,8 +66,8 @@ def write_shard(path: str | Path, latents: Tensor, user_ids: Tensor, latents_fli
     }
     if latents_flip is not None:
         tensors["latents_flip"] = latents_flip.contiguous()
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    with atomic_path(path, sync=True) as temporary:
+        temporary.write_bytes(save(tensors))  # save_file leaves files behind if killed
 
 
 def open_shard(path: str | Path) -> LatentShard:
@@ -75,10 +76,8 @@ def open_shard(path: str | Path) -> LatentShard:
     Raises:
         InputError: The file is missing, truncated, not a safetensors file, or lacks a key; or sizes disagree.
     """
-    path = Path(path)
     remedy = "Make the latents again: python cli.py predict --config configs/microdoppler_extract_latents.yaml"
-    if not path.is_file():
-        raise InputError(path, "no such file", remedy)
+    path = require_file(path, remedy)
     try:
         with safe_open(path, framework="pt") as file:
             keys = set(file.keys())
@@ -87,7 +86,9 @@ def open_shard(path: str | Path) -> LatentShard:
                 raise InputError(path, f"holds {sorted(keys)}, not 'latents' with 'user_ids' or 'labels'", remedy)
             latents, labels = file.get_tensor("latents"), file.get_tensor(label_key)
             flipped = file.get_tensor("latents_flip") if "latents_flip" in keys else None
-    except (SafetensorError, OSError) as fault:
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as fault:
+        if isinstance(fault, InputError):
+            raise
         raise InputError(path, f"cannot be read: {fault}", remedy) from fault
     _check_types(path, latents, flipped, labels, label_key)
     labels = labels.flatten().long()
@@ -157,15 +158,13 @@ class LatentStatistics:
                 are not ``channels``.
         """
         remedy = "Make it again with configs/microdoppler_extract_latents.yaml, or choose another --data.statistics."
-        if not Path(path).is_file():
-            raise InputError(path, "no latent statistics were found", remedy)
+        content = read_torch(require_file(path, remedy, "no latent statistics were found"), remedy)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
             for key in ("mean", "std"):
                 if not content[key].is_floating_point():
                     raise TypeError(f"'{key}' is {content[key].dtype}")
             mean, std = (content[key].float().flatten() for key in ("mean", "std"))
-        except Exception as fault:
+        except Exception as fault:  # a mapping of other things, or no mapping
             raise InputError(path, f"is not a file of latent statistics: {fault}", remedy) from fault
         if mean.shape != std.shape or not len(mean):
             raise InputError(path, f"has {len(mean)} means and {len(std)} standard deviations", remedy)
@@ -200,7 +199,7 @@ class LatentStatistics:
         # Written to a file, torch.save would store the file's name, which is temporary.
         content = io.BytesIO()
         torch.save({"mean": self.mean.view(1, -1, 1, 1), "std": self.std.view(1, -1, 1, 1)}, content)
-        with atomic_path(path) as temporary:
+        with atomic_path(path, sync=True) as temporary:
             temporary.write_bytes(content.getvalue())
 
     @classmethod
@@ -276,13 +275,12 @@ class ExtractionRecord:
         """Read the record of a folder of latents; None if there is none (published folders).
 
         Raises:
-            InputError: The record is broken.
+            InputError: The record is broken, or names a tokenizer by a relative path that leads out of the folder.
         """
         path = Path(folder) / EXTRACTION
-        if not path.is_file():
+        if not path.exists():
             return None
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as fault:
-            remedy = "Move the folder away and extract the latents again."
-            raise InputError(path, f"is broken: {fault}", remedy) from fault
+        record = read_record(cls, path, "Move the folder away and extract the latents again.")
+        if not Path(record.tokenizer).is_absolute():
+            path_within(folder, record.tokenizer, path)
+        return record

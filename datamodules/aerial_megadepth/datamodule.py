@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from datamodules.loading import (
     ResumableDataModule,
     ResumableLoader,
     evaluation_loader,
+    share_of,
 )
 from datamodules.transforms import PATCH_SIZE
 from formats.aerial_megadepth import read_split
@@ -173,14 +175,13 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         rank, world_size = self.process()
         indices = list(range(len(self.datasets["val"])))
         batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
-        return ReportingLoader(
-            _Share(batches[rank::world_size], self.datasets["val"]), batch_size=None, num_workers=self.num_workers
-        )
+        share = _Share(share_of(batches, rank, world_size, "--data.val_split"), self.datasets["val"])
+        return ReportingLoader(share, batch_size=None, num_workers=self.num_workers)
 
 
 class _Share(PrebatchedDataset[list[int], Any]):
     """Batches of one process, with the pairs that were left out of the data set."""
 
-    def __init__(self, batches: list[list[int]], dataset: AerialMegaDepthDataset) -> None:
+    def __init__(self, batches: Sequence[list[int]], dataset: AerialMegaDepthDataset) -> None:
         super().__init__(batches, dataset.__getitems__)
         self.left_out = dataset.left_out
