@@ -289,10 +289,10 @@ class UserConditionedDiTModule(TrainingSteps):
         latents, h = batch["latents"], cast(Any, self.hparams)
         generators = self.sample_generators(h.noise_seed, len(latents))
         distribution = (h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
-        shape, on_device = latents.shape[1:], {"device": self.device, "dtype": latents.dtype}
+        shape, device, dtype = latents.shape[1:], self.device, latents.dtype
         times = torch.cat([draw_times(1, *distribution, rng) for rng in generators])
-        noise = torch.stack([torch.randn(shape, generator=rng, **on_device) for rng in generators])
-        uniform = torch.stack([torch.rand(2, generator=rng, **on_device) for rng in generators])
+        noise = torch.stack([torch.randn(shape, generator=rng, device=device, dtype=dtype) for rng in generators])
+        uniform = torch.stack([torch.rand(2, generator=rng, device=device, dtype=dtype) for rng in generators])
         if "latents_flip" in batch:
             latents = torch.where(uniform[:, 0].view(-1, 1, 1, 1) < 0.5, batch["latents_flip"], latents)
         return {**batch, "latents": latents, "noise": noise, "times": times, "label_draws": uniform[:, 1]}
