@@ -33,16 +33,20 @@ class Trainer(lightning.Trainer):
     def __init__(
         self, *args: Any, precision: Precision = "auto", on_nonfinite: OnNonFinite = "raise", **kwargs: Any
     ) -> None:
-        kwargs["plugins"] = _with_default(kwargs.get("plugins"), CheckpointIO, AtomicCheckpointIO)
+        kwargs["plugins"] = _with_default(_as_list(kwargs.get("plugins")), CheckpointIO, AtomicCheckpointIO)
+        callbacks = [FiniteCheck(on_nonfinite), *_as_list(kwargs.get("callbacks"))]
         if kwargs.get("enable_checkpointing") is not False:
-            kwargs["callbacks"] = _with_default(kwargs.get("callbacks"), LastCheckpoint, LastCheckpoint)
+            callbacks = _with_default(callbacks, LastCheckpoint, LastCheckpoint)
+        kwargs["callbacks"] = callbacks
         super().__init__(*args, precision=hardware_precision() if precision == "auto" else precision, **kwargs)
-        self.callbacks.insert(0, FiniteCheck(on_nonfinite))
 
 
-def _with_default(found: Any, kind: type, default: Callable[[], Any]) -> list[Any]:
-    """Return a list of what an argument holds, with a default unless one of its kind is there."""
-    parts = found if isinstance(found, list) else [] if found is None else [found]
+def _as_list(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else [] if found is None else [found]
+
+
+def _with_default(parts: list[Any], kind: type, default: Callable[[], Any]) -> list[Any]:
+    """Return the parts, with a default unless one of its kind is there."""
     return parts if any(isinstance(part, kind) for part in parts) else [*parts, default()]
 
 

@@ -169,7 +169,8 @@ class RegionOrderModule(EvaluationSteps):
 
     def losses(self, batch: RegionBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
         """Compute the ranking losses of a batch."""
-        return self.ranking_losses(batch, *self.network(*(batch[name] for name in _INPUTS)), processes)
+        heights, logits = self.network(*(batch[name] for name in _INPUTS))
+        return self.ranking_losses(batch, heights, logits, processes)
 
     def rows(self, batch: RegionBatch) -> list[RegionBatch]:
         """Return nothing, since the pairs of a batch cannot be told apart by row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -121,7 +121,7 @@ def test_a_good_step_copies_one_number_to_the_host(tmp_path: Path) -> None:
     loss.backward()
     module.step_terms = {"loss": loss.detach(), "other": loss.detach()}
     check, trainer = FiniteCheck(), tiny_trainer()
-    with CountScalars() as counter:
+    with cast(Any, CountScalars)() as counter:
         check.on_before_backward(trainer, module, loss)
         check.on_before_backward(trainer, module, loss)
         check.on_before_optimizer_step(trainer, module, optimizer)
@@ -131,7 +131,7 @@ def test_a_good_step_copies_one_number_to_the_host(tmp_path: Path) -> None:
 def test_a_bad_batch_can_be_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("callbacks").setLevel(logging.WARNING)
     trainer, module = fitted(microdoppler(tmp_path), Poison("latents", torch.nan), on_nonfinite="skip", max_epochs=2)
-    check = next(part for part in trainer.callbacks if isinstance(part, FiniteCheck))
+    check = next(part for part in cast(Any, trainer).callbacks if isinstance(part, FiniteCheck))
     assert check.skipped == 2
     assert trainer.callback_metrics["train/skipped_steps"] == 2
     assert trainer.global_step == 6

@@ -392,7 +392,7 @@ def test_dropped_tensors_may_be_anything() -> None:
 
 
 @pytest.mark.parametrize("change", [{"num_heads": 2}, {"input_size": 8}, {"input_size": 8, "patch_size": 2}])
-def test_other_heads_and_grids_are_refused(change: dict[str, int]) -> None:
+def test_other_heads_and_grids_are_refused(change: dict[str, Any]) -> None:
     """Weights have the same shapes with four heads and with two; the rotary tables differ."""
     config = LightningDiTConfig(input_size=4, in_channels=4, hidden_size=32, depth=1, num_heads=4, num_classes=3)
     state, other = to_published(LightningDiT(config)), LightningDiT(replace(config, **change))

@@ -89,7 +89,7 @@ def layers(folder: Path, batch_size: int = 2, **settings: Any) -> TinyTask:
         str(root), batch_size=batch_size, image_size=128, val_share=0.2, test_share=0.2, num_workers=0
     )
     network = DepthProConfig("vit_small_patch14_dinov2", 32, 2, 2, (0, 1), (8, 8, 8, 8), 8, 32, 1.0)
-    rates = {"encoder_learning_rate": 1e-3, "decoder_learning_rate": 1e-3}
+    rates: dict[str, Any] = {"encoder_learning_rate": 1e-3, "decoder_learning_rate": 1e-3}
     if "learning_rate" in settings:
         rates = dict.fromkeys(rates, settings.pop("learning_rate"))
     return LayerIndexModule(network, **rates, **settings), data
