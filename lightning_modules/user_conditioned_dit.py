@@ -18,7 +18,7 @@ from formats.latent_space import CHECKPOINT_KEY, LatentSpace
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
-from lightning_modules.shipped_generator import SAMPLING, restore_generator
+from lightning_modules.shipped_generator import MIXTURE, SAMPLING, restore_generator
 from losses.flow_matching import direction_loss, velocity_loss
 from networks.checkpoints import load_published
 from networks.config import config_from
@@ -26,6 +26,7 @@ from networks.lightning_dit import LightningDiT, LightningDiTConfig
 from networks.shipped_weights import load_shipped
 from networks.tokenizers import Tokenizer, load_tokenizer, to_uint8
 from networks.transport import (
+    GaussianMixtureVelocity,
     GuidedVelocity,
     Sampler,
     TimeDistribution,
@@ -63,6 +64,11 @@ class UserConditionedDiTModule(LightningModule):
         time_logit_mean: Mean of the logit of the times where they are logit-normal; below 0 trains more near the
             noise, where layout (speed, phase and rate of the steps) is decided.
         time_logit_deviation: Standard deviation of that logit.
+        mixture_components: Gaussians per user of a mixture whose exact velocity is added to the network's, see
+            ``networks.transport.gaussian_mixture``; the network is then given the mixture's estimate of the data
+            and learns the difference only. 0, as published: none.
+        mixture_rank: Directions of each of these Gaussians.
+        mixture_neighbours: Latents that each is fitted to; more than ``mixture_rank``.
         direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
         sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
             depend on the others).
@@ -98,6 +104,9 @@ class UserConditionedDiTModule(LightningModule):
         time_distribution: TimeDistribution = "logit_normal",
         time_logit_mean: float = 0.0,
         time_logit_deviation: float = 1.0,
+        mixture_components: int = 0,
+        mixture_rank: int = 4,
+        mixture_neighbours: int = 8,
         direction_loss_weight: float = 0.0,
         sampler: Sampler = "euler",
         num_points: int = 250,
@@ -117,6 +126,7 @@ class UserConditionedDiTModule(LightningModule):
         self.network_config = config_from(LightningDiTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None
+        self.mixture: GaussianMixtureVelocity | None = None
         self.val_loss = MeanMetric()
         self._configured = self._has_weights = False
         self._tokenizer: list[Tokenizer] = []  # in a list, to keep it out of checkpoint, weight average and optimiser
@@ -130,6 +140,10 @@ class UserConditionedDiTModule(LightningModule):
         self.hparams["network"] = asdict(self.network_config)
         try:
             self.network = LightningDiT(self.network_config, self.hparams["gradient_checkpointing"])
+            if self.hparams["mixture_components"]:
+                shape = self.network_config.in_channels, *self.network_config.grid
+                sizes = (self.hparams[f"mixture_{name}"] for name in ("components", "rank", "neighbours"))
+                self.mixture = GaussianMixtureVelocity(num_classes, shape, *sizes)
         except ValueError as error:
             raise InputError("--model.network", str(error), "Choose sizes that fit together.") from error
 
@@ -160,6 +174,9 @@ class UserConditionedDiTModule(LightningModule):
         if self.hparams["published_checkpoint"] and trainer.state.fn == "fit":
             # Here rather than when training starts, so that the weight average starts from it too.
             self.print(load_published(network, self.hparams["published_checkpoint"]))
+        if self.mixture is not None and trainer.state.fn == "fit" and not trainer.ckpt_path:
+            latents, classes = datamodule.train_latents()
+            self.mixture.fit(self.require_latent_space().normalise(latents), classes)
         if self.hparams["compile"]:
             network.compile()
 
@@ -167,17 +184,21 @@ class UserConditionedDiTModule(LightningModule):
         """Take network, tokenizer and sampling settings of weights in the repository."""
         weights = load_shipped(name)
         self.network_config, state, self.latent_space, tokenizer = restore_generator(weights)
-        self._build(len(self.latent_space.user_ids))
-        self.require_network().load_state_dict(state)
-        self._tokenizer[:], self._has_weights = [tokenizer], True
+        self.hparams.update({setting: weights.card["mixture"][setting] for setting in MIXTURE})
         self.hparams.update({setting: weights.card["sampling"][setting] for setting in SAMPLING})
+        self._build(len(self.latent_space.user_ids))
+        self.load_state_dict(state)
+        self._tokenizer[:], self._has_weights = [tokenizer], True
         self.print(weights.summary())
 
     def _check_against(self, space: LatentSpace, shape: tuple[int, ...]) -> None:
         config = self.network_config
-        expected = (config.in_channels, config.input_size, config.input_size)
+        expected = (config.in_channels, *config.grid)
         if shape != expected:
-            remedy = "Set --model.network.in_channels and --model.network.input_size to the latents' shape."
+            remedy = (
+                "Add --config configs/overlays/linear_latents.yaml for latents of LappedPCA; for others set "
+                "--model.network.in_channels, input_size (height) and input_width to the latents' shape."
+            )
             raise InputError("latents", f"have shape {shape}, but the model expects {expected}", remedy)
         if config.num_classes is not None and config.num_classes != len(space.user_ids):
             fault = f"is {config.num_classes}, but the data has {len(space.user_ids)} users"
@@ -248,11 +269,28 @@ class UserConditionedDiTModule(LightningModule):
     def _losses(self, latents: Tensor, noise: Tensor, t: Tensor, classes: Tensor) -> Tensor:
         """Compute the loss of each sample, (B,), in float32."""
         point, target = linear_path(self.require_latent_space().normalise(latents), noise, t)
-        velocity = self.require_network()(point, t, classes).float()
+        velocity = self._velocity(point, t, classes, classes).float()
         loss = velocity_loss(velocity, target)
         if self.hparams["direction_loss_weight"]:
             loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
         return loss
+
+    def _velocity(self, x: Tensor, t: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
+        """Compute the velocity of users' latents.
+
+        Args:
+            x: (B, C, H, W), normalised.
+            t: (B,).
+            labels: (B,) classes that the network is told, or its "no label".
+            classes: (B,) classes of the users, for the mixture.
+        """
+        network = self.require_network()
+        if self.mixture is None:
+            velocity: Tensor = network(x, t, labels)
+            return velocity
+        of_mixture: Tensor = self.mixture(x, t, classes)
+        estimate = x + (1 - t).view(-1, 1, 1, 1) * of_mixture
+        return of_mixture + network(estimate, t, labels)
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """Return the mean loss at random times under random noise."""
@@ -317,10 +355,10 @@ class UserConditionedDiTModule(LightningModule):
         """
         latents, noise = self.generate_latents(user_ids, indices), None
         if self.tokenizer.uses_noise:
-            side = latents.shape[-1] * self.tokenizer.downsampling
+            height, width = self.tokenizer.image_size(latents)
             pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
             seed = self.hparams["sample_seed"]
-            noise = torch.stack([seeded_noise((3, side, side), seed, user, index, 1) for user, index in pairs])
+            noise = torch.stack([seeded_noise((3, height, width), seed, user, index, 1) for user, index in pairs])
             noise = noise.to(latents)
         with torch.no_grad():
             return to_uint8(self.tokenizer.decode(latents, noise))
@@ -331,7 +369,7 @@ class UserConditionedDiTModule(LightningModule):
         h: Any = self.hparams
         space, network, config = self.require_latent_space(), self.require_network(), self.network_config
         classes = space.classes(user_ids.cpu()).to(self.device)
-        shape = (config.in_channels, config.input_size, config.input_size)
+        shape = (config.in_channels, *config.grid)
         pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
         noise = torch.stack([seeded_noise(shape, h.sample_seed, user, index) for user, index in pairs])
         noise = noise.to(self.device)
@@ -340,9 +378,10 @@ class UserConditionedDiTModule(LightningModule):
         was_training, parts = network.training, []
         network.eval()
         for start in range(0, len(noise), size):
+            own = classes[start : start + size]
             field = GuidedVelocity(
-                network,
-                classes[start : start + size],
+                lambda x, t, labels, own=own: self._velocity(x, t, labels, own.repeat(len(x) // len(own))),
+                own,
                 network.no_label if h.guidance_scale != 1 else None,
                 h.guidance_scale,
                 h.guidance_interval_start,

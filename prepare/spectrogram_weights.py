@@ -12,7 +12,7 @@ import torch
 
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
-from lightning_modules.shipped_generator import SAMPLING, save_generator
+from lightning_modules.shipped_generator import MIXTURE, SAMPLING, save_generator
 from metrics.spectrogram_quality import BARS
 from networks.config import config_from
 from networks.lightning_dit import LightningDiTConfig
@@ -62,12 +62,12 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
         "limits": LIMITS,
         "licence": "Apache-2.0",
         "sampling": {name: settings[name] for name in SAMPLING} | {"guidance_scale": chosen},
+        "mixture": {name: settings[name] for name in MIXTURE},
     }
     space = LatentSpace.from_checkpoint(content[CHECKPOINT_KEY])
-    prefix = "network."
-    state = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if key.startswith(prefix)}
     config = config_from(LightningDiTConfig, settings["network"])
-    path = save_generator(NAME, state, config, space, LappedPCA.load(space.tokenizer), card, weights_dir)
+    tokenizer = LappedPCA.load(space.tokenizer)
+    path = save_generator(NAME, content["state_dict"], config, space, tokenizer, card, weights_dir, torch.float16)
     print(f"{path}: {SUMMARY}")
 
 
