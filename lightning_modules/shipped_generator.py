@@ -20,7 +20,7 @@ from networks.tokenizers import LappedPCA, Tokenizer
 from weights import FOLDER
 
 SAMPLING = ("sampler", "num_points", "time_shift", "guidance_scale", "guidance_interval_start")
-MIXTURE = ("mixture_components", "mixture_rank", "mixture_neighbours")
+MIXTURE = ("mixture_components", "mixture_until", "mixture_rank", "mixture_neighbours")
 
 
 def save_generator(

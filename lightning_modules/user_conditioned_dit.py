@@ -30,6 +30,7 @@ from networks.transport import (
     GuidedVelocity,
     Sampler,
     TimeDistribution,
+    Velocity,
     draw_times,
     evaluation_times,
     linear_path,
@@ -64,9 +65,9 @@ class UserConditionedDiTModule(LightningModule):
         time_logit_mean: Mean of the logit of the times where they are logit-normal; below 0 trains more near the
             noise, where layout (speed, phase and rate of the steps) is decided.
         time_logit_deviation: Standard deviation of that logit.
-        mixture_components: Gaussians per user of a mixture whose exact velocity is added to the network's, see
-            ``networks.transport.gaussian_mixture``; the network is then given the mixture's estimate of the data
-            and learns the difference only. 0, as published: none.
+        mixture_components: Gaussians per user of a mixture that leads the first part of sampling, see
+            ``networks.transport.gaussian_mixture``. 0, as published: none.
+        mixture_until: Time up to which the mixture leads; the network is trained and used for later times only.
         mixture_rank: Directions of each of these Gaussians.
         mixture_neighbours: Latents that each is fitted to; more than ``mixture_rank``.
         direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
@@ -105,6 +106,7 @@ class UserConditionedDiTModule(LightningModule):
         time_logit_mean: float = 0.0,
         time_logit_deviation: float = 1.0,
         mixture_components: int = 0,
+        mixture_until: float = 0.35,
         mixture_rank: int = 4,
         mixture_neighbours: int = 8,
         direction_loss_weight: float = 0.0,
@@ -269,28 +271,16 @@ class UserConditionedDiTModule(LightningModule):
     def _losses(self, latents: Tensor, noise: Tensor, t: Tensor, classes: Tensor) -> Tensor:
         """Compute the loss of each sample, (B,), in float32."""
         point, target = linear_path(self.require_latent_space().normalise(latents), noise, t)
-        velocity = self._velocity(point, t, classes, classes).float()
+        velocity = self.require_network()(point, t, classes).float()
         loss = velocity_loss(velocity, target)
         if self.hparams["direction_loss_weight"]:
             loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
         return loss
 
-    def _velocity(self, x: Tensor, t: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
-        """Compute the velocity of users' latents.
-
-        Args:
-            x: (B, C, H, W), normalised.
-            t: (B,).
-            labels: (B,) classes that the network is told, or its "no label".
-            classes: (B,) classes of the users, for the mixture.
-        """
-        network = self.require_network()
-        if self.mixture is None:
-            velocity: Tensor = network(x, t, labels)
-            return velocity
-        of_mixture: Tensor = self.mixture(x, t, classes)
-        estimate = x + (1 - t).view(-1, 1, 1, 1) * of_mixture
-        return of_mixture + network(estimate, t, labels)
+    def _times_of_network(self, t: Tensor) -> Tensor:
+        """Map times in (0, 1) to those that the network is used for."""
+        start = self.hparams["mixture_until"] if self.mixture is not None else 0.0
+        return start + (1 - start) * t
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """Return the mean loss at random times under random noise."""
@@ -300,6 +290,7 @@ class UserConditionedDiTModule(LightningModule):
             latents = torch.where(flipped, batch["latents_flip"], latents)
         h: Any = self.hparams
         t = draw_times(len(latents), h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
+        t = self._times_of_network(t)
         loss = self._losses(latents, torch.randn_like(latents), t, batch["classes"]).mean()
         self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(latents))
         return loss
@@ -310,7 +301,7 @@ class UserConditionedDiTModule(LightningModule):
         noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, index) for index in indices.tolist()])
         h: Any = self.hparams
         t = evaluation_times(indices.cpu(), h.time_distribution, h.time_logit_mean, h.time_logit_deviation)
-        losses = self._losses(latents, noise.to(latents), t.to(latents), batch["classes"])
+        losses = self._losses(latents, noise.to(latents), self._times_of_network(t).to(latents), batch["classes"])
         self.val_loss.update(losses, batch["weights"])
         self.log("val/loss", self.val_loss, prog_bar=True, on_step=False, on_epoch=True)
 
@@ -378,18 +369,26 @@ class UserConditionedDiTModule(LightningModule):
         was_training, parts = network.training, []
         network.eval()
         for start in range(0, len(noise), size):
-            own = classes[start : start + size]
-            field = GuidedVelocity(
-                lambda x, t, labels, own=own: self._velocity(x, t, labels, own.repeat(len(x) // len(own))),
-                own,
-                network.no_label if h.guidance_scale != 1 else None,
-                h.guidance_scale,
-                h.guidance_interval_start,
-                h.guided_channels,
-            )
+            field = self._field(classes[start : start + size])
             parts.append(sample(field, noise[start : start + size], h.sampler, h.num_points, h.time_shift))
         network.train(was_training)
         return space.denormalise(torch.cat(parts).float())
+
+    def _field(self, classes: Tensor) -> Velocity:
+        """Velocity field for samples of the classes (B,): the mixture's, if there is one, then the guided network's."""
+        h: Any = self.hparams
+        network, mixture = self.require_network(), self.mixture
+        no_label = network.no_label if h.guidance_scale != 1 else None
+        guided = GuidedVelocity(
+            network, classes, no_label, h.guidance_scale, h.guidance_interval_start, h.guided_channels
+        )
+
+        def velocity(t: float, x: Tensor) -> Tensor:
+            if mixture is not None and t < h.mixture_until:
+                return mixture(x, x.new_full((len(x),), t), classes)
+            return guided(t, x)
+
+        return velocity
 
     def predict_step(self, batch: SampleRequestBatch, batch_idx: int) -> Tensor:
         """Return spectrograms (B, 3, H, W) uint8 of the requested users."""

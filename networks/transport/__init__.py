@@ -3,13 +3,14 @@
 from networks.transport.gaussian_mixture import GaussianMixtureVelocity
 from networks.transport.guidance import GuidedVelocity
 from networks.transport.path import TimeDistribution, draw_times, evaluation_times, linear_path, seeded_noise
-from networks.transport.samplers import Sampler, sample, time_grid
+from networks.transport.samplers import Sampler, Velocity, sample, time_grid
 
 __all__ = [
     "GaussianMixtureVelocity",
     "GuidedVelocity",
     "Sampler",
     "TimeDistribution",
+    "Velocity",
     "draw_times",
     "evaluation_times",
     "linear_path",

@@ -1,4 +1,4 @@
-"""Velocity of the linear path for a mixture of Gaussians, from which a network can start.
+"""Velocity of the linear path for a mixture of Gaussians, which can lead sampling near the noise.
 
 Near the noise the exact velocity is almost that of a few Gaussians (Wang and Vastola, "The Unreasonable Effectiveness
 of Gaussian Score Approximation for Diffusion Models", TMLR 2024). Here they are a mixture of local principal components
