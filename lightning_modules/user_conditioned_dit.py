@@ -385,7 +385,8 @@ class UserConditionedDiTModule(LightningModule):
 
         def velocity(t: float, x: Tensor) -> Tensor:
             if mixture is not None and t < h.mixture_until:
-                return mixture(x, x.new_full((len(x),), t), classes)
+                leading: Tensor = mixture(x, x.new_full((len(x),), t), classes)
+                return leading
             return guided(t, x)
 
         return velocity

@@ -43,13 +43,12 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
     Raises:
         InputError: The demo left no checkpoint or no evaluation.
     """
-    demo(output_dir, tune_guidance=True)
+    demo(output_dir)
     checkpoint, evaluation = newest_checkpoint(output_dir / "training"), output_dir / "evaluation" / "evaluation.json"
     if checkpoint is None or not evaluation.is_file():
         raise InputError(output_dir, "holds no checkpoint and evaluation", "Run the command again.")
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     settings = content["hyper_parameters"]
-    chosen = json.loads((output_dir / "guidance.json").read_text(encoding="utf-8"))["guidance_scale"]
     stages = json.loads((output_dir / "pipeline.json").read_text(encoding="utf-8"))["finished"]
     seconds = next(stage["seconds"] for stage in stages if stage["name"] == "train")
     card = {
@@ -61,7 +60,7 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
         "measures": card_measures(json.loads(evaluation.read_text(encoding="utf-8"))),
         "limits": LIMITS,
         "licence": "Apache-2.0",
-        "sampling": {name: settings[name] for name in SAMPLING} | {"guidance_scale": chosen},
+        "sampling": {name: settings[name] for name in SAMPLING},
         "mixture": {name: settings[name] for name in MIXTURE},
     }
     space = LatentSpace.from_checkpoint(content[CHECKPOINT_KEY])

@@ -215,7 +215,7 @@ class LappedPCA(Tokenizer):
             fault = f"a mean of {tuple(mean.shape)} and components of {tuple(components.shape)} do not fit"
             raise InputError(where, fault, remedy)
         speckle = Speckle(tensors["speckle.kernel"], tensors["speckle.quantiles"])
-        return cls(*(tensors[part] for part in parts), speckle)
+        return cls(mean, components, tensors["colours"], texture_mean, texture_components, speckle)
 
 
 def is_lapped_pca(path: str | Path) -> bool:
@@ -240,12 +240,14 @@ def _padded(images: Tensor) -> Tensor:
 
 def _cells(strength: Tensor) -> Tensor:
     """Gather strengths (N, 1, H/8, W/8) per latent column, (N, H/4, W/16)."""
-    return strength[:, 0].unflatten(2, (-1, 2)).transpose(2, 3).flatten(1, 2)
+    cells: Tensor = strength[:, 0].unflatten(2, (-1, 2)).transpose(2, 3).flatten(1, 2)
+    return cells
 
 
 def _strength(cells: Tensor) -> Tensor:
     """Inverse of `_cells`."""
-    return cells.unflatten(1, (-1, 2)).transpose(2, 3).flatten(2)[:, None]
+    strength: Tensor = cells.unflatten(1, (-1, 2)).transpose(2, 3).flatten(2)[:, None]
+    return strength
 
 
 def _strip_components(centred: Tensor, count: int, where: str) -> Tensor:

@@ -158,10 +158,8 @@ def test_a_grid_need_not_be_square() -> None:
         assert wide(x, torch.rand(2), torch.tensor([0, 2])).shape == x.shape
     patches = torch.arange(2 * 32 * 16.0).view(2, 32, 16)  # (B, 4 · 8 patches, 2 · 2 · C)
     assert wide._unpatchify(patches)[0, 0, 2:4, 14:].tolist() == [[240.0, 244.0], [248.0, 252.0]]  # patch 15 = 8 + 7
-    assert square.feat_rope is not None
-    assert wide.feat_rope is not None
-    for tables in ((square.pos_embed[0], wide.pos_embed[0]), (square.feat_rope.freqs_sin, wide.feat_rope.freqs_sin)):
-        of_square, of_wide = tables
+    for name in ("pos_embed", "feat_rope.freqs_sin"):
+        of_square, of_wide = (network.get_buffer(name).flatten(0, -2) for network in (square, wide))
         assert torch.equal(of_wide.unflatten(0, (4, 8))[:, :4], of_square.unflatten(0, (4, 4)))
 
 
