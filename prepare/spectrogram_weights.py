@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
 from lightning_modules.shipped_generator import MIXTURE, SAMPLING, save_generator
-from metrics.spectrogram_quality import BARS
+from metrics.spectrogram_physics import image_levels, measure
+from metrics.spectrogram_quality import BARS, compare_measures
 from networks.config import config_from
 from networks.lightning_dit import LightningDiTConfig
 from networks.tokenizers import LappedPCA
@@ -47,6 +49,7 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
     checkpoint, evaluation = newest_checkpoint(output_dir / "training"), output_dir / "evaluation" / "evaluation.json"
     if checkpoint is None or not evaluation.is_file():
         raise InputError(output_dir, "holds no checkpoint and evaluation", "Run the command again.")
+    spectrograms = output_dir / "spectrograms"
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     settings = content["hyper_parameters"]
     stages = json.loads((output_dir / "pipeline.json").read_text(encoding="utf-8"))["finished"]
@@ -57,7 +60,7 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
         "command": f"make weights NAME={NAME}",
         "training_time": f"{seconds:.0f} s",
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
-        "measures": card_measures(json.loads(evaluation.read_text(encoding="utf-8"))),
+        "measures": card_measures(json.loads(evaluation.read_text(encoding="utf-8")), mean_images(spectrograms)),
         "limits": LIMITS,
         "licence": "Apache-2.0",
         "sampling": {name: settings[name] for name in SAMPLING},
@@ -70,14 +73,35 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
     print(f"{path}: {SUMMARY}")
 
 
-def card_measures(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the measures that have a bar, with the value of real validation images where there is one."""
+def mean_images(data_dir: Path) -> dict[str, float]:
+    """Measure each user's mean training image, the simplest generator, as `test` measures a generator's images."""
+    tables, users, means = [], [], []
+    for split in ("train", "val"):
+        files = find_spectrograms(data_dir, split)
+        batch = SpectrogramDataset(files).__getitems__(list(range(len(files))))
+        levels = image_levels(batch["images"])
+        tables.append(measure(levels))
+        users.append(batch["user_ids"])
+        if split == "train":
+            means = [levels[batch["user_ids"] == user].mean(0) for user in batch["user_ids"].unique()]
+    return compare_measures(measure(torch.stack(means)), users[0].unique(), tables[0], users[0], tables[1], users[1])
+
+
+def card_measures(results: Mapping[str, Any], baseline: Mapping[str, float]) -> dict[str, Any]:
+    """Return the measures that have a bar, with those of real validation images and of mean images if there are any.
+
+    Args:
+        results: Those of the evaluation.
+        baseline: Those of mean images.
+    """
     measures: dict[str, Any] = {}
     for bar in BARS:
         entry: dict[str, Any] = {"generated": round(float(results[bar.key]), 4), "bar": bar.text()}
         real = results.get(f"{bar.key}_real")
         if real is not None:
             entry["real"] = round(float(real), 4)
+        if bar.key in baseline:
+            entry["mean image of each user"] = round(baseline[bar.key], 4)
         entry["met"] = bar.score(float(results[bar.key])) <= 1
         measures[bar.label] = entry
     return measures
