@@ -78,6 +78,7 @@ TASKS = (
             "prepare.region_graphs:region_graphs",
         ),
     ),
+    Task("data of any task", prepare=("prepare.check_data:check_data",)),
 )
 
 

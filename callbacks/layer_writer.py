@@ -14,7 +14,7 @@ from batches.layers import IllustrationBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.illustration_folder import IllustrationFolderDataModule
-from decomposition.separation import Separation, exact_separation, separate_layers
+from decomposition.separation import MAX_LAYERS, Separation, exact_separation, separate_layers
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
@@ -23,6 +23,7 @@ from exporters.visualization.layer_index import colour_index, index_to_16bit
 from exporters.visualization.layer_stack import before_after_figure
 from formats.errors import InputError
 from formats.images import write_png
+from formats.ranges import ABOVE_0, AT_LEAST_1, check_ranges
 
 
 class LayerWriter(PredictionWriter):
@@ -42,12 +43,17 @@ class LayerWriter(PredictionWriter):
 
     def __init__(
         self,
-        max_layers: int = 16,
+        max_layers: int = MAX_LAYERS,
         relief_width_mm: float = 100.0,
         relief_height_mm: float = HEIGHT_MM,
         num_threads: int = 1,
     ) -> None:
         super().__init__(num_threads)
+        check_ranges(
+            "LayerWriter",
+            {"max_layers": max_layers, "relief_width_mm": relief_width_mm, "relief_height_mm": relief_height_mm},
+            {"max_layers": AT_LEAST_1, "relief_width_mm": ABOVE_0, "relief_height_mm": ABOVE_0},
+        )
         self.max_layers = max_layers
         self.relief_width_mm, self.relief_height_mm = relief_width_mm, relief_height_mm
 

@@ -10,14 +10,19 @@ from torch.utils.data import DataLoader
 
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import process_of
-from datamodules.loading import PrebatchedDataset
+from datamodules.loading import PrebatchedDataset, share_of
 from formats.errors import InputError
 from formats.latent_space import LatentSpace
 
 
 def sample_name(user_id: int, index: int) -> str:
     """Return the file name of sample ``index`` (from 0) of a user; numbers in names start at 1."""
-    return f"micro_doppler_user{user_id:02d}_{index + 1:03d}.png"
+    return sample_pattern(user_id).replace("*", f"{index + 1:03d}")
+
+
+def sample_pattern(user_id: int) -> str:
+    """Return the glob pattern of the file names of a user's samples."""
+    return f"micro_doppler_user{user_id:02d}_*.png"
 
 
 def sample_request_loader(
@@ -64,7 +69,10 @@ class SampleRequestDataModule(LightningDataModule):
         user_ids = self.user_ids
         if user_ids is None:  # those of the checkpoint, which is restored before the loaders are made
             user_ids = self._trained_users()
-        return sample_request_loader(sorted(set(user_ids)), self.samples_per_user, self.batch_size, rank, world_size)
+        users = sorted(set(user_ids))
+        batches = -(-len(users) * self.samples_per_user // self.batch_size)
+        share_of(range(batches), rank, world_size, "--data.samples_per_user")
+        return sample_request_loader(users, self.samples_per_user, self.batch_size, rank, world_size)
 
     def _trained_users(self) -> list[int]:
         module = self.trainer.lightning_module if self.trainer else None

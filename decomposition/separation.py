@@ -13,6 +13,7 @@ from decomposition.matting import layer_pixels
 from decomposition.segmentation import index_layers
 from formats.errors import InputError
 
+MAX_LAYERS = 16  # determined from an index map; more are mostly fragments
 BACKGROUND = 0.1  # largest index of a lowest layer that is named background
 
 
@@ -32,7 +33,7 @@ class Separation:
 
 
 def separate_layers(
-    image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None = None, max_layers: int = 32
+    image: NDArray[np.uint8], index: NDArray[np.float32], num_layers: int | None = None, max_layers: int = MAX_LAYERS
 ) -> Separation:
     """Separate an image into layers with inpainted hidden parts.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_modules.spectrogram_classifier import fit_classifier
+from lightning_modules.classifier_training import fit_classifier
 from metrics.generation import (
     ClassifierScore,
     FrechetDistance,

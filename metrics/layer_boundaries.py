@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+TOLERANCE = 2  # pixels between a predicted boundary and the true one
+STEP = 0.5  # change of the index at a boundary, in layers
+
 
 class BoundaryScores(NamedTuple):
     """Scores of each image, (B,) float64 in 0 … 1, and whether the image has a true boundary, (B,) bool."""
@@ -19,7 +22,7 @@ class BoundaryScores(NamedTuple):
 
 
 def boundary_scores(
-    prediction: Tensor, orders: Tensor, mask: Tensor, tolerance: int = 2, step: float = 0.5
+    prediction: Tensor, orders: Tensor, mask: Tensor, tolerance: int = TOLERANCE, step: float = STEP
 ) -> BoundaryScores:
     """Compare the boundaries of predicted and true layers.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from geometry.affine_invariant import normalise_by_median
-from metrics.layer_boundaries import boundary_scores
+from metrics.layer_boundaries import STEP, TOLERANCE, boundary_scores
 
 _NAMES = (
     "scale_invariant_error",
@@ -74,8 +74,8 @@ class LayerOrder(Metric):
         self,
         pairs_per_image: int = 20_000,
         min_region_pixels: int = 16,
-        boundary_tolerance: int = 2,
-        boundary_step: float = 0.5,
+        boundary_tolerance: int = TOLERANCE,
+        boundary_step: float = STEP,
         sync_on_compute: bool = True,
     ) -> None:
         super().__init__(sync_on_compute=sync_on_compute)

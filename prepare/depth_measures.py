@@ -19,7 +19,7 @@ from torch import Tensor
 from batches.pair import PairBatch
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
-from losses.pair import normalised_targets
+from losses.pair_objective import normalised_targets
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
 

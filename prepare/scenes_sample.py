@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from formats.aerial_megadepth import SKY, ImageFiles, image_files, write_split
+from formats.ade20k import SKY, WALL
+from formats.aerial_megadepth import ImageFiles, image_files, write_split
 from formats.errors import check_settings
 from prepare.output_folder import claim_folder
 from prepare.simulated_views import JPEG_QUALITY, write_view
 from simulators.scenes.cameras import MIN_OVERLAP
 from simulators.scenes.pairs import TEST, TRAIN, VALIDATION, scene_pair
-from simulators.scenes.rendering import OTHER_LABEL
 
 VIEWS = ("first", "second")
 SPLITS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
@@ -30,7 +30,7 @@ def scenes_sample(
     height: int = 84,
     supersampling: int = 1,
     seed: int = 0,
-    workers: int = 1,
+    num_workers: int = 1,
 ) -> None:
     """Simulate rooms, towns, terrain and random solids, one pair of images with depth and cameras per scene.
 
@@ -49,7 +49,7 @@ def scenes_sample(
         height: Height of the images, in pixels.
         supersampling: Rays along either side of a pixel; 1 is fastest, 2 smooths edges.
         seed: Another seed gives other scenes.
-        workers: Processes that render.
+        num_workers: Processes that render.
 
     Raises:
         InputError: A number is out of range, or ``out`` holds something else.
@@ -61,7 +61,7 @@ def scenes_sample(
     }
     requirements["--supersampling"] = ("1 to 8", 1 <= supersampling <= 8)
     requirements["--seed"] = ("0 or more", seed >= 0)
-    requirements["--workers"] = ("1 or more", workers >= 1)
+    requirements["--num_workers"] = ("1 or more", num_workers >= 1)
     check_settings(requirements)
     out = Path(out)
     settings = {
@@ -80,11 +80,11 @@ def scenes_sample(
     }
     every = [scene for members in scenes.values() for scene in members]
     missing = [scene for scene in every if not scene.complete()]
-    if workers == 1:
+    if num_workers == 1:
         for scene in missing:
             scene.write()
     elif missing:
-        with ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) as pool:
+        with ProcessPoolExecutor(min(num_workers, os.cpu_count() or 1)) as pool:
             list(pool.map(Scene.write, missing, chunksize=16))
     for split, members in scenes.items():
         _write_split(out / f"{split}.npz", members)
@@ -122,7 +122,7 @@ class Scene:
         pair = scene_pair(self.seed, split, self.number, self.width, self.height, self.supersampling)
         for index, view in enumerate(VIEWS):
             depth = pair.depths[index]
-            labels = np.where(depth > 0, OTHER_LABEL, SKY).astype(np.uint8)
+            labels = np.where(depth > 0, WALL, SKY).astype(np.uint8)
             cameras = (pair.intrinsics[index], pair.cam2world[index])
             write_view(self.files(view), pair.images[index], depth, labels, *cameras)
 

@@ -14,6 +14,7 @@ import yaml
 from tests.support.commands import ROOT
 
 FILE = re.compile(r"^`(?P<path>[\w/]+\.\w+)`:[^\n]*\n\n```\w+\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
+PLACE = re.compile(r"^\| [^|]+ \| `([\w/.]+)`(?:, `(\w+)`)? \|$", re.MULTILINE)
 REGISTRY_LINE = re.compile(r"^```python\n(?P<line>Task\([^\n]*)\n```$", re.MULTILINE)
 
 
@@ -22,10 +23,28 @@ def examples() -> dict[str, str]:
     return {match["path"]: match["content"] for match in FILE.finditer(text)}
 
 
+def places() -> list[tuple[str, str]]:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return PLACE.findall(text)
+
+
 def registry_line() -> str:
     match = REGISTRY_LINE.search((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert match is not None
     return match["line"]
+
+
+@pytest.mark.parametrize(("path", "name"), places())
+def test_places_to_change_exist(path: str, name: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert re.search(rf"^\s*(def |class )?{name}\b", text, re.MULTILINE), f"{path} does not define {name}"
+
+
+def test_every_row_of_the_table_is_a_place() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("## Where to change what")[2].partition("## Add a part")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and line != "| to change | edit |"]
+    assert len(places()) == len(rows) > 40
 
 
 def test_examples_are_whole_and_new() -> None:

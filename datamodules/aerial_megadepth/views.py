@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from datamodules.aerial_megadepth.transforms import View, resize_intrinsics
 from datamodules.transforms import PATCH_SIZE, centred_extent, resize_nearest
-from formats.aerial_megadepth import SKY, ImageFiles, Split, read_camera, read_labels
+from formats.ade20k import SKY
+from formats.aerial_megadepth import ImageFiles, Split, read_camera, read_labels
 from formats.errors import InputError
 from formats.exr import read_depth
 from formats.images import read_rgb

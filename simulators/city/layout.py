@@ -9,7 +9,8 @@ from math import cos, radians, sin
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.city.solids import CAR, TREE, Array, Colour, Look, Solid, house, prism
+from formats.ade20k import CAR, TREE
+from simulators.city.solids import Array, Colour, Look, Solid, house, prism
 
 SIDEWALK_WIDTH = 3.0
 MAX_FLOORS = 20  # with a tower of five more and machines on its roof still below the cameras at 100 m

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.aerial_megadepth import SKY
+from formats.ade20k import SKY, TREE
 from simulators.city.layout import City
-from simulators.city.solids import TREE, Array, SolidScene
+from simulators.city.solids import Array, SolidScene
 from simulators.city.textures import (
     GROUND_LABELS,
     Bools,

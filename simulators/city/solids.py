@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from formats.ade20k import BUILDING
+
 Array = NDArray[np.float64]
 Colour = tuple[float, float, float]  # reflectance of red, green and blue, 0…1, as shown on a screen
-
-BUILDING, TREE, ROAD, GRASS, SIDEWALK, CAR = 1, 4, 6, 9, 11, 20  # ADE20k's labels, from 0
 
 
 class Look(NamedTuple):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from formats.ade20k import GRASS, ROAD, SIDEWALK
 from simulators.city.layout import NOISE_SIZE, SIDEWALK_WIDTH, City
-from simulators.city.solids import GRASS, LOOK, ROAD, SIDEWALK, Array
+from simulators.city.solids import LOOK, Array
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from formats.aerial_megadepth import SKY
+from formats.ade20k import SKY, WALL
 from simulators.city.rendering import GAMMA, Rendering, points_of, shadowed
 from simulators.city.solids import Array
 from simulators.city.tracing import GROUND, NO_SURFACE, Camera, Hits, trace
@@ -17,7 +17,6 @@ from simulators.scenes.materials import colours
 REACH = 6.0  # radii of the scene beyond which the ground is lost in haze and counts as sky
 MARCH_STEPS = 24
 BISECTIONS = 5
-OTHER_LABEL = 0  # ADE20k's "wall", used for everything but sky
 
 
 def trace_scene(scene: Scene, camera: Camera, width: int, height: int, supersampling: int = 1) -> Hits:
@@ -45,7 +44,7 @@ def trace_scene(scene: Scene, camera: Camera, width: int, height: int, supersamp
 
 
 def render_scene(scene: Scene, camera: Camera, width: int, height: int, supersampling: int = 2) -> Rendering:
-    """Render an image; depth and labels (sky or not) belong to the centres of the pixels.
+    """Render an image; depth and labels (sky, or wall for everything else) belong to the centres of the pixels.
 
     Args:
         scene: What is rendered.
@@ -61,7 +60,7 @@ def render_scene(scene: Scene, camera: Camera, width: int, height: int, supersam
     seen = centres.inverse_depth > 0
     depth = np.zeros((height, width), np.float32)
     depth[seen] = 1 / centres.inverse_depth[seen]
-    return Rendering(image, depth, np.where(seen, OTHER_LABEL, SKY).astype(np.uint8))
+    return Rendering(image, depth, np.where(seen, WALL, SKY).astype(np.uint8))
 
 
 def _terrain_inverse_depth(terrain: Terrain, camera: Camera, rays: Array, reach: float) -> Array:

@@ -57,3 +57,13 @@ def test_unknown_commands_are_refused() -> None:
 
 def test_registry_is_a_page() -> None:
     assert len((ROOT / "cli.py").read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_a_reader_that_stops_early_gets_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, str(ROOT / "cli.py"), "--help"]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141

@@ -16,7 +16,7 @@ from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb
 from lightning_modules import microdoppler_measures
-from lightning_modules.spectrogram_classifier import fit_classifier
+from lightning_modules.classifier_training import fit_classifier
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from networks.tokenizers import LappedPCA, load_tokenizer
 from tests.support.commands import ROOT, run_command, training_words
@@ -108,6 +108,7 @@ def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.Mo
 
 def test_the_mixture_leads_until_the_network_takes_over(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = UserConditionedDiTModule.load_from_checkpoint(trained, num_points=11, time_shift=0.0, weights_only=True)
+    module.hparams["mixture_until"] = 0.35
     network, mixture = module.require_network(), module.mixture
     assert mixture is not None
     times: dict[str, list[float]] = {"mixture": [], "network": []}
@@ -133,7 +134,7 @@ def test_unknown_users_and_missing_checkpoints(trained: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"nowhere\.ckpt: no such checkpoint"):
         main(words("nowhere.ckpt", tmp_path / "out"))
     (tmp_path / "broken.ckpt").write_bytes(trained.read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"broken\.ckpt: is not a training checkpoint"):
+    with pytest.raises(InputError, match=r"broken\.ckpt: is damaged or not a checkpoint"):
         main(words(tmp_path / "broken.ckpt", tmp_path / "out"))
 
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from decomposition.compositing import compose
 from decomposition.layer import Layer
-from decomposition.separation import Separation, separate_layers
+from decomposition.separation import MAX_LAYERS, Separation, separate_layers
 from formats.errors import InputError
 
 FINE = 4  # samples per pixel and axis
@@ -250,7 +250,8 @@ def test_no_more_layers_than_allowed() -> None:
     image = np.zeros((*index.shape, 4), np.uint8)
     image[..., 0] = np.repeat(np.arange(40) % 2 * 200, 20)
     image[..., 3] = 255
-    assert len(separate_layers(image, index).layers) == 32
+    assert len(separate_layers(image, index, max_layers=32).layers) == 32
+    assert 2 <= len(separate_layers(image, index).layers) <= MAX_LAYERS
     assert 2 <= len(separate_layers(image, index, max_layers=6).layers) <= 6
 
 

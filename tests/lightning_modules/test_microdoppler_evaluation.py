@@ -13,9 +13,9 @@ from torch.multiprocessing.spawn import spawn
 import lightning_modules.microdoppler_measures as measures
 import metrics.generation as generation
 from formats.errors import InputError
+from lightning_modules.classifier_training import fit_classifier
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
-from lightning_modules.spectrogram_classifier import fit_classifier
 from metrics.generation import InceptionStatistics
 
 USERS = 4

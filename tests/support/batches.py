@@ -8,7 +8,7 @@ import torch
 
 from batches.pair import PairBatch
 from geometry.cameras import camera_to_world, invert_extrinsics, unproject
-from losses.pair import normalised_targets
+from losses.pair_objective import normalised_targets
 from simulators.scenes.pairs import TRAIN, scene_pair
 
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from batches.pair import PairBatch
 from losses.camera import camera_loss
 from losses.dense import dense_loss, difference_loss, normal_loss, trimmed_mean
-from losses.pair import PairLoss, PairPredictions, normalised_targets
+from losses.pair_objective import PairLoss, PairPredictions, normalised_targets
 
 FIXTURE = load_file(Path(__file__).parents[1] / "parity" / "vggt_losses.safetensors")
 CONFIGURATIONS: dict[str, dict[str, Any]] = {

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from formats.errors import InputError
-from lightning_modules.spectrogram_classifier import fit_classifier, shift_in_time
+from lightning_modules.classifier_training import fit_classifier, shift_in_time
 
 
 def walkers(count: int, num_users: int, seed: int, size: int = 64) -> tuple[Tensor, Tensor]:
