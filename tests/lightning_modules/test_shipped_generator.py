@@ -58,7 +58,9 @@ def test_the_shipped_generator_draws_its_five_users(tmp_path: Path) -> None:
     main(["predict", config, "--model.shipped_weights=spectrograms_simulated", *options, *machine])
     paths = sorted((tmp_path / "samples").glob("micro_doppler_user*.png"))
     assert [path.name[18:20] for path in paths] == ["01", "02", "04", "05", "07"]
-    table = measure(image_levels(torch.stack([torch.from_numpy(read_rgb(path)).movedim(-1, 0) for path in paths])))
+    table = measure(
+        image_levels(torch.stack([torch.from_numpy(read_rgb(path).copy()).movedim(-1, 0) for path in paths]))
+    )
     values = dict(zip(MEASURES, table.T, strict=True))
     assert values["border_ratio_16"].max() < 1.2
     assert values["step_rate"].tolist() == pytest.approx([4.3, 3.0, 5.7, 3.8, 4.4], rel=0.1)
