@@ -91,8 +91,8 @@ def test_lab_of_known_colours() -> None:
     np.testing.assert_allclose(lab.astype(np.float64), known, atol=0.1)
 
 
-def test_rules() -> None:
-    heights = rule_heights(*scene())
+def test_rules(graph: RegionGraph) -> None:
+    heights = rule_heights(graph)
     assert tuple(heights) == RULES
     assert heights["smaller_on_top"].argmax() == INNER
     assert heights["unlike_the_border"].argmin() == BACKGROUND
