@@ -21,6 +21,7 @@ from decomposition.colour_regions import colour_regions
 from decomposition.region_graph import RegionGraph, region_graph
 from decomposition.region_pair_model import BoostedTrees, join_background, pair_model_heights
 from decomposition.region_rules import RULES, rule_heights
+from decomposition.repeated_parts import join_repeated_parts
 from formats.errors import InputError
 from formats.images import resize_rgb
 from lightning_modules.evaluation_steps import EvaluationSteps
@@ -283,11 +284,16 @@ class RegionOrderModule(EvaluationSteps):
             if scale < 1:
                 pixels = resize_rgb(pixels, *(max(1, round(side * scale)) for side in pixels.shape[:2]))
             labels = colour_regions(pixels)
-            heights = self.graph_heights(region_graph(pixels, labels)) if labels.any() else np.zeros(1)
-            index = paint(heights, labels)[None, None]
+            index = paint(self._layer_heights(pixels, labels), labels)[None, None]
             result.append(F.interpolate(index, image.shape[1:], mode="nearest")[0, 0])
         self.train(was_training)
         return torch.stack(result)
+
+    def _layer_heights(self, pixels: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray[np.float64]:
+        if not labels.any():
+            return np.zeros(1)
+        graph = region_graph(pixels, labels)
+        return join_repeated_parts(graph, self.graph_heights(graph))
 
     def predict_step(self, batch: IllustrationBatch, batch_idx: int) -> Tensor:
         """Estimate the layer index (H, W) of an image on white; that of an SVG file is exact."""
