@@ -49,11 +49,11 @@ def read_ordered_regions(path: Path) -> OrderedRegions:
     return OrderedRegions(graph, orders)
 
 
-def read_split(folders: Sequence[str], split: SplitName, val_share: float, test_share: float) -> list[OrderedRegions]:
-    """Read the region graphs of a split, which is that of `LayeredArtDataModule`.
+def split_files(folders: Sequence[str], split: SplitName, val_share: float, test_share: float) -> list[Path]:
+    """List the region graphs of a split, which is that of `LayeredArtDataModule`.
 
     Raises:
-        InputError: A folder has no region graphs, no image falls into the split, or a file is damaged.
+        InputError: A folder has no region graphs, or no image falls into the split.
     """
     paths = []
     for folder in folders:
@@ -66,7 +66,16 @@ def read_split(folders: Sequence[str], split: SplitName, val_share: float, test_
     if not paths:
         remedy = "Give more images, or another --data.val_share."
         raise InputError(", ".join(folders), f"no image falls into the split '{split}'", remedy)
-    return [read_ordered_regions(path) for path in paths]
+    return paths
+
+
+def read_split(folders: Sequence[str], split: SplitName, val_share: float, test_share: float) -> list[OrderedRegions]:
+    """Read the region graphs of a split.
+
+    Raises:
+        InputError: As `split_files`, or a file is damaged.
+    """
+    return [read_ordered_regions(path) for path in split_files(folders, split, val_share, test_share)]
 
 
 class RegionGraphDataset(Dataset[RegionBatch]):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import configs
+from datamodules.region_graphs import split_files
 from formats.atomic import write_json, write_text
 from formats.errors import InputError, check_settings
 from lightning_modules.region_order import PAIR_MODEL, RegionOrderModule, prefixed
@@ -42,8 +43,8 @@ def region_order(
     data_dir: Path = Path("data/region_order"),
     svg_dir: Path = OPENCLIPART,
     weights_dir: Path = FOLDER,
-    num_drawings: int | None = None,
-    num_simulated: int = 100,
+    num_drawings: int = 2000,
+    num_simulated: int = 40,
     num_seeds: int = 2,
     max_epochs: int | None = None,
     max_test_images: int | None = None,
@@ -60,7 +61,7 @@ def region_order(
         data_dir: Folder for the converted drawings and the measurements of their regions.
         svg_dir: Folder of SVG files; by default that of the Debian package openclipart-svg.
         weights_dir: Folder for the weights.
-        num_drawings: Largest number of drawings, chosen by a hash of their names; None takes all.
+        num_drawings: Largest number of drawings, chosen by a hash of their names.
         num_simulated: Number of simulated illustrations that are added to the training data.
         num_seeds: Number of networks and of models of trees, whose heights are averaged; their spread is on the card.
         max_epochs: Epochs of training; by default as in configs/region_order.yaml.
@@ -94,13 +95,14 @@ def region_order(
         print(f"{folder.name}: {measures[folder.name][OURS]}", flush=True)
         write_json(output_dir / "measures.json", measures)
     minutes = {name: seconds / 60 for name, seconds in job.seconds.items()}
-    counts = {"drawings": len(list(graphs[0].glob("*/*.safetensors"))), "simulated": num_simulated}
+    counts = {split: len(split_files([str(graphs[0])], split, *shares)) for split in ("train", "val")}
+    counts["simulated"] = num_simulated
     path = save_shipped(NAME, tensors, card_of(measures, network, minutes, counts), weights_dir)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB), and {output_dir / 'measures.json'}")
 
 
 def _prepare(
-    job: Job, svg_dir: Path, data_dir: Path, num_drawings: int | None, num_simulated: int, num_workers: int
+    job: Job, svg_dir: Path, data_dir: Path, num_drawings: int, num_simulated: int, num_workers: int
 ) -> list[Path]:
     """Convert and simulate drawings, and return the folders of their region graphs."""
     workers = f"--num_workers={num_workers}"
@@ -113,7 +115,7 @@ def _prepare(
     for source in (clipart, simulated):
         folders.append(data_dir / f"{source.name}_regions")
         words = ["prepare", "region-graphs", f"--data_dir={source}", f"--out={folders[-1]}", workers]
-        words += [f"--limit={num_drawings}"] if num_drawings and source is clipart else []
+        words += [f"--limit={num_drawings}"] if source is clipart else []
         job.run(Stage(f"measure {source.name}", tuple(words)))
     return folders
 
@@ -182,12 +184,12 @@ def card_of(
     """Return the card of the weights."""
     held_out = next(iter(measures.values()))
     return {
-        "summary": f"order of colour regions by networks and boosted trees, from {counts['drawings']} clip-art images",
+        "summary": f"order of colour regions by networks and boosted trees, from {counts['train']} clip-art images",
         "data": (
-            f"{counts['drawings']} drawings of Debian's openclipart-svg without single-layer files and near-duplicates "
-            f"(prepare layers --size {SIZE} --min_alpha 0.2 --min_layers 2 --drop_near_duplicates true); 10 % of them "
-            f"validate, 10 % test. {counts['simulated']} of prepare illustrations-sample --size {SIZE} are added to "
-            "the training data. Everything is chosen on the validation split; sets of other origin are only measured."
+            f"{counts['train']} drawings of Debian's openclipart-svg without single-layer files and near-duplicates "
+            f"(prepare layers --size {SIZE} --min_alpha 0.2 --min_layers 2 --drop_near_duplicates true), and "
+            f"{counts['simulated']} of prepare illustrations-sample --size {SIZE}; {counts['val']} others validate. "
+            "Everything is chosen by the validation images; the test split and sets of other origin are only measured."
         ),
         "command": f"make weights NAME={NAME}",
         "training_time": ", ".join(f"{name} {value:.0f} min" for name, value in minutes.items()),

@@ -15,7 +15,7 @@ from decomposition.region_pair_model import AREA_POWER, BoostedTrees, Pairs, lar
 from formats.atomic import atomic_path
 from formats.errors import InputError, check_settings
 
-PAIRS_PER_IMAGE = 60  # of adjacent regions, and of large ones
+PAIRS_PER_IMAGE = 20  # of adjacent regions, and of large ones
 BACKGROUND_WEIGHT = 0.5  # of pairs with the background
 LARGE_WEIGHT = 1.5  # of an image's pairs of large regions, against its adjacent pairs
 SETTINGS = {
