@@ -13,7 +13,7 @@ SAME_COLOUR = 0.08  # distance in 50 units of CIELAB
 SAME_HEIGHT = 0.2  # standard deviations of the heights
 MIN_SHARE = 0.001  # of the image: regions that count as layers
 
-_GAP = 0.02  # between a layer and the only neighbour that bounds it
+_GAP = 0.02  # standard deviations between a layer and the neighbour that bounds it on one side only
 
 
 def join_repeated_parts(graph: RegionGraph, heights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,11 +64,13 @@ def _common_height(
 ) -> float | None:
     """Return a height that keeps the members in front of and behind the same neighbours, or None."""
     pairs = [(heights[near], heights[member]) for member in members for near in neighbours[member]]
-    low = max((near for near, own in pairs if near < own), default=-np.inf)
-    high = min((near for near, own in pairs if near > own), default=np.inf)
+    low = float(max((near for near, own in pairs if near < own), default=-np.inf))
+    high = float(min((near for near, own in pairs if near > own), default=np.inf))
     mean = float(np.average(heights[members], weights=graph.areas[members]))
     if low < mean < high:
         return mean
     if low >= high:
         return None
-    return float((max(low, high - 2 * _GAP) + min(high, low + 2 * _GAP)) / 2)
+    if np.isinf(low) or np.isinf(high):
+        return high - _GAP if np.isinf(low) else low + _GAP
+    return (low + high) / 2

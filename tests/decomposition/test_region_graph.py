@@ -96,6 +96,7 @@ def test_rules(graph: RegionGraph) -> None:
     assert tuple(heights) == RULES
     assert heights["smaller_on_top"].argmax() == INNER
     assert heights["unlike_the_border"].argmin() == BACKGROUND
+    assert heights["unlike_the_border"][RING] > heights["unlike_the_border"][BACKGROUND] + 0.5
     assert heights["nearer_the_centre"].argmax() in (RING, INNER)
 
 
