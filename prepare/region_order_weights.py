@@ -47,7 +47,7 @@ def region_order(
     num_simulated: int = 40,
     num_seeds: int = 2,
     max_epochs: int | None = None,
-    max_test_images: int | None = None,
+    max_images: int | None = None,
     other_sets: list[Path] | None = None,
     num_workers: int = 1,
 ) -> None:
@@ -65,7 +65,7 @@ def region_order(
         num_simulated: Number of simulated illustrations that are added to the training data.
         num_seeds: Number of networks and of models of trees, whose heights are averaged; their spread is on the card.
         max_epochs: Epochs of training; by default as in configs/region_order.yaml.
-        max_test_images: Largest number of images of the test split that are measured; None takes all.
+        max_images: Largest number of images of each set that are measured, chosen by a hash; None takes all.
         other_sets: Folders of layered art of other origin, which are measured and used for nothing else.
         num_workers: Processes that convert and measure drawings.
 
@@ -91,7 +91,7 @@ def region_order(
     sets = [(data_dir / "clipart", "test"), *((path, None) for path in other_sets or [])]
     measures: dict[str, Any] = {}
     for folder, split in sets:
-        measures[folder.name] = measure(folder, module, split, shares, max_test_images if split else None)
+        measures[folder.name] = measure(folder, module, split, shares, max_images)
         print(f"{folder.name}: {measures[folder.name][OURS]}", flush=True)
         write_json(output_dir / "measures.json", measures)
     minutes = {name: seconds / 60 for name, seconds in job.seconds.items()}
