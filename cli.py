@@ -76,7 +76,7 @@ TASKS = (
             "prepare.illustrations_sample:illustrations_sample",
             "prepare.layers:layers",
             "prepare.region_graphs:region_graphs",
-            "prepare.region_pair_models:region_pair_models",
+            "prepare.region_pair_model:region_pair_model",
         ),
         pipeline=("prepare.region_order_weights:region_order",),
     ),

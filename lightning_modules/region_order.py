@@ -51,8 +51,8 @@ class RegionOrderModule(EvaluationSteps):
     the regions, and the index of a pixel is that of its region. ``test`` reports simple rules and the region-pair model
     on adjacent pairs, which is part of the weights, next to the network.
 
-    Without ``--ckpt_path``, evaluation and prediction use weights from the repository: networks and boosted trees on
-    pairs of regions (`decomposition.region_pair_model`), whose normalised heights are averaged.
+    Without ``--ckpt_path``, evaluation and prediction use weights from the repository: networks of several seeds, whose
+    normalised heights are averaged.
 
     Args:
         network: Sizes of the network.
@@ -86,15 +86,14 @@ class RegionOrderModule(EvaluationSteps):
         self.order, self.region_order = LayerOrder(), RegionOrder()
         self.baseline_orders = torch.nn.ModuleDict({name: LayerOrder() for name in (*RULES, PAIR_MODEL)})
         self.other_networks = torch.nn.ModuleList()  # of the weights from the repository
-        self.trees: list[BoostedTrees] = []
         self.pair_model: BoostedTrees | None = None
-        self.has_network = self._has_weights = False
+        self._has_weights = False
 
     # --- life cycle ---
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note that the weights come from training."""
-        self.has_network = self._has_weights = True
+        self._has_weights = True
 
     def on_fit_start(self) -> None:
         """Normalise measurements by their mean and spread in the training data."""
@@ -103,7 +102,7 @@ class RegionOrderModule(EvaluationSteps):
             regions = torch.cat([batch["regions"][batch["mask"]] for batch in batches])
             pairs = [features for batch in batches for features in (batch["pair_features"], batch["swapped_features"])]
             self.network.set_statistics(regions, torch.cat(pairs))
-        self.has_network = self._has_weights = True
+        self._has_weights = True
 
     def use_shipped_weights(self) -> None:
         """Load the weights from the repository, unless the network has others.
@@ -119,10 +118,10 @@ class RegionOrderModule(EvaluationSteps):
         say(shipped.summary())
 
     def use_parts(self, tensors: Mapping[str, Tensor], where: str) -> None:
-        """Take networks and trees in place of the network's own weights.
+        """Take networks in place of the network's own weights, and the region-pair model as a baseline.
 
         Args:
-            tensors: ``networks.<n>.…``, state dicts; ``trees.<n>.…`` and ``pair_model.…``, arrays of `BoostedTrees`.
+            tensors: ``networks.<n>.…``, state dicts; ``pair_model.…``, arrays of `BoostedTrees`.
             where: Source of the tensors, for messages.
 
         Raises:
@@ -136,14 +135,14 @@ class RegionOrderModule(EvaluationSteps):
         except RuntimeError as error:
             remedy = "Leave --model.network as it is."
             raise InputError(where, "does not fit the sizes of the network", remedy) from error
-        self.trees = [_trees(part) for part in numbered_parts(tensors, "trees")]
         self._use_pair_model(tensors)
-        self.has_network, self._has_weights = bool(networks), True
+        self._has_weights = True
         self.other_networks.train(self.training).to(self.device)
 
     def _use_pair_model(self, tensors: Mapping[str, Tensor]) -> None:
         part = prefixed(tensors, f"{PAIR_MODEL}.")
-        self.pair_model = _trees(part) if part else None
+        arrays = {name: value.numpy() for name, value in part.items()}
+        self.pair_model = BoostedTrees.from_arrays(arrays) if part else None
 
     def _networks(self) -> list[RegionOrderNet]:
         return [self.network, *(cast(RegionOrderNet, network) for network in self.other_networks)]
@@ -250,19 +249,16 @@ class RegionOrderModule(EvaluationSteps):
     @torch.no_grad()
     def graph_heights(self, graph: RegionGraph) -> NDArray[np.float64]:
         """Order the regions of an image; heights (N,), larger in front."""
-        return join_background(graph, np.sum(list(self.part_heights(graph).values()), 0))
+        return join_background(graph, np.sum(self.network_heights(graph), 0))
 
     @torch.no_grad()
-    def part_heights(self, graph: RegionGraph) -> dict[str, NDArray[np.float64]]:
-        """Normalised heights (N,) of every network and every model of trees, as ``networks.<n>`` and ``trees.<n>``."""
-        parts = {f"trees.{number}": pair_model_heights(graph, trees) for number, trees in enumerate(self.trees)}
-        if self.has_network or not self.trees:
-            values = (graph.regions[None], np.ones((1, len(graph.regions)), np.bool_), graph.pairs.astype(np.int64))
-            tensors = [torch.from_numpy(value) for value in (*values, graph.pair_features, graph.swapped_features)]
-            inputs = [tensor.to(self.device) for tensor in tensors]
-            for number, network in enumerate(self._networks()):
-                parts[f"networks.{number}"] = np.asarray(network(*inputs)[0][0].double().cpu().numpy())
-        return {name: (heights - heights.mean()) / max(heights.std(), 1e-6) for name, heights in parts.items()}
+    def network_heights(self, graph: RegionGraph) -> list[NDArray[np.float64]]:
+        """Heights (N,) by each network, normalised to mean 0 and standard deviation 1."""
+        values = (graph.regions[None], np.ones((1, len(graph.regions)), np.bool_), graph.pairs.astype(np.int64))
+        tensors = [torch.from_numpy(value) for value in (*values, graph.pair_features, graph.swapped_features)]
+        inputs = [tensor.to(self.device) for tensor in tensors]
+        heights = [network(*inputs)[0][0].double().cpu().numpy() for network in self._networks()]
+        return [np.asarray((own - own.mean()) / max(own.std(), 1e-6)) for own in heights]
 
     def baseline_heights(self, graph: RegionGraph) -> dict[str, NDArray[np.float64]]:
         """Heights (N,) by the rules, and by the region-pair model if the weights hold it."""
@@ -319,7 +315,3 @@ def numbered_parts(tensors: Mapping[str, Tensor], name: str) -> list[dict[str, T
     while part := prefixed(tensors, f"{name}.{len(parts)}."):
         parts.append(part)
     return parts
-
-
-def _trees(part: Mapping[str, Tensor]) -> BoostedTrees:
-    return BoostedTrees.from_arrays({name: value.numpy() for name, value in part.items()})

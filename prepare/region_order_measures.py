@@ -36,7 +36,7 @@ def measure(
     shares: tuple[float, float] = (0.1, 0.1),
     limit: int | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Measure the weights of a module, parts of them, baselines and the true order of the same regions.
+    """Measure the weights of a module, each of its networks, baselines and the true order of the same regions.
 
     Args:
         data_dir: Folder of layered art.
@@ -62,7 +62,7 @@ def measure(
         heights = {TRUE_ORDER: region_orders(labels, orders).astype(np.float64)}
         if labels.any():
             graph = region_graph(image, labels)
-            heights |= {**module.baseline_heights(graph), OURS: module.graph_heights(graph), **members(module, graph)}
+            heights |= {**module.baseline_heights(graph), OURS: module.graph_heights(graph), **_by_seed(module, graph)}
         true_orders = torch.from_numpy(orders.astype(np.int32))[None]
         everywhere = torch.ones_like(true_orders, dtype=torch.bool)
         for name in heights:
@@ -71,14 +71,10 @@ def measure(
     return {name: {"images": int(metric.rows), **_values(metric)} for name, metric in metrics.items()}
 
 
-def members(module: RegionOrderModule, graph: RegionGraph) -> dict[str, NDArray[np.float64]]:
-    """Order regions by the network and the trees of each seed, as ``seed <n>``, and by those of seed 0 alone."""
-    parts = module.part_heights(graph)
-    result = {f"{name.partition('.')[0]} of seed 0": parts[name] for name in parts if name.endswith(".0")}
-    for name, heights in parts.items():
-        key = f"seed {name.partition('.')[2]}"
-        result[key] = result.get(key, np.zeros_like(heights)) + heights
-    return {name: join_background(graph, heights) for name, heights in result.items()}
+def _by_seed(module: RegionOrderModule, graph: RegionGraph) -> dict[str, NDArray[np.float64]]:
+    """Order regions by the network of each seed alone, as ``seed <n>``."""
+    heights = module.network_heights(graph)
+    return {f"seed {number}": join_background(graph, own) for number, own in enumerate(heights)}
 
 
 def _values(metric: LayerOrder) -> dict[str, float]:

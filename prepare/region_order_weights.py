@@ -51,10 +51,10 @@ def region_order(
     other_sets: list[Path] | None = None,
     num_workers: int = 1,
 ) -> None:
-    """Convert clip-art, measure its colour regions, fit networks and trees that order them, and save the weights.
+    """Convert clip-art, measure its colour regions, train networks that order them, and save the weights.
 
-    Repeated after a failure, it continues where it stopped, and within training from the last checkpoint. The trees
-    need scikit-learn: pip install 'trilight[weights]'.
+    Repeated after a failure, it continues where it stopped, and within training from the last checkpoint. The
+    region-pair model, a baseline, needs scikit-learn: pip install 'trilight[weights]'.
 
     Args:
         output_dir: Folder for the training runs and the measures.
@@ -63,7 +63,7 @@ def region_order(
         weights_dir: Folder for the weights.
         num_drawings: Largest number of drawings, chosen by a hash of their names.
         num_simulated: Number of simulated illustrations that are added to the training data.
-        num_seeds: Number of networks and of models of trees, whose heights are averaged; their spread is on the card.
+        num_seeds: Number of networks, whose heights are averaged; their spread is on the card.
         max_epochs: Epochs of training; by default as in configs/region_order.yaml.
         max_images: Largest number of images of each set that are measured, chosen by a hash; None takes all.
         other_sets: Folders of layered art of other origin, which are measured and used for nothing else.
@@ -79,13 +79,13 @@ def region_order(
     job = Job(output_dir)
     graphs = _prepare(job, svg_dir, data_dir, num_drawings, num_simulated, num_workers)
     shares = _shares()
-    trees = output_dir / "trees.safetensors"
-    words = [f"--data_dir={json.dumps([str(path) for path in graphs])}", f"--out={trees}", f"--num_seeds={num_seeds}"]
+    pair_model = output_dir / "pair_model.safetensors"
+    words = [f"--data_dir={json.dumps([str(path) for path in graphs])}", f"--out={pair_model}"]
     words += [f"--val_share={shares[0]}", f"--test_share={shares[1]}"]
-    job.run(Stage("trees", ("prepare", "region-pair-models", *words)))
+    job.run(Stage("pair model", ("prepare", "region-pair-model", *words)))
     checkpoints = [_train(job, graphs, seed, max_epochs) for seed in range(num_seeds)]
 
-    tensors, network = joined(checkpoints, trees)
+    tensors, network = joined(checkpoints, pair_model)
     module = RegionOrderModule(network).eval()
     module.use_parts(tensors, str(output_dir))
     sets = [(data_dir / "clipart", "test"), *((path, None) for path in other_sets or [])]
@@ -145,9 +145,10 @@ def _train(job: Job, graphs: list[Path], seed: int, max_epochs: int | None) -> P
     return best[-1]
 
 
-def joined(checkpoints: list[Path], trees: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Join networks and trees to the tensors of the weights, and return the networks' settings too."""
-    tensors, network = load_file(trees), {}
+def joined(checkpoints: list[Path], pair_model: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Join networks and the baseline to the tensors of the weights, and return the networks' settings too."""
+    tensors = {f"{PAIR_MODEL}.{name}": value for name, value in load_file(pair_model).items()}
+    network: dict[str, Any] = {}
     for number, path in enumerate(checkpoints):
         content = torch.load(path, map_location="cpu", weights_only=True)
         network = dict(content["hyper_parameters"]["network"])
@@ -184,15 +185,16 @@ def card_of(
     """Return the card of the weights."""
     held_out = next(iter(measures.values()))
     return {
-        "summary": f"order of colour regions by networks and boosted trees, from {counts['train']} clip-art images",
+        "summary": f"order of colour regions by networks trained on {counts['train']} clip-art images",
         "data": (
             f"{counts['train']} drawings of Debian's openclipart-svg without single-layer files and near-duplicates "
             f"(prepare layers --size {SIZE} --min_alpha 0.2 --min_layers 2 --drop_near_duplicates true), and "
             f"{counts['simulated']} of prepare illustrations-sample --size {SIZE}; {counts['val']} others validate. "
-            "Everything is chosen by the validation images; the test split and sets of other origin are only measured."
+            "The region-pair model is fitted to the same drawings, 20 adjacent pairs of each. All is chosen by the "
+            "validation images; the test split and sets of other origin are only measured."
         ),
         "command": f"make weights NAME={NAME}",
-        "training_time": ", ".join(f"{name} {value:.0f} min" for name, value in minutes.items()),
+        "training_time": ", ".join(f"{name} {value:.0f} min" for name, value in minutes.items()) + " on the clock",
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "measures": {name: dict(methods) for name, methods in measures.items()},
         "spread_over_seeds": spread(held_out),

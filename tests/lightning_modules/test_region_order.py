@@ -147,24 +147,19 @@ def test_the_pair_model_is_a_baseline_for_checkpoints_too(module: RegionOrderMod
     assert ((heights[PAIR_MODEL][first] > heights[PAIR_MODEL][second]) == larger).mean() > 0.7
 
 
-def test_the_heights_of_all_parts_are_averaged(module: RegionOrderModule) -> None:
+def test_the_heights_of_all_networks_are_averaged(module: RegionOrderModule) -> None:
     torch.manual_seed(1)
     other = RegionOrderModule(CONFIG).network.state_dict()
     tensors = {f"networks.0.{name}": value for name, value in module.network.state_dict().items()}
     tensors |= {f"networks.1.{name}": value for name, value in other.items()}
-    tensors |= {f"trees.0.{name}": value for name, value in TREES.items()}
     module.eval().use_parts(tensors, "test")
     graph = ordered().graph
-    parts = module.part_heights(graph)
-    assert set(parts) == {"trees.0", "networks.0", "networks.1"}
-    for heights in parts.values():
+    first, second = module.network_heights(graph)
+    for heights in (first, second):
         assert heights.mean() == pytest.approx(0, abs=1e-9)
         assert heights.std() == pytest.approx(1)
-    assert not np.allclose(parts["networks.0"], parts["networks.1"])
-    total = sum(parts.values())
-    np.testing.assert_allclose(module.graph_heights(graph), join_background(graph, np.asarray(total)))
-    module.use_parts({name: value for name, value in tensors.items() if name.startswith("trees")}, "test")
-    assert set(module.part_heights(graph)) == {"trees.0"}
+    assert not np.allclose(first, second)
+    np.testing.assert_allclose(module.graph_heights(graph), join_background(graph, first + second))
 
 
 def test_paint_stretches_heights() -> None:
