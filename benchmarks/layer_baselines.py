@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from datamodules.layered_art_dataset import SplitName
 from formats.atomic import write_json
 from lightning_modules.region_order import RegionOrderModule
 from prepare.region_order_measures import measure
@@ -35,7 +36,7 @@ def main() -> None:
     module.use_shipped_weights()
     results: dict[str, object] = {"device": f"{platform.machine()} CPU, 1 thread"}
     for folder in (*arguments.held_out, *arguments.others):
-        split = "test" if folder in arguments.held_out else None
+        split: SplitName | None = "test" if folder in arguments.held_out else None
         results[folder.name] = measure(folder, module, split, limit=arguments.limit)
         print(folder.name, json.dumps(results[folder.name], indent=2), flush=True)
     if arguments.out:

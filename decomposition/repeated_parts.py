@@ -30,7 +30,7 @@ def join_repeated_parts(graph: RegionGraph, heights: NDArray[np.float64]) -> NDA
     """
     if len(np.unique(heights[graph.areas >= MIN_SHARE * graph.areas.sum()])) <= MANY:
         return heights
-    result = (heights - heights.mean()) / max(float(heights.std()), 1e-6)
+    result = np.asarray((heights - heights.mean()) / max(float(heights.std()), 1e-6))
     neighbours: list[set[int]] = [set() for _ in heights]
     for first, second in graph.pairs.tolist():
         neighbours[first].add(second)

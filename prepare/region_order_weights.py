@@ -14,10 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import configs
+from datamodules.layered_art_dataset import SplitName
 from datamodules.region_graphs import split_files
 from formats.atomic import write_json, write_text
 from formats.errors import InputError, check_settings
 from lightning_modules.region_order import PAIR_MODEL, RegionOrderModule, prefixed
+from networks.config import config_from
+from networks.region_order import RegionOrderConfig
 from networks.shipped_weights import save_shipped
 from prepare.pipeline import Job, Stage, run_training
 from prepare.region_order_measures import MEASURES, OURS, measure
@@ -86,9 +89,12 @@ def region_order(
     checkpoints = [_train(job, graphs, seed, max_epochs) for seed in range(num_seeds)]
 
     tensors, network = joined(checkpoints, pair_model)
-    module = RegionOrderModule(network).eval()
+    module = RegionOrderModule(config_from(RegionOrderConfig, network)).eval()
     module.use_parts(tensors, str(output_dir))
-    sets = [(data_dir / "clipart", "test"), *((path, None) for path in other_sets or [])]
+    sets: list[tuple[Path, SplitName | None]] = [
+        (data_dir / "clipart", "test"),
+        *((path, None) for path in other_sets or []),
+    ]
     measures: dict[str, Any] = {}
     for folder, split in sets:
         measures[folder.name] = measure(folder, module, split, shares, max_images)

@@ -91,7 +91,7 @@ def test_region_graphs_of_a_limit_are_those_of_the_smallest_hashes(art: Path, tm
     for _ in range(2):  # the second run adds nothing
         main(words)
     names = [(path.parent.name, path.stem) for path in art.glob("images/*/*.png")]
-    names.sort(key=lambda name: sample_number("limit", 0, ArtSample(*name, Path())))
+    names.sort(key=lambda name: sample_number("limit", 0, ArtSample(name[0], name[1], Path())))
     written = {(path.parent.name, path.stem) for path in (tmp_path / "graphs").glob("*/*.safetensors")}
     assert written == set(names[:5])
 
