@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help demo weights test test-all lint format clean
+.PHONY: help demo weights test test-all test-faults lint format clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -28,10 +28,13 @@ weights: $(VENV)/installed-weights  ## make weights NAME=depth_simulated: train 
 	$(BIN)/python cli.py pipeline $(subst _,-,$(NAME))
 
 test: $(VENV)/installed-dev  ## the fast tests, for daily work: under 4 minutes on 2 cores
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults"
 
 test-all: $(VENV)/installed-dev  ## all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --durations=15
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=15 -m "not faults"
+
+test-faults: $(VENV)/installed-dev  ## kills at random moments, full disks, damaged files: under 30 minutes
+	$(BIN)/python -m pytest -m faults -n $(WORKERS)
 
 lint: $(VENV)/installed-dev  ## style, types, import contracts
 	$(BIN)/ruff check .

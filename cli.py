@@ -80,6 +80,7 @@ TASKS = (
         ),
         pipeline=("prepare.region_order_weights:region_order",),
     ),
+    Task("data of any task", prepare=("prepare.check_data:check_data",)),
 )
 
 

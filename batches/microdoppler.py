@@ -47,6 +47,7 @@ class LatentBatch(TypedDict):
         latents_flip: Latents of the images flipped left to right, present if flipping is on.
         classes: (B,) int64, index into the ascending list of users.
         indices: (B,) int64, index in the split; seed of the validation noise.
+        names: File and row of each latent, such as ``train.safetensors row 3``.
         weights: (B,) float32; 0 marks a padding row.
     """
 
@@ -54,7 +55,22 @@ class LatentBatch(TypedDict):
     latents_flip: NotRequired[Tensor]
     classes: Tensor
     indices: Tensor
+    names: list[str]
     weights: Tensor
+
+
+class NoisedLatentBatch(LatentBatch):
+    """Latents with the noise and the times at which the velocity is predicted.
+
+    Attributes:
+        noise: (B, C, H, W), standard normal.
+        times: (B,) in 0…1.
+        label_draws: (B,) in 0…1, uniform, which decide in training whose label is dropped.
+    """
+
+    noise: Tensor
+    times: Tensor
+    label_draws: NotRequired[Tensor]
 
 
 class SampleRequestBatch(TypedDict):

@@ -19,6 +19,7 @@ class RegionBatch(TypedDict):
         contacts: (P,) float32, share of the common boundary in all boundaries of the image.
         orders: (B, N) float32, median paint order of each region, 0 the background.
         areas: (B, N) float32, share of the image.
+        names: Name of each image; "" for a row that pads the batch.
     """
 
     regions: Tensor
@@ -29,3 +30,4 @@ class RegionBatch(TypedDict):
     contacts: Tensor
     orders: Tensor
     areas: Tensor
+    names: list[str]

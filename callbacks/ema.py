@@ -48,6 +48,7 @@ class EMA(WeightAveraging):
         self.decay, self.warmup = decay, warmup
         self.every_n_steps, self.start_step = every_n_steps, start_step
         self._current_decay = decay
+        self._is_swapped = False  # the module holds the average, and the average the weights being trained
 
     def decay_at(self, step_idx: int) -> float:
         """Return the decay of the update after optimiser step ``step_idx``, counted from 0."""
@@ -65,7 +66,29 @@ class EMA(WeightAveraging):
         """Create the average, on the device of the training."""
         if stage == "fit":
             pl_module.to(trainer.strategy.root_device)  # Lightning creates the average on the module's device
+            self._is_swapped = False
         super().setup(trainer, pl_module, stage)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validate with the average."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_swapped = True
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the weights being trained."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_swapped = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the module; the weights being trained stay in the callback for later checkpoints."""
+        self.on_validation_epoch_start(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Store the average as ``state_dict`` and the weights being trained as ``current_model_state``."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._is_swapped:
+            average, current = checkpoint["current_model_state"], checkpoint["state_dict"]
+            checkpoint["state_dict"], checkpoint["current_model_state"] = average, current
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int

@@ -29,6 +29,7 @@ from formats.latent_shards import (
     recommend_statistics,
     write_shard,
 )
+from formats.ranges import Range, check_ranges
 from lightning_modules.latent_extraction import LatentExtractionModule
 from networks.tokenizers import LappedPCA
 
@@ -49,6 +50,7 @@ class LatentShardWriter(PredictionWriter):
 
     def __init__(self, latent_channels: int = 32, num_threads: int = 1) -> None:
         super().__init__(num_threads)
+        check_ranges("LatentShardWriter", {"latent_channels": latent_channels}, {"latent_channels": Range(5)})
         self.latent_channels = latent_channels
         self.parts: dict[str, list[Tensor]] = {}
 

@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from batches.layers import LayerBatch
 from callbacks.image_logging import is_due, log_image
 from exporters.visualization.layer_index import layer_index_sheet
+from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.layer_index import LayerIndexModule
 
 
@@ -21,6 +22,11 @@ class LayerImages(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 1, num_images: int = 4) -> None:
+        check_ranges(
+            "LayerImages",
+            {"every_n_epochs": every_n_epochs, "num_images": num_images},
+            {"every_n_epochs": AT_LEAST_1, "num_images": AT_LEAST_1},
+        )
         self.every_n_epochs, self.num_images = every_n_epochs, num_images
 
     def on_validation_batch_end(

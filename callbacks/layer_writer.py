@@ -23,6 +23,7 @@ from exporters.visualization.layer_index import colour_index, index_to_16bit
 from exporters.visualization.layer_stack import before_after_figure
 from formats.errors import InputError
 from formats.images import write_png
+from formats.ranges import ABOVE_0, AT_LEAST_1, check_ranges
 
 
 class LayerWriter(PredictionWriter):
@@ -48,6 +49,11 @@ class LayerWriter(PredictionWriter):
         num_threads: int = 1,
     ) -> None:
         super().__init__(num_threads)
+        check_ranges(
+            "LayerWriter",
+            {"max_layers": max_layers, "relief_width_mm": relief_width_mm, "relief_height_mm": relief_height_mm},
+            {"max_layers": AT_LEAST_1, "relief_width_mm": ABOVE_0, "relief_height_mm": ABOVE_0},
+        )
         self.max_layers = max_layers
         self.relief_width_mm, self.relief_height_mm = relief_width_mm, relief_height_mm
 

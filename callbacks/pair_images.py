@@ -22,6 +22,7 @@ from exporters.visualization.depth import (
     draw_frusta,
 )
 from exporters.visualization.point_cloud import draw_point_cloud, viewpoint
+from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from losses.pair_objective import normalised_targets
 
@@ -86,6 +87,7 @@ class PairImages(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 5) -> None:
+        check_ranges("PairImages", {"every_n_epochs": every_n_epochs}, {"every_n_epochs": AT_LEAST_1})
         self.every_n_epochs = every_n_epochs
 
     def on_validation_batch_end(

@@ -18,6 +18,7 @@ from exporters.visualization.depth import colour_depth, depth_range
 from formats.atomic import write_json
 from formats.exr import write_depth
 from formats.images import write_png
+from formats.ranges import AT_LEAST_1, DECAY, check_ranges
 from lightning_modules.pair_depth_camera import ScenePrediction
 from networks.shipped_weights import ShippedWeights
 
@@ -52,6 +53,11 @@ class PairWriter(BasePredictionWriter):
 
     def __init__(self, confidence_quantile: float = 0.2, max_points: int = 1_000_000) -> None:
         super().__init__(write_interval="batch")
+        check_ranges(
+            "PairWriter",
+            {"confidence_quantile": confidence_quantile, "max_points": max_points},
+            {"confidence_quantile": DECAY, "max_points": AT_LEAST_1},
+        )
         self.confidence_quantile, self.max_points = confidence_quantile, max_points
 
     def write_on_batch_end(

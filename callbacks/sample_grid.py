@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from callbacks.image_logging import is_due, log_image
 from exporters.visualization.contact_sheet import contact_sheet
+from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 
 
@@ -22,6 +23,11 @@ class SampleGrid(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 10, user_ids: list[int] | None = None, samples_per_user: int = 4) -> None:
+        check_ranges(
+            "SampleGrid",
+            {"every_n_epochs": every_n_epochs, "samples_per_user": samples_per_user},
+            {"every_n_epochs": AT_LEAST_1, "samples_per_user": AT_LEAST_1},
+        )
         self.every_n_epochs, self.user_ids, self.samples_per_user = every_n_epochs, user_ids, samples_per_user
 
     def on_validation_batch_start(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from exporters.visualization.contact_sheet import contact_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
+from formats.local_files import read_json_object
+from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 
 SETTINGS = "generation.json"
@@ -43,6 +44,7 @@ class SampleWriter(PredictionWriter):
 
     def __init__(self, grid_columns: int = 8, num_threads: int = 1) -> None:
         super().__init__(num_threads)
+        check_ranges("SampleWriter", {"grid_columns": grid_columns}, {"grid_columns": AT_LEAST_1})
         self.output_dir, self.grid_columns = Path(), grid_columns
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -68,8 +70,8 @@ class SampleWriter(PredictionWriter):
             "tokenizer": pl_module.hparams["tokenizer_path"] or space.tokenizer,
             "tokenizer_fingerprint": pl_module.tokenizer.fingerprint(),
         }
-        if path.is_file():
-            before = json.loads(path.read_text(encoding="utf-8"))
+        if path.exists():
+            before = read_json_object(path, "Choose another --data.output_dir, or move that folder away.")
             differing = [name for name in settings if before.get(name) != settings[name]]
             if differing:
                 fault = f"holds samples made with other settings: {', '.join(differing)} differ"

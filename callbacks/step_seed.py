@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from formats.ranges import AT_LEAST_0, check_ranges
+
 
 class StepSeed(Callback):
     """Seed PyTorch before every training step, so that a resumed run draws the same random numbers.
@@ -17,6 +19,7 @@ class StepSeed(Callback):
     """
 
     def __init__(self, seed: int = 0) -> None:
+        check_ranges("StepSeed", {"seed": seed}, {"seed": AT_LEAST_0})
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
+from command_line.allowed_classes import check_settings_of
+from command_line.continuing import is_word
 from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_class
 from command_line.tasks import Task, short_name, task_of
 from formats.errors import InputError
+from formats.training_checkpoint import read_training_checkpoint
 
-# Lightning resolves these itself.
-SPECIAL = ("last", "best", "hpc", "registry", None)
+RESUMED = ("loops", "optimizer_states", "lr_schedulers", "epoch", "global_step")
 
 
-def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tasks: Sequence[Task]) -> list[str]:
+def with_checkpoint_settings(
+    args: Sequence[str], sources: Sequence[Source], tasks: Sequence[Task], packages: Sequence[str] = ()
+) -> list[str]:
     """Insert the module settings stored in the checkpoint ahead of all others, which then override them.
 
     The architecture, stored as ``network``, is also inserted after the configuration files: the weights fit no other
@@ -28,12 +31,14 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
         args: Arguments after the command.
         sources: The settings in these arguments.
         tasks: All tasks.
+        packages: Packages whose classes the user allows a checkpoint to name.
 
     Raises:
-        InputError: The checkpoint is missing, cannot be read, or belongs to another module.
+        InputError: The checkpoint is missing, cannot be read, names a class that is not allowed, or belongs to another
+            module.
     """
     path = last_value(sources, "ckpt_path")
-    if path in SPECIAL:
+    if path is None or is_word(path):  # words are resolved when the configuration is known
         return list(args)
     class_path, settings = read_settings(Path(str(path)))
     if class_path is None:
@@ -43,6 +48,7 @@ def with_checkpoint_settings(args: Sequence[str], sources: Sequence[Source], tas
     if not is_alternative:
         check_same_module(Path(str(path)), class_path, named, tasks)
     stored = {"model": {"class_path": class_path, "init_args": settings}}
+    check_settings_of(stored, str(path), tasks, packages)
     if is_alternative:  # the checkpoint's module replaces that of the configuration files
         words = list(args)
         end = end_of_configs(words)
@@ -59,18 +65,23 @@ def read_settings(path: Path) -> tuple[str | None, dict[str, Any]]:
     """Read the class path and the settings of the module that a checkpoint holds.
 
     Raises:
-        InputError: The file is missing or is not a training checkpoint.
+        InputError: The file is missing, damaged or not a training checkpoint.
     """
-    if not path.is_file():
-        raise InputError(path, "no such checkpoint", "Give --ckpt_path the path of a .ckpt file.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        settings = dict(checkpoint.get("hyper_parameters", {}))
-    except Exception as fault:
-        remedy = "Give --ckpt_path a checkpoint that `fit` wrote; published weights go to --model.published_checkpoint."
-        raise InputError(path, f"is not a training checkpoint: {str(fault).splitlines()[0]}", remedy) from fault
+    settings = dict(read_training_checkpoint(path).get("hyper_parameters", {}))
     settings.pop("_instantiator", None)
     return settings.pop("_class_path", None), settings
+
+
+def check_resumable(path: Path) -> None:
+    """Check that training can go on from a checkpoint, rather than start again with its weights.
+
+    Raises:
+        InputError: It holds no progress of loops, optimisers or schedules.
+    """
+    missing = [name for name in RESUMED if name not in read_training_checkpoint(path)]
+    if missing:
+        remedy = "Name a checkpoint that `fit` wrote, without save_weights_only."
+        raise InputError(path, f"holds no {', '.join(missing)}, so that training cannot go on from it", remedy)
 
 
 def check_same_module(path: Path, stored: str, asked: str | None, tasks: Sequence[Task]) -> None:

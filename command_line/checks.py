@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 
 from command_line.arguments import Argument, check_name, check_value, suggestion, type_hints
 from command_line.settings import ClassSettings, Source, class_settings, listed_classes, named_class
-from command_line.tasks import Task, UsageError, classes_by_name, load, short_name
+from command_line.tasks import SHARED_CALLBACKS, Task, UsageError, classes_by_name, load, short_name
 from command_line.trainer import Trainer
 
 LISTED: dict[str, tuple[Any, type]] = {
@@ -61,7 +61,8 @@ def given_arguments(sources: Sequence[Source], tasks: Sequence[Task]) -> Iterato
         for part in filter(None, (class_settings(source, key) for source in sources)):
             same = part.class_path is None or _resolve(part.class_path, part.option, known, own) is owner
             yield from _arguments(part, owner if same else None)
-    callbacks = {short_name(target) for task in tasks for target in task.callbacks}
+    callbacks = {short_name(target) for target in SHARED_CALLBACKS}
+    callbacks |= {short_name(target) for task in tasks for target in task.callbacks}
     latest: dict[str, Any] = {}
     for source in sources:
         trainer = source.settings.get("trainer")

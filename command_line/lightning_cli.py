@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, Namespace
@@ -11,25 +13,32 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
+from callbacks.resumed_settings import ResumedSettings
 from callbacks.step_seed import StepSeed
-from command_line.checkpoints import with_checkpoint_settings
+from command_line.allowed_classes import OPTION, REMEDY, URL, check_sources, denied_path, enforce, take_allowed_packages
+from command_line.checkpoints import check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
+from command_line.continuing import checkpoint_of_runs, is_word, undamaged
 from command_line.messages import shortened
 from command_line.quiet import log_wandb_offline_without_account, silence_warnings
-from command_line.settings import Source, read_sources, with_shipped_configs
+from command_line.restoring import explained_restoring
+from command_line.settings import Source, last_value, read_sources, with_shipped_configs
 from command_line.tasks import Task, UsageError, import_named_classes, short_name
 from command_line.threads import set_threads
 from command_line.trainer import SaveConfig, Trainer
 from formats.errors import InputError
+from formats.folder_lock import locked
 
 
 class TrilightCLI(LightningCLI):
     """LightningCLI in which the user's settings override those stored in a checkpoint.
 
-    Checkpoints are local files, which torch loads without running code (``weights_only=True`` is its default).
+    Checkpoints are local files, which torch loads without running code (``weights_only=True``).
     """
 
     ckpt_path: str | None = None
+    held: ExitStack  # of the locks
+    words_with_checkpoint: Callable[[Path], list[str]]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add ``--num_threads``."""
@@ -44,9 +53,23 @@ class TrilightCLI(LightningCLI):
         """Parse, and set ``ckpt_path`` aside.
 
         LightningCLI would let the checkpoint's settings override the user's; they have already been merged.
+
+        Raises:
+            InputError: Code of a checkpoint would be run.
         """
         self.config = parser.parse_args(args)
         settings = self._settings()
+        if settings.weights_only is False:
+            remedy = "Leave it out: checkpoints of `fit` need no code."
+            raise InputError("--weights_only", "false would run code that a checkpoint holds", remedy)
+        name = str(settings.ckpt_path)
+        if URL.match(name):  # Lightning would download it
+            raise InputError("--ckpt_path", f"{name} is not a local file", "Name a .ckpt file.")
+        if is_word(settings.ckpt_path):
+            path = checkpoint_of_runs(settings.ckpt_path, settings.trainer)
+            self.config = parser.parse_args([self.config.subcommand, *self.words_with_checkpoint(path)])
+            settings = self._settings()
+        settings.weights_only = True  # Lightning's default depends on where the file is
         self.ckpt_path, settings.ckpt_path = settings.ckpt_path, None
 
     def before_instantiate_classes(self) -> None:
@@ -66,13 +89,32 @@ class TrilightCLI(LightningCLI):
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__ or cause.__context__
             if cause is None:
-                raise
+                remedy = "Correct the setting."
+                raise InputError(str(self.subcommand), shortened(str(fault)), remedy) from fault
             raise cause from None
 
     def after_instantiate_classes(self) -> None:
         """Choose the number of threads; processes that Lightning starts inherit it from the first."""
         if "LOCAL_RANK" not in os.environ:
             rank_zero_info(set_threads(self._settings().num_threads, self.trainer.num_devices))
+
+    def before_fit(self) -> None:
+        """Hold the run's folder."""
+        trainer = self.trainer
+        is_trial = getattr(trainer, "fast_dev_run", False)  # Lightning sets it without declaring it
+        if not trainer.is_global_zero or is_trial:
+            return
+        if trainer.loggers and trainer.log_dir:  # loggers want an empty folder
+            run = Path(trainer.log_dir)
+            self.held.enter_context(locked(run.parent, f".{run.name}.lock"))
+        else:
+            self.held.enter_context(locked(Path(trainer.default_root_dir)))
+
+    def before_predict(self) -> None:
+        """Hold the folder of the results."""
+        folder = getattr(self.datamodule, "output_dir", None)
+        if self.trainer.is_global_zero and folder:
+            self.held.enter_context(locked(Path(folder)))
 
     def _settings(self) -> Namespace:
         settings: Namespace = self.config[self.config.subcommand]
@@ -90,11 +132,19 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
         InputError: A class, option, value or checkpoint cannot be used.
         SystemExit: Help was requested.
     """
-    command, words = args[0], with_shipped_configs(args[1:])
+    own, packages = take_allowed_packages(args[1:])
+    command, words = args[0], with_shipped_configs(own)
     sources = read_sources(words)
+    check_sources(sources, tasks, packages)
+    enforce(tasks, packages)
     import_named_classes(tasks, [source.text for source in sources])
     check_names(sources, tasks)
-    words = with_checkpoint_settings(words, sources, tasks)
+    path = last_value(sources, "ckpt_path")
+    if command == "fit" and path is not None and not is_word(path):
+        words = [*words, f"--ckpt_path={undamaged(Path(path))}"]
+        sources = read_sources(words)
+    asked = words
+    words = with_checkpoint_settings(words, sources, tasks, packages)
     if command == "predict":
         from command_line.shipped import with_shipped_weights  # imports networks, which help does without
 
@@ -102,29 +152,43 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
     words = ["--print_config=comments" if word == "--print_config" else word for word in words]
     log_wandb_offline_without_account()
     silence_warnings()
+    checkpoint = last_value(sources, "ckpt_path")
+    if command == "fit" and checkpoint is not None and not is_word(checkpoint):
+        check_resumable(Path(checkpoint))
+
+    def words_with_checkpoint(path: Path) -> list[str]:
+        if command == "fit":
+            check_resumable(path)
+        named = [*asked, f"--ckpt_path={path}"]
+        return with_checkpoint_settings(named, read_sources(named), tasks, packages)
+
     try:
-        _one_command(command)(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_class=Trainer,
-            trainer_defaults={"callbacks": [StepSeed()]},
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": class_list(tasks)}},
-            args=[command, *words],
-        )
+        with ExitStack() as held, explained_restoring(checkpoint):
+            _one_command(command, held, words_with_checkpoint)(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                trainer_class=Trainer,
+                trainer_defaults={"callbacks": [StepSeed(), ResumedSettings()]},
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"overwrite": True},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": class_list(tasks)}},
+                args=[command, *words],
+            )
     except ArgumentError as fault:
         _explain(fault, sources, tasks, command)
 
 
-def _one_command(command: str) -> type[TrilightCLI]:
+def _one_command(command: str, locks: ExitStack, words_of_checkpoint: Callable[[Path], list[str]]) -> type[TrilightCLI]:
     """Return the command line with one subcommand; the parsers of the others take time to build."""
 
     class OneCommand(TrilightCLI):
+        held = locks
+        words_with_checkpoint = staticmethod(words_of_checkpoint)
+
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
             return {command: LightningCLI.subcommands()[command]}
@@ -139,9 +203,12 @@ def class_list(tasks: Sequence[Task]) -> str:
     for option, group in groups.items():
         names = [short_name(target) for task in tasks for target in getattr(task, group)]
         lines.append(f"{option}: {', '.join(names)}.")
+    lines.append(f"{OPTION} PACKAGE: also import classes of PACKAGE that a configuration or a checkpoint names.")
     return " ".join(lines)
 
 
 def _explain(fault: ArgumentError, sources: Sequence[Source], tasks: Sequence[Task], command: str) -> None:
+    if path := denied_path(str(fault)):
+        raise InputError(command, f"a setting names {path!r}, which is not allowed", REMEDY) from fault
     refuse_wrong_value(sources, tasks)
     raise UsageError(command, shortened(str(fault)), f"See `python cli.py {command} --help`.") from fault

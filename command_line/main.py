@@ -7,8 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
 
 from command_line.tasks import TOOL_GROUPS, Task, UsageError, tool_targets
+from formats.disk_faults import disk_fault
 from formats.errors import InputError
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
@@ -43,6 +46,16 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
         InputError: A setting, file or folder cannot be used.
         SystemExit: The help of a command was requested.
     """
+    try:
+        _run(tasks, args)
+    except (OSError, RuntimeError) as fault:
+        explained = disk_fault(fault, Path.cwd())
+        if explained is None:
+            raise
+        raise explained from fault
+
+
+def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(help_text(tasks))
     elif args[0] == "--version":
@@ -63,8 +76,13 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
 def exit_with_message(command: Callable[[], None]) -> None:
     """Run a command; a user error ends in one line and exit status 1, or 2 for a wrong option.
 
-    Where the reader of the output is gone (``| head``), the command ends quietly, as other programs do.
+    SIGTERM and SIGHUP end a command as an exception does, so that it removes its temporary files; the exit status is
+    128 plus the signal's number, also on Ctrl-C. Where the reader of the output is gone (``| head``), the command ends
+    quietly, as other programs do.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, _exit)
     try:
         try:
             command()
@@ -76,3 +94,14 @@ def exit_with_message(command: Callable[[], None]) -> None:
     except InputError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2 if isinstance(mistake, UsageError) else 1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning exits with 1
+            sys.exit(128 + signal.SIGINT)
+        raise
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -2,7 +2,7 @@
 
 jsonargparse reports a wrong argument only as text: its exceptions carry neither the option nor the type. Names and
 values are therefore checked against the classes themselves (see :mod:`command_line.checks`); any other fault is shown
-in the parser's words, on one line. Tested with jsonargparse 4.41 and 4.53.
+in the parser's words, on one line. Tested with jsonargparse 4.53.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from configs import find_config
 from formats.errors import InputError
+from formats.local_files import parse_yaml, read_text
 
 CONFIG_OPTIONS = ("-c", "--config")
 
@@ -110,12 +110,8 @@ def _sources(args: Sequence[str]) -> Iterator[Source]:
 
 def _read_config(value: str) -> Source:
     name = "--config" if _is_inline(value) else value
-    try:
-        text = value if _is_inline(value) else Path(value).read_text(encoding="utf-8")
-        settings = yaml.safe_load(text) or {}
-    except (OSError, ValueError, yaml.YAMLError) as fault:
-        reason = " ".join(str(fault).split())
-        raise InputError(name, f"cannot be read as YAML: {reason}", "Correct the file.") from fault
+    text = value if _is_inline(value) else read_text(value, "Correct the file.")
+    settings = parse_yaml(text, name, "Correct the file.") or {}
     if not isinstance(settings, Mapping):
         raise InputError(name, "does not hold settings", "Write `name: value` lines.")
     return Source(name, settings, text)

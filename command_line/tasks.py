@@ -14,6 +14,7 @@ from typing import Any
 from formats.errors import InputError
 
 TOOL_GROUPS = ("prepare", "pipeline")
+SHARED_CALLBACKS = ("callbacks.last_checkpoint:LastCheckpoint",)  # of all tasks
 
 
 class UsageError(InputError):
@@ -65,7 +66,8 @@ def load(target: str) -> Any:
 
 def classes_by_name(tasks: Iterable[Task]) -> dict[str, str]:
     """Map short class names to import strings."""
-    return {short_name(target): target for task in tasks for target in task.classes()}
+    targets = [*SHARED_CALLBACKS, *(target for task in tasks for target in task.classes())]
+    return {short_name(target): target for target in targets}
 
 
 def import_named_classes(tasks: Iterable[Task], texts: Iterable[str]) -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentError, auto_cli
 
+from command_line.allowed_classes import enforce_none
 from command_line.arguments import Argument, check_name, check_value
 from command_line.messages import shortened
 from command_line.settings import read_sources
 from command_line.tasks import Task, UsageError, load_tool, summary, tool_targets
+from formats.folder_lock import locked
+
+OUTPUTS = ("out", "output_dir", "output_root")  # parameters of tools that name a folder or file
 
 
 def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
@@ -29,10 +38,18 @@ def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(tools_help(tasks, group))
         return
+    enforce_none()
     name, tool = args[0], load_tool(tasks, group, args[0])
-    words = expand_options(args[1:], typing.get_type_hints(tool))
+    types = typing.get_type_hints(tool)
+    words = expand_options(join_configs(args[1:]) if "configs" in types else args[1:], types)
     try:
-        auto_cli({name: tool}, args=[name, *words], prog=f"cli.py {group}", as_positional=False, exit_on_error=False)
+        auto_cli(
+            {name: _holding_folders(tool)},
+            args=[name, *words],
+            prog=f"cli.py {group}",
+            as_positional=False,
+            exit_on_error=False,
+        )
     except ArgumentError as fault:
         for source in read_sources(words):
             for option, value in source.settings.items():
@@ -41,6 +58,23 @@ def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
                 check_value(argument)
         remedy = f"See `python cli.py {group} {name} --help`."
         raise UsageError(f"{group} {name}", shortened(str(fault)), remedy) from fault
+
+
+def _holding_folders(tool: Callable[..., None]) -> Callable[..., None]:
+    """Return a tool that holds its output folder, so that a second process is refused."""
+
+    @functools.wraps(tool)
+    def holding(*args: Any, **kwargs: Any) -> None:
+        arguments = inspect.signature(tool).bind(*args, **kwargs)
+        arguments.apply_defaults()
+        folders = [Path(value) for name, value in arguments.arguments.items() if name in OUTPUTS and value is not None]
+        with ExitStack() as held:
+            for folder in folders:
+                if not folder.suffix:  # single files are replaced atomically
+                    held.enter_context(locked(folder))
+            tool(*args, **kwargs)
+
+    return holding
 
 
 def tools_help(tasks: Sequence[Task], group: str) -> str:
@@ -75,6 +109,26 @@ def expand_options(args: Sequence[str], types: dict[str, object]) -> list[str]:
         expanded.append(f"{word}=true" if kind is bool and following.startswith("--") else word)
         values = [] if _is_list(kind) else None
     return expanded[:-1]
+
+
+def join_configs(args: Sequence[str]) -> list[str]:
+    """Join all ``--config FILE`` to one list ``--configs``, since the parser uses ``--config`` itself.
+
+    Example:
+        >>> join_configs(["--config", "a.yaml", "--limit=3", "--config=b.yaml"])
+        ['--limit=3', '--configs', 'a.yaml', 'b.yaml']
+    """
+    words, files, takes_file = list[str](), list[str](), False
+    for word in args:
+        if word == "--config" or word.startswith("--config="):
+            files += [word.removeprefix("--config=")] if "=" in word else []
+            takes_file = True
+        elif takes_file and not word.startswith("--"):
+            files.append(word)
+        else:
+            takes_file = False
+            words.append(word)
+    return [*words, "--configs", *files] if files else words
 
 
 def _is_list(kind: object) -> bool:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from batches.layers import IllustrationBatch
 from batches.trainer import process_of, trainer_of
-from datamodules.loading import PrebatchedDataset
+from datamodules.loading import PrebatchedDataset, share_of
 from decomposition.compositing import compose
 from decomposition.layer import Layer
 from formats.errors import InputError, check_settings
@@ -44,7 +44,11 @@ class IllustrationFolderDataModule(LightningDataModule):
         super().__init__()
         if num_layers is not None and num_layers < 1:
             raise InputError("--data.num_layers", f"must be at least 1, not {num_layers}", "Give 1 or more, or null.")
-        check_settings({"--data.svg_size": ("from 16 to 4096", 16 <= svg_size <= 4096)})
+        requirements = {
+            "--data.svg_size": ("from 16 to 4096", 16 <= svg_size <= 4096),
+            "--data.num_workers": ("at least 0", num_workers >= 0),
+        }
+        check_settings(requirements)
         self.images, self.num_layers, self.svg_size = images, num_layers, svg_size
         self.num_workers, self.output_dir = num_workers, output_dir
         self.files: list[tuple[Path, str]] = []
@@ -59,16 +63,13 @@ class IllustrationFolderDataModule(LightningDataModule):
         file_names = distinct_names(paths)
         names = [Path(name).stem for name in file_names]
         names = file_names if len(set(names)) < len(names) else names  # a.png and a.jpg
-        _, processes = process_of(trainer_of(self))
-        if len(paths) < processes:
-            fault = f"names {len(paths)} images for {processes} processes, which leaves some without work"
-            raise InputError("--data.images", fault, f"Pass --trainer.devices {len(paths)} or fewer.")
         self.files = list(zip(paths, names, strict=True))
 
     def predict_dataloader(self) -> DataLoader[IllustrationBatch]:
         """Return this process's images, one per batch."""
         rank, processes = process_of(trainer_of(self))
-        batches = PrebatchedDataset(self.files[rank::processes], partial(_read, svg_size=self.svg_size))
+        share = share_of(self.files, rank, processes, "--data.images")
+        batches = PrebatchedDataset(share, partial(_read, svg_size=self.svg_size))
         return DataLoader(batches, batch_size=None, num_workers=self.num_workers)
 
 

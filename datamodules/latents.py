@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from batches.microdoppler import LatentBatch
+from datamodules.content_check import check_some
 from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
 from datamodules.sample_requests import sample_request_loader
 from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
-from formats.errors import InputError
+from formats.errors import InputError, check_settings
 from formats.latent_shards import (
     IMAGENET_STATISTICS,
     STATISTICS,
@@ -25,6 +26,7 @@ from formats.latent_shards import (
     recommend_statistics,
 )
 from formats.latent_space import LatentSpace
+from formats.ranges import ABOVE_0
 
 StatisticsPolicy = Literal["auto", "dataset", "imagenet"]
 
@@ -54,12 +56,19 @@ class LatentDataset(Dataset[LatentBatch]):
             "latents": self._gather([shard.latents for shard in self.shards], index),
             "classes": self.classes[index],
             "indices": index,
+            "names": self.names(index),
             "weights": (requested >= 0).float(),
         }
         if self.flip:
             flipped = [shard.latents_flip for shard in self.shards if shard.latents_flip is not None]
             batch["latents_flip"] = self._gather(flipped, index)
         return batch
+
+    def names(self, index: Tensor) -> list[str]:
+        """Return the file and row of latents (B,)."""
+        numbers = torch.searchsorted(self.starts, index, right=True) - 1
+        pairs = zip(numbers.tolist(), (index - self.starts[numbers]).tolist(), strict=True)
+        return [f"{self.shards[shard].path.name} row {row}" for shard, row in pairs]
 
     def _gather(self, sources: list[Tensor], index: Tensor) -> Tensor:
         shard = torch.searchsorted(self.starts, index, right=True) - 1
@@ -91,6 +100,8 @@ class LatentDataModule(ResumableDataModule):
         seed: Seed of the order in training.
     """
 
+    samples_to_check = 64
+
     def __init__(
         self,
         data_dir: str = "data/microdoppler_latents",
@@ -104,9 +115,14 @@ class LatentDataModule(ResumableDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or samples_per_user < 2:
-            fault = "batch_size must be 1 or more, and samples_per_user 2 or more"
-            raise InputError("--data", fault, "Choose larger numbers.")
+        requirements = {
+            "--data.batch_size": ("at least 1", batch_size >= 1),
+            "--data.multiplier": ("above 0", ABOVE_0.holds(multiplier)),
+            "--data.samples_per_user": ("at least 2", samples_per_user >= 2),
+            "--data.num_workers": ("at least 0", num_workers >= 0),
+            "--data.seed": ("at least 0", seed >= 0),
+        }
+        check_settings(requirements)
         self.data_dir, self.images_dir = Path(data_dir), images_dir
         self.batch_size, self.statistics, self.multiplier = batch_size, statistics, multiplier
         self.flip, self.samples_per_user = flip, samples_per_user
@@ -126,7 +142,8 @@ class LatentDataModule(ResumableDataModule):
         """Map the shards and determine users and statistics.
 
         Raises:
-            InputError: A file is missing or broken, shapes differ, or validation holds unknown users.
+            InputError: A file is missing or broken, shapes differ, validation holds unknown users, or one of 64 latents
+                of each split is not finite.
         """
         if self.datasets:
             return
@@ -149,6 +166,8 @@ class LatentDataModule(ResumableDataModule):
         self.latent_space = self._latent_space(user_ids, int(shape[0]))
         self.datasets["train"] = LatentDataset(shards["train"], user_ids, self.flip)
         self.datasets["val"] = LatentDataset(shards["val"], user_ids)
+        for dataset in self.datasets.values():
+            check_some(dataset, self.samples_to_check)
 
     def _latent_space(self, user_ids: Tensor, channels: int) -> LatentSpace:
         policy: str = self.statistics

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from datamodules.content_check import check_some
 from datamodules.layered_art_dataset import (
     ArtFile,
     LayerAugmentation,
@@ -101,6 +102,7 @@ class LayeredArtDataModule(ResumableDataModule):
             "--data.test_share": ("at least 0, and below 1 with val_share", 0 <= test_share < 1 - val_share),
             "--data.crop_augmentation": ("at least 0 and below 1", 0 <= crop_augmentation < 1),
             "--data.colour_augmentation": ("in 0…1", 0 <= colour_augmentation <= 1),
+            "--data.split_seed": ("0 or more", split_seed >= 0),
             "--data.num_workers": ("0 or more", num_workers >= 0),
             "--data.seed": ("0 or more", seed >= 0),
         }
@@ -120,7 +122,8 @@ class LayeredArtDataModule(ResumableDataModule):
         """List the samples of the splits that the stage needs, and check that their files exist.
 
         Raises:
-            InputError: A folder is missing or has no known layout, a file is missing, or a split is empty.
+            InputError: A folder is missing or has no known layout, a file is missing, a split is empty, or one of two
+                samples of each split cannot be read.
         """
         splits: dict[str, tuple[SplitName, ...]] = {"fit": ("train", "val"), "test": ("test",)}
         for split in splits.get(stage, ("val",)):
@@ -128,6 +131,7 @@ class LayeredArtDataModule(ResumableDataModule):
                 augmentation = self.augmentation if split == "train" else None
                 files = self._files(split)
                 self.datasets[split] = LayeredArtDataset(files, self.image_size, augmentation, self.on_error)
+                check_some(self.datasets[split], self.samples_to_check)
 
     def _files(self, split: SplitName) -> list[ArtFile]:
         roots, limit = (self.roots, self.limit) if split == "train" else (self.val_roots, self.val_limit)

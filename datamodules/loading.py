@@ -11,6 +11,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
 
 from batches.trainer import process_of
+from formats.errors import InputError
 
 logger = logging.getLogger(__name__)
 Request = TypeVar("Request")
@@ -60,12 +61,19 @@ class ResumableLoader(DataLoader[Any]):
         world_size: Number of processes.
         seed: Seed of the order.
         num_workers: Number of worker processes; 0 is fastest if a batch is only copied in memory.
+
+    Raises:
+        InputError: A batch is larger than the data set.
     """
 
     def __init__(
         self, dataset: Dataset[Any], batch_size: int, rank: int, world_size: int, seed: int, num_workers: int = 0
     ) -> None:
-        sampler = EpochSampler(_size(dataset), batch_size, rank, world_size, shuffle=True, seed=seed)
+        size = _size(dataset)
+        if batch_size > size:
+            fault = f"is {batch_size}, but there are {size} training samples"
+            raise InputError("--data.batch_size", fault, f"Choose at most {size}.")
+        sampler = EpochSampler(size, batch_size, rank, world_size, shuffle=True, seed=seed)
         super().__init__(
             dataset,
             batch_size=batch_size,
@@ -103,7 +111,12 @@ class ResumableDataModule(LightningDataModule):
 
     Lightning restores a loader's own state only if nothing has accessed the loader before, and schedules that need
     the number of steps do so. A datamodule's state is always restored.
+
+    Attributes:
+        samples_to_check: Samples of each split whose values are checked when it is opened.
     """
+
+    samples_to_check: int = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,6 +183,19 @@ def evaluation_loader(
         collate_fn=_identity,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def share_of(requests: Sequence[Request], rank: int, world_size: int, option: str) -> Sequence[Request]:
+    """Return this process's share of the batches to predict: every n-th of n processes.
+
+    Raises:
+        InputError: There are fewer batches than processes. A process without work would not take part in the steps in
+            which processes wait for each other.
+    """
+    if len(requests) < world_size:
+        fault = f"gives {len(requests)} batches for {world_size} processes, which leaves some without work"
+        raise InputError(option, fault, f"Pass --trainer.devices {max(1, len(requests))} or fewer.")
+    return requests[rank::world_size]
 
 
 class PrebatchedDataset(IterableDataset[Batch], Generic[Request, Batch]):

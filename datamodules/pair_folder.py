@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from batches.pair import ImageViewsBatch
 from batches.trainer import process_of
-from datamodules.loading import PrebatchedDataset
+from datamodules.loading import PrebatchedDataset, share_of
 from datamodules.transforms import PATCH_SIZE, centred_window, crop, output_size
 from formats.errors import check_settings
 from formats.images import distinct_names, find_images, read_rgb, resize_rgb
+from formats.ranges import ABOVE_0, or_none
 
 
 class PairFolderDataModule(LightningDataModule):
@@ -49,7 +50,8 @@ class PairFolderDataModule(LightningDataModule):
                 image_size >= PATCH_SIZE and image_size % PATCH_SIZE == 0,
             ),
             "--data.views": ("null or at least 1", views is None or views >= 1),
-            "--data.aspect": ("null or above 0", aspect is None or aspect > 0),
+            "--data.aspect": ("null or above 0", or_none(ABOVE_0).holds(aspect)),
+            "--data.num_workers": ("at least 0", num_workers >= 0),
         }
         check_settings(requirements)
         self.images, self.image_size, self.aspect = images, image_size, aspect
@@ -69,7 +71,7 @@ class PairFolderDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[ImageViewsBatch]:
         """Return this process's scenes, one per batch."""
         rank, world_size = process_of(self.trainer)
-        numbers = range(rank, len(self.scenes), world_size)
+        numbers = share_of(range(len(self.scenes)), rank, world_size, "--data.images")
         return DataLoader(PrebatchedDataset(numbers, self._read), batch_size=None, num_workers=self.num_workers)
 
     def _read(self, number: int) -> ImageViewsBatch:

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from torch.utils.data import DataLoader, Dataset
 
 from batches.regions import RegionBatch
+from datamodules.content_check import LARGEST
 from datamodules.layered_art_dataset import SplitName, split_of
 from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
 from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph, colour_columns
@@ -25,10 +26,11 @@ MIRRORED = REGION_FEATURES.index("x")
 
 @dataclass(frozen=True)
 class OrderedRegions:
-    """Regions of one image, and the median paint order of each, (N,) float32."""
+    """Regions of one image, the median paint order of each, (N,) float32, and the name of the image."""
 
     graph: RegionGraph
     orders: NDArray[np.float32]
+    name: str = ""
 
 
 def read_ordered_regions(path: Path) -> OrderedRegions:
@@ -46,7 +48,11 @@ def read_ordered_regions(path: Path) -> OrderedRegions:
         raise InputError(path, "is not a file of region graphs", remedy) from error
     if graph.regions.shape[1] != len(REGION_FEATURES) or graph.pair_features.shape[1] != len(PAIR_FEATURES):
         raise InputError(path, "has other measurements than this version", remedy)
-    return OrderedRegions(graph, orders)
+    arrays = {**tensors, "orders": orders}
+    wrong = [name for name, values in arrays.items() if not (np.abs(values.astype(np.float64)) <= LARGEST).all()]
+    if wrong:
+        raise InputError(path, f"holds {', '.join(wrong)} that are not finite or over {LARGEST:g}", remedy)
+    return OrderedRegions(graph, orders, f"{path.parent.name}/{path.stem}")
 
 
 def split_files(folders: Sequence[str], split: SplitName, val_share: float, test_share: float) -> list[Path]:
@@ -126,6 +132,7 @@ class RegionGraphDataset(Dataset[RegionBatch]):
             "contacts": torch.from_numpy(np.concatenate(contacts)),
             "orders": torch.from_numpy(orders),
             "areas": torch.from_numpy(areas),
+            "names": [sample.name if sample else "" for sample in samples],
         }
 
     def _augmented(self, regions: NDArray[np.float32], index: int) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import process_of
-from datamodules.loading import PrebatchedDataset
+from datamodules.loading import PrebatchedDataset, share_of
 from formats.errors import InputError
 from formats.latent_space import LatentSpace
 
@@ -69,7 +69,10 @@ class SampleRequestDataModule(LightningDataModule):
         user_ids = self.user_ids
         if user_ids is None:  # those of the checkpoint, which is restored before the loaders are made
             user_ids = self._trained_users()
-        return sample_request_loader(sorted(set(user_ids)), self.samples_per_user, self.batch_size, rank, world_size)
+        users = sorted(set(user_ids))
+        batches = -(-len(users) * self.samples_per_user // self.batch_size)
+        share_of(range(batches), rank, world_size, "--data.samples_per_user")
+        return sample_request_loader(users, self.samples_per_user, self.batch_size, rank, world_size)
 
     def _trained_users(self) -> list[int]:
         module = self.trainer.lightning_module if self.trainer else None

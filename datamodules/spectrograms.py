@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from batches.microdoppler import ExtractionBatch, SpectrogramBatch
 from batches.trainer import process_of
 from datamodules.loading import PrebatchedDataset
-from formats.errors import InputError
+from formats.errors import InputError, check_settings
 from formats.images import SUFFIXES, read_rgb, resize_rgb
 from formats.latent_shards import shard_names
 
@@ -143,8 +143,14 @@ class SpectrogramDataModule(LightningDataModule):
         imagenet_statistics: str | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or shard_size < 1:
-            raise InputError("--data", "batch_size and shard_size must be 1 or more", "Choose positive numbers.")
+        requirements = {
+            "--data.splits": ("one split or more", bool(splits)),
+            "--data.batch_size": ("at least 1", batch_size >= 1),
+            "--data.shard_size": ("at least 1", shard_size >= 1),
+            "--data.image_size": ("at least 1", image_size >= 1),
+            "--data.num_workers": ("at least 0", num_workers >= 0),
+        }
+        check_settings(requirements)
         self.data_dir, self.output_dir = Path(data_dir), Path(output_dir)
         self.splits, self.batch_size, self.shard_size = splits, batch_size, shard_size
         self.image_size, self.resize, self.num_workers = image_size, resize, num_workers

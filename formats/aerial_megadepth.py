@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from formats.atomic import atomic_path
 from formats.errors import InputError
 from formats.images import open_image
+from formats.local_files import is_within, path_within
 from formats.restricted_pickle import read_npz
 
 PAIR_FIELDS = ("scene_id", "im1_id", "im2_id", "score")
+LARGEST = 1e8
 ROTATION_TOLERANCE = 1e-3  # cameras come from single precision
 
 SPLIT_REMEDY = "Create or download the split file again."
@@ -80,10 +82,15 @@ class ImageFiles:
 
 
 def image_files(root: str | Path, segmentation_root: str | Path | None, scene: str, image: str) -> ImageFiles:
-    """Return the paths of the files of ``image``, whether or not they exist."""
-    folder = Path(root) / scene
-    mask = None if segmentation_root is None else Path(segmentation_root) / scene / f"{image}.png"
-    return ImageFiles(folder / f"{image}.jpg", folder / f"{image}.exr", folder / f"{image}.npz", mask)
+    """Return the paths of the files of ``image``, whether or not they exist.
+
+    Raises:
+        InputError: One of them is not within its root.
+    """
+    name = f"{scene}/{image}"
+    mask = None if segmentation_root is None else path_within(segmentation_root, f"{name}.png", segmentation_root)
+    photo, depth, camera = (path_within(root, f"{name}.{suffix}", root) for suffix in ("jpg", "exr", "npz"))
+    return ImageFiles(photo, depth, camera, mask)
 
 
 def read_split(path: str | Path) -> Split:
@@ -106,6 +113,8 @@ def read_split(path: str | Path) -> Split:
         if wrong.size:
             fault = f"pair {wrong[0]} names {kind} {ids[wrong[0], column]}, but there are {count}, counted from 0"
             raise InputError(path, fault, SPLIT_REMEDY)
+    if not np.isfinite(table[:, 3]).all():
+        raise InputError(path, "has an overlap that is not finite", SPLIT_REMEDY)
     unused = np.array([image is None or owner is None for image, owner in zip(images, owners, strict=True)], dtype=bool)
     wrong = np.flatnonzero(unused[ids[:, 1:]].any(axis=1)) if len(ids) else ids[:0, 0]
     if wrong.size:
@@ -125,8 +134,7 @@ def _names(path: Path, key: str, array: NDArray[Any]) -> list[str | None]:
             if not isinstance(name, str):
                 raise InputError(path, f"entry {place} of {key!r} is {name!r}, not a name", SPLIT_REMEDY)
             # Names become parts of paths, including paths that are written to when a pair is extracted.
-            parts = PurePosixPath(name)
-            if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name:
+            if not is_within(name) or "\\" in name:
                 raise InputError(
                     path,
                     f"entry {place} of {key!r} is {name!r}, which is not a file name within the folder",
@@ -206,6 +214,9 @@ def read_camera(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float
     intrinsics, cam2world = arrays["intrinsics"].astype(np.float64), arrays["cam2world"].astype(np.float64)
     if min(intrinsics[0, 0], intrinsics[1, 1]) <= 0 or intrinsics[1, 0] != 0 or (intrinsics[2] != [0, 0, 1]).any():
         fault = f"'intrinsics' is not a camera matrix: {intrinsics.tolist()}"
+        raise InputError(path, fault, CAMERA_REMEDY)
+    if max(np.abs(intrinsics).max(), np.abs(cam2world).max()) > LARGEST:
+        fault = f"has numbers over {LARGEST:g}, the largest focal length in pixels and position in metres"
         raise InputError(path, fault, CAMERA_REMEDY)
     rotation = cam2world[:3, :3]
     error = np.abs(rotation @ rotation.T - np.eye(3)).max()

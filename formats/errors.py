@@ -22,6 +22,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, where: str | Path, fault: str = "", remedy: str = "") -> None:
+        fault = " ".join(fault.splitlines())  # messages of libraries may have several lines
         self.where, self.fault, self.remedy = str(where), fault, remedy
         super().__init__(where, fault, remedy)
 

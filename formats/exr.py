@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.local_files import require_file
 
 DEPTH_CHANNELS = ("Y", "Z", "R", "V")
 COLOUR_CHANNELS = frozenset({"G", "B", "RY", "BY"})
@@ -28,8 +29,7 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
         InputError: The file is missing, truncated, corrupt or not an EXR file; it has several parts, colour, integers
             or a subsampled channel; or its pixels cover only part of the image.
     """
-    if not Path(path).is_file():
-        raise InputError(path, "no such file", "Check the path, and that the data set is complete.")
+    require_file(path, "Check the path, and that the data set is complete.")
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             # Parts whose pixels cannot be decoded are omitted from the list, with a warning on the terminal.
@@ -39,7 +39,7 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
             return _depth(path, file.channels(), file.header())
     except InputError:
         raise
-    except (RuntimeError, ValueError, TypeError, KeyError, MemoryError) as fault:
+    except Exception as fault:  # the library raises nearly anything for a damaged file
         raise InputError(path, f"cannot be read as OpenEXR: {fault}", REMEDY) from fault
 
 

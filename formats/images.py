@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.local_files import require_file
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -33,21 +34,23 @@ def open_image(
         remedy: Remedy suggested by errors.
 
     Raises:
-        InputError: The file is missing, truncated, not an image, or so large that it may be a decompression bomb.
+        InputError: The file is missing, not a regular file, truncated, not an image, or so large that it may be a
+            decompression bomb.
     """
     assert not ImageFile.LOAD_TRUNCATED_IMAGES, "a truncated image must raise"
     where = where or (source if isinstance(source, (str, Path)) else "image")
+    if not isinstance(source, bytes):
+        require_file(source, "Check the path.")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             yield image
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(where, "no such file", "Check the path.") from None
     except UnidentifiedImageError as error:
         raise InputError(where, "cannot be read: it is not an image", remedy) from error
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(where, f"cannot be read: {error}", remedy) from error
+    except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(where, f"cannot be read: {reason}", remedy) from error
 
 
 def read_rgb(path: str | Path) -> NDArray[np.uint8]:

@@ -6,23 +6,26 @@ them ``latents_stats.pt`` and ``extraction.json``. Published folders hold their 
 
 from __future__ import annotations
 
-import json
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.local_files import path_within, read_record, require_file
+from formats.torch_files import read_torch
 
 STATISTICS = "latents_stats.pt"
 IMAGENET_STATISTICS = "latents_stats_imagenet.pt"
 RECOMMENDATION = "stats_recommendation.txt"
 EXTRACTION = "extraction.json"
 TOKENIZER = "tokenizer.safetensors"
+_LARGEST = 1e6  # mean or standard deviation of latents
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ def write_shard(path: str | Path, latents: Tensor, user_ids: Tensor, latents_fli
     }
     if latents_flip is not None:
         tensors["latents_flip"] = latents_flip.contiguous()
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    with atomic_path(path, sync=True) as temporary:
+        temporary.write_bytes(save(tensors))  # save_file leaves files behind if killed
 
 
 def open_shard(path: str | Path) -> LatentShard:
@@ -73,10 +76,8 @@ def open_shard(path: str | Path) -> LatentShard:
     Raises:
         InputError: The file is missing, truncated, not a safetensors file, or lacks a key; or sizes disagree.
     """
-    path = Path(path)
     remedy = "Make the latents again: python cli.py predict --config configs/microdoppler_extract_latents.yaml"
-    if not path.is_file():
-        raise InputError(path, "no such file", remedy)
+    path = require_file(path, remedy)
     try:
         with safe_open(path, framework="pt") as file:
             keys = set(file.keys())
@@ -85,14 +86,28 @@ def open_shard(path: str | Path) -> LatentShard:
                 raise InputError(path, f"holds {sorted(keys)}, not 'latents' with 'user_ids' or 'labels'", remedy)
             latents, labels = file.get_tensor("latents"), file.get_tensor(label_key)
             flipped = file.get_tensor("latents_flip") if "latents_flip" in keys else None
-    except (SafetensorError, OSError) as fault:
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as fault:
+        if isinstance(fault, InputError):
+            raise
         raise InputError(path, f"cannot be read: {fault}", remedy) from fault
+    _check_types(path, latents, flipped, labels, label_key)
     labels = labels.flatten().long()
     shapes_agree = flipped is None or flipped.shape == latents.shape
     if latents.ndim != 4 or len(labels) != len(latents) or not shapes_agree:
         fault_text = f"latents of shape {tuple(latents.shape)} with {len(labels)} labels"
         raise InputError(path, fault_text, remedy)
     return LatentShard(path, latents, flipped, labels)
+
+
+def _check_types(path: Path, latents: Tensor, flipped: Tensor | None, labels: Tensor, label_key: str) -> None:
+    remedy = "Give latents as real floating-point numbers, and users as whole numbers of at least 0."
+    for key, values in (("latents", latents), ("latents_flip", flipped)):
+        if values is not None and (not values.is_floating_point() or values.element_size() < 2):
+            raise InputError(path, f"holds '{key}' of type {values.dtype}", remedy)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputError(path, f"holds '{label_key}' of type {labels.dtype}", remedy)
+    if labels.numel() and int(labels.min()) < 0:
+        raise InputError(path, f"holds '{label_key}' of {int(labels.min())}", remedy)
 
 
 def find_shards(folder: str | Path, split: str) -> list[Path]:
@@ -139,27 +154,53 @@ class LatentStatistics:
         """Read ``{"mean", "std"}``, each (1, C, 1, 1), without running code.
 
         Raises:
-            InputError: The file is missing or malformed, a standard deviation is not positive, or the channels
+            InputError: The file is missing or malformed, a mean or standard deviation is not usable, or the channels
                 are not ``channels``.
         """
         remedy = "Make it again with configs/microdoppler_extract_latents.yaml, or choose another --data.statistics."
-        if not Path(path).is_file():
-            raise InputError(path, "no latent statistics were found", remedy)
+        content = read_torch(require_file(path, remedy, "no latent statistics were found"), remedy)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            for key in ("mean", "std"):
+                if not content[key].is_floating_point():
+                    raise TypeError(f"'{key}' is {content[key].dtype}")
             mean, std = (content[key].float().flatten() for key in ("mean", "std"))
-        except Exception as fault:
+        except Exception as fault:  # a mapping of other things, or no mapping
             raise InputError(path, f"is not a file of latent statistics: {fault}", remedy) from fault
-        if mean.shape != std.shape or not bool((std > 0).all()) or not bool(mean.isfinite().all()):
-            raise InputError(path, "mean and std disagree in length, or a std is not positive", remedy)
+        if mean.shape != std.shape or not len(mean):
+            raise InputError(path, f"has {len(mean)} means and {len(std)} standard deviations", remedy)
+        statistics = cls(mean, std)
+        statistics.check(path, remedy)
         if channels is not None and len(mean) != channels:
             raise InputError(path, f"has {len(mean)} channels, but the latents have {channels}", remedy)
-        return cls(mean, std)
+        return statistics
+
+    def check(self, path: str | Path, remedy: str) -> None:
+        """Check that latents can be normalised.
+
+        Raises:
+            InputError: A mean is not finite or over 10⁶ in size, or a standard deviation is not in 10⁻⁶ … 10⁶.
+        """
+        for name, values, usable in (
+            ("mean", self.mean, self.mean.abs() <= _LARGEST),
+            ("standard deviation", self.std, (self.std >= 1 / _LARGEST) & (self.std <= _LARGEST)),
+        ):
+            wrong = (~usable).nonzero().flatten().tolist()
+            if wrong:
+                fault = f"has a {name} of {float(values[wrong[0]]):g} in channel {wrong[0]}"
+                raise InputError(path, fault, remedy)
 
     def write(self, path: str | Path) -> None:
-        """Write ``{"mean", "std"}``, each (1, C, 1, 1), as published."""
-        with atomic_path(path) as temporary:
-            torch.save({"mean": self.mean.view(1, -1, 1, 1), "std": self.std.view(1, -1, 1, 1)}, temporary)
+        """Write ``{"mean", "std"}``, each (1, C, 1, 1), as published; equal statistics give equal bytes.
+
+        Raises:
+            InputError: Latents cannot be normalised with them.
+        """
+        self.check(path, "Check the spectrograms: latents that are constant or not finite cannot be normalised.")
+        # Written to a file, torch.save would store the file's name, which is temporary.
+        content = io.BytesIO()
+        torch.save({"mean": self.mean.view(1, -1, 1, 1), "std": self.std.view(1, -1, 1, 1)}, content)
+        with atomic_path(path, sync=True) as temporary:
+            temporary.write_bytes(content.getvalue())
 
     @classmethod
     def measure(cls, shards: list[LatentShard]) -> LatentStatistics:
@@ -234,13 +275,12 @@ class ExtractionRecord:
         """Read the record of a folder of latents; None if there is none (published folders).
 
         Raises:
-            InputError: The record is broken.
+            InputError: The record is broken, or names a tokenizer by a relative path that leads out of the folder.
         """
         path = Path(folder) / EXTRACTION
-        if not path.is_file():
+        if not path.exists():
             return None
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as fault:
-            remedy = "Move the folder away and extract the latents again."
-            raise InputError(path, f"is broken: {fault}", remedy) from fault
+        record = read_record(cls, path, "Move the folder away and extract the latents again.")
+        if not Path(record.tokenizer).is_absolute():
+            path_within(folder, record.tokenizer, path)
+        return record

@@ -6,9 +6,9 @@ address as an object. Small substitutes collect the content of the pickle, and a
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -18,6 +18,14 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from formats.errors import InputError
+from formats.local_files import require_file
+
+MAX_DEPTH = 32  # of lists, tuples and arrays in each other
+# Values and bytes that come of one byte of a pickle. A pickle writes a list once and refers to it as often as it likes:
+# forty lists, each twice in the next, are a kilobyte and 10¹² values.
+VALUES_PER_BYTE, BYTES_PER_BYTE = 8, 64
+SPARE_VALUES, SPARE_BYTES = 10_000, 2**20
+MAX_ARRAY_BYTES = 2**31  # a compressed file of 2 MB can declare as much
 
 REMEDY = "Save the file again with plain arrays of numbers and strings, or get it from a source you trust."
 
@@ -31,9 +39,7 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
         InputError: The file is missing, corrupt or not a ``.npz`` file; a key is missing; or a pickle holds anything
             else, which is not run.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(path, "no such file", "Check the path, and that the data set is complete.")
+    path = require_file(path, "Check the path, and that the data set is complete.")
     try:
         with zipfile.ZipFile(path) as archive:
             present = {name.removesuffix(".npy") for name in archive.namelist()}
@@ -42,10 +48,11 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
                 fault = f"has no {', '.join(map(repr, missing))}, only {', '.join(map(repr, sorted(present)))}"
                 raise InputError(path, fault, "Check that this is the right file.")
             return {key: _read_member(archive, key, path) for key in keys}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError) as fault:
-        if isinstance(fault, InputError):
-            raise
-        raise InputError(path, f"cannot be read as .npz: {fault}", "Replace the file.") from fault
+    except InputError:
+        raise
+    except Exception as fault:  # a damaged header is parsed as Python, which can raise nearly anything
+        reason = " ".join(str(fault).split())[:200] or type(fault).__name__
+        raise InputError(path, f"cannot be read as .npz: {reason}", "Replace the file.") from fault
 
 
 def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> NDArray[Any]:
@@ -60,6 +67,10 @@ def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> NDArray[Any]
             if not isinstance(array, np.ndarray):
                 raise InputError(path, f"{key!r} is pickled as {type(array).__name__}, not as an array", REMEDY)
             return array.reshape(shape)
+    declared, held = math.prod(shape) * dtype.itemsize, archive.getinfo(name).file_size
+    if declared > held or held > MAX_ARRAY_BYTES:
+        fault = f"declares {declared} bytes for {key!r}, of which it holds {held}; at most {MAX_ARRAY_BYTES} are read"
+        raise InputError(path, fault, "Replace the file.")
     with archive.open(name) as stream:
         return npy.read_array(stream, allow_pickle=False)
 
@@ -72,10 +83,12 @@ def unpickle(stream: IO[bytes], path: str | Path) -> Any:
         path: File named in errors.
 
     Raises:
-        InputError: The pickle is corrupt, or names or holds anything else.
+        InputError: The pickle is corrupt, names or holds anything else, or grows beyond its budget when it is read.
     """
+    start = stream.tell()
     try:
-        return _plain(_Unpickler(stream).load())
+        content = _Unpickler(stream).load()
+        return _Converter(stream.tell() - start).plain(content)
     except _RefusedError as refused:
         raise InputError(path, f"its pickle holds {refused}, which is not allowed", REMEDY) from None
     except Exception as fault:  # a corrupt pickle can raise nearly anything
@@ -104,12 +117,16 @@ class _Dtype:
         self.fields = fields or {}
 
     def numpy(self) -> np.dtype[Any]:
-        if self.names is not None:
-            formats = [self.fields[name][0].numpy() for name in self.names]
-            offsets = [self.fields[name][1] for name in self.names]
-            # NumPy checks that fields are within the item, and that no object overlaps another field.
-            return np.dtype({"names": list(self.names), "formats": formats, "offsets": offsets, "itemsize": self.size})
-        if self.code[:1] not in tuple("biufcSUO"):
+        if self.names is None:
+            return self._simple()
+        # Types within types are not admitted: forty of them in each other would have 2⁴⁰ fields.
+        formats = [self.fields[name][0]._simple() for name in self.names]
+        offsets = [self.fields[name][1] for name in self.names]
+        # NumPy checks that fields are within the item, and that no object overlaps another field.
+        return np.dtype({"names": list(self.names), "formats": formats, "offsets": offsets, "itemsize": self.size})
+
+    def _simple(self) -> np.dtype[Any]:
+        if self.names is not None or self.code[:1] not in tuple("biufcSUO"):
             raise _RefusedError(f"the type {self.code!r}")
         dtype = np.dtype(self.code)
         return dtype if self.order == "|" else dtype.newbyteorder(self.order)
@@ -120,15 +137,6 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.shape, self.dtype, self.fortran, self.data = state[-4:]
-
-    def numpy(self) -> NDArray[Any]:
-        dtype = self.dtype.numpy()
-        if not dtype.hasobject:
-            return np.ndarray(self.shape, dtype, self.data, order="F" if self.fortran else "C").copy()
-        array = np.empty(len(self.data), dtype)  # objects are listed in C order, regardless of the order in memory
-        for place, item in enumerate(self.data):
-            array[place] = _plain(item)
-        return array.reshape(self.shape)
 
 
 def _dtype(code: str, align: object, copy: object) -> _Dtype:
@@ -178,12 +186,43 @@ class _Unpickler(pickle.Unpickler):
             raise _RefusedError(f"{module}.{name}") from None
 
 
-def _plain(value: Any) -> Any:
-    """Convert substitutes to arrays, and refuse what is not an array, string, number, None, list or tuple."""
-    if isinstance(value, _Array):
-        return value.numpy()
-    if type(value) in (list, tuple):
-        return type(value)(_plain(item) for item in value)
-    if value is None or type(value) in (str, bytes, int, float, bool) or isinstance(value, np.generic):
-        return value
-    raise _RefusedError(f"a {type(value).__name__}")
+class _Converter:
+    """Converts substitutes to arrays within a budget that follows from the length of the pickle.
+
+    Args:
+        length: Length of the pickle in bytes.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.values = SPARE_VALUES + VALUES_PER_BYTE * length
+        self.bytes = SPARE_BYTES + BYTES_PER_BYTE * length
+
+    def plain(self, value: Any, depth: int = 0) -> Any:
+        """Convert a value, and refuse what is not an array, string, number, None, list or tuple."""
+        self.values -= 1
+        if depth > MAX_DEPTH or self.values < 0:
+            raise _RefusedError("too many values in each other")
+        if isinstance(value, _Array):
+            return self._array(value, depth)
+        if type(value) in (list, tuple):
+            return type(value)([self.plain(item, depth + 1) for item in value])
+        if value is None or type(value) in (str, bytes, int, float, bool) or isinstance(value, np.generic):
+            return value
+        raise _RefusedError(f"a {type(value).__name__}")
+
+    def _array(self, content: _Array, depth: int) -> NDArray[Any]:
+        dtype = content.dtype.numpy()
+        if not dtype.hasobject:
+            array = np.ndarray(content.shape, dtype, content.data, order="F" if content.fortran else "C")
+            self._spend(array.nbytes)
+            return array.copy()
+        self._spend(len(content.data) * dtype.itemsize)
+        objects = np.empty(len(content.data), dtype)  # listed in C order, regardless of the order in memory
+        for place, item in enumerate(content.data):
+            objects[place] = self.plain(item, depth + 1)
+        return objects.reshape(content.shape)
+
+    def _spend(self, count: int) -> None:
+        self.bytes -= count
+        if self.bytes < 0:
+            raise _RefusedError("arrays larger than their content")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning import LightningModule
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
+from lightning_modules.training_steps import TrainingSteps
 
-class EvaluationSteps(LightningModule):
+
+class EvaluationSteps(TrainingSteps):
     """Log the same losses and metrics in validation and test, as ``val/…`` and ``test/…``, over all processes."""
 
     def __init__(self) -> None:
@@ -32,9 +33,10 @@ class EvaluationSteps(LightningModule):
             terms: Scalars by name, each a mean over the images of the batch.
             images: Number of these images.
         """
+        self.step_terms = {name: value.detach() for name, value in terms.items()}
         for name, value in terms.items():
             if name not in self.loss_means:
-                self.loss_means[name] = MeanMetric().to(self.device)
+                self.loss_means[name] = MeanMetric(nan_strategy="disable").to(self.device)
             self.loss_means[name].update(value, images)
 
     def _log_evaluation(self, stage: str) -> None:
@@ -48,6 +50,7 @@ class EvaluationSteps(LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Add a batch to the losses and metrics."""
+        self.step_batch = batch
         self.evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -56,6 +59,7 @@ class EvaluationSteps(LightningModule):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Add a batch to the losses and metrics."""
+        self.step_batch = batch
         self.evaluate(batch)
 
     def on_test_epoch_end(self) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from batches.microdoppler import ExtractionBatch
 from formats.errors import InputError
+from formats.ranges import AT_LEAST_0, check_ranges
 from networks.tokenizers import Posterior, Tokenizer, load_tokenizer, to_unit
 from networks.transport import seeded_noise
 
@@ -34,6 +35,7 @@ class LatentExtractionModule(LightningModule):
         flip: bool = False,
     ) -> None:
         super().__init__()
+        check_ranges("--model", {"seed": seed}, {"seed": AT_LEAST_0})
         self.tokenizer_path, self.posterior, self.seed, self.flip = tokenizer_path, posterior, seed, flip
         self.tokenizer: Tokenizer | None = None
 

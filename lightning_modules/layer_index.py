@@ -12,14 +12,27 @@ from torch.optim import AdamW
 
 from batches.layers import IllustrationBatch, LayerBatch
 from formats.errors import InputError
+from formats.ranges import AT_LEAST_0, AT_LEAST_1, DECAY, SHARE, check_ranges, or_none
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
+from losses.processes import Processes
 from losses.scale_invariant import ScaleInvariantLoss
 from metrics.layer_order import LayerOrder
 from networks.checkpoints import LoadReport
 from networks.config import config_from
 from networks.depth_pro import DepthProConfig, LayerIndexNet
+
+RANGES = {
+    "encoder_learning_rate": AT_LEAST_0,
+    "decoder_learning_rate": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
+    "betas": DECAY,
+    "warmup_steps": AT_LEAST_0,
+    "final_learning_rate_ratio": SHARE,
+    "edge_weight": AT_LEAST_0,
+    "window_chunk_size": or_none(AT_LEAST_1),
+}
 
 
 class LayerIndexModule(PretrainedMixin, EvaluationSteps):
@@ -69,6 +82,7 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(DepthProConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
         self.network = LayerIndexNet(
@@ -82,8 +96,9 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
     # --- life cycle ---
 
     def configure_model(self) -> None:
-        """In training, load the published file."""
-        self.starts_training()
+        """In training, load the published file, then shard the network if the strategy does."""
+        if self.starts_training():
+            self.shard(self.network.transformer_blocks())
 
     def accept_for_training(self, report: LoadReport) -> None:
         """Reset the last bias of Depth Pro, which belongs to the scale of depth."""
@@ -134,13 +149,10 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
             index = F.interpolate(index.float(), images.shape[-2:], mode="bilinear", antialias=True)
         return index[:, 0].float()
 
-    def training_step(self, batch: LayerBatch, batch_idx: int) -> Tensor:
-        """Compute the loss of a batch, and log every term."""
-        terms: dict[str, Tensor] = self.loss(self.index_of(batch["images"]), *_targets(batch))
-        logged = {f"train/{name}": value.detach() for name, value in terms.items()}
-        self.log_dict(logged, on_step=True, on_epoch=False, batch_size=len(batch["images"]))
-        self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
-        return terms["loss"]
+    def losses(self, batch: LayerBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute the loss of a batch and its terms."""
+        terms: dict[str, Tensor] = self.loss(self.index_of(batch["images"]), *_targets(batch), processes)
+        return terms
 
     def evaluate(self, batch: LayerBatch) -> None:
         """Add a batch to the losses and metrics."""

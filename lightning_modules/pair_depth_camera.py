@@ -12,13 +12,16 @@ from torch.optim import AdamW, Optimizer
 
 from batches.pair import ImageViewsBatch, PairBatch
 from formats.errors import InputError
+from formats.ranges import AT_LEAST_0, AT_LEAST_1, DECAY, SHARE, Range, check_ranges
 from geometry.pose_encoding import decode_pose
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
+from lightning_modules.training_steps import whole_tensor
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm
 from losses.pair_objective import DepthGradient, PairLoss, normalised_targets
+from losses.processes import Processes
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
 from networks.config import config_from
@@ -26,6 +29,21 @@ from networks.shipped_weights import read_card
 from networks.vggt import VGGT, VGGTConfig
 
 PARTS = ("aggregator", "camera_head", "depth_head", "point_head")
+RANGES = {
+    "learning_rate": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
+    "betas": DECAY,
+    "warmup_ratio": SHARE,
+    "final_learning_rate_ratio": SHARE,
+    "clip_norm": AT_LEAST_0,
+    "camera_weight": AT_LEAST_0,
+    "depth_weight": AT_LEAST_0,
+    "point_weight": AT_LEAST_0,
+    "gamma": AT_LEAST_0,
+    "alpha": AT_LEAST_0,
+    "valid_range": Range(0, 1, above=True, or_none=True),
+    "frames_chunk_size": AT_LEAST_1,
+}
 
 
 class ScenePrediction(TypedDict):
@@ -86,6 +104,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     """
 
     SHIPPED_WEIGHTS = "depth_simulated"
+    OBJECTIVE = "loss_objective"
 
     network: VGGT
 
@@ -115,6 +134,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(VGGTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
         if not (self.network_config.enable_camera and self.network_config.enable_depth):
@@ -146,7 +166,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     # --- life cycle ---
 
     def configure_model(self) -> None:
-        """In training, load the published file, then freeze the parameters that the patterns match.
+        """In training, load the published file, freeze what the patterns match, and shard if the strategy does.
 
         Raises:
             InputError: A pattern matches nothing, nothing is left to train, or ``trainer.gradient_clip_val`` is set.
@@ -166,8 +186,9 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             parameter.requires_grad_(not any(fnmatchcase(name, pattern) for pattern in patterns))
         if not any(parameter.requires_grad for parameter in self.network.parameters()):
             raise InputError("--model.frozen", "leaves nothing to train", "Remove a pattern.")
-        if self.trainer.precision == "bf16-mixed":
+        if self.trainer.precision == "bf16-mixed" and self.device_mesh is None:
             self.network.aggregator.store_frozen()  # half the memory for frozen weights, and the same results
+        self.shard(self.network.transformer_blocks())
 
     def configure_optimizers(self) -> Any:
         """Return AdamW on the trained parameters; linear warm-up and cosine decay per step."""
@@ -188,17 +209,15 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             module = getattr(self.network, part)
             gradients = [p for p in module.parameters() if p.grad is not None] if module is not None else []
             if gradients:
-                self.log(f"grad_norm/{part}", nn.utils.clip_grad_norm_(gradients, limit))
+                norm = whole_tensor(nn.utils.clip_grad_norm_(gradients, limit))
+                self.log(f"grad_norm/{part}", norm)
 
     # --- steps ---
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        """Return the objective of a batch, and log every term."""
-        terms: dict[str, Tensor] = self.loss(self.network(batch["images"]), normalised_targets(batch))
-        logged = {f"train/{name}": value.detach() for name, value in terms.items()}
-        self.log_dict(logged, on_step=True, on_epoch=False, batch_size=len(batch["images"]))
-        self.log("objective", terms["loss_objective"].detach(), prog_bar=True, logger=False)
-        return terms["loss_objective"]
+    def losses(self, batch: PairBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute the objective of a batch and its terms."""
+        terms: dict[str, Tensor] = self.loss(self.network(batch["images"]), normalised_targets(batch), processes)
+        return terms
 
     def evaluate(self, batch: PairBatch) -> None:
         """Add a batch to the losses and metrics."""

@@ -76,6 +76,7 @@ class PretrainedMixin(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note that the weights come from training."""
+        super().on_load_checkpoint(checkpoint)
         self._has_weights = True
 
     def on_fit_start(self) -> None:

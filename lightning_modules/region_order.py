@@ -24,9 +24,11 @@ from decomposition.region_rules import RULES, rule_heights
 from decomposition.repeated_parts import join_repeated_parts
 from formats.errors import InputError
 from formats.images import resize_rgb
+from formats.ranges import AT_LEAST_0, check_ranges
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.schedules import warmup_cosine
 from losses.layer_ranking import adjacent_pair_loss, ranking_loss, region_pair_weights
+from losses.processes import Processes
 from metrics.layer_order import LayerOrder
 from metrics.region_order import RegionOrder
 from networks.config import config_from
@@ -42,6 +44,17 @@ _INPUTS: tuple[Literal["regions", "mask", "pairs", "pair_features", "swapped_fea
     "pair_features",
     "swapped_features",
 )
+_PAIR_INPUTS: tuple[Literal["pair_features", "swapped_features"], ...] = ("pair_features", "swapped_features")
+
+RANGES = {
+    "learning_rate": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
+    "warmup_steps": AT_LEAST_0,
+    "area_power": AT_LEAST_0,
+    "background_weight": AT_LEAST_0,
+    "contact_weight": AT_LEAST_0,
+    "noise": AT_LEAST_0,
+}
 
 
 class RegionOrderModule(EvaluationSteps):
@@ -80,6 +93,7 @@ class RegionOrderModule(EvaluationSteps):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(RegionOrderConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
         self.network = RegionOrderNet(self.network_config)
@@ -93,6 +107,7 @@ class RegionOrderModule(EvaluationSteps):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note that the weights come from training."""
+        super().on_load_checkpoint(checkpoint)
         self._has_weights = True
 
     def on_fit_start(self) -> None:
@@ -169,37 +184,39 @@ class RegionOrderModule(EvaluationSteps):
 
     # --- steps ---
 
-    def training_step(self, batch: RegionBatch, batch_idx: int) -> Tensor:
-        """Compute the ranking losses of a batch, and log every term."""
-        h: Any = self.hparams
-        noise = h.noise * torch.randn_like(batch["regions"]) * self.network.region_scale
-        pair_noise = h.noise * torch.randn_like(batch["pair_features"]) * self.network.pair_scale
-        heights, logits = self.network(
-            batch["regions"] + noise,
-            batch["mask"],
-            batch["pairs"],
-            batch["pair_features"] + pair_noise,
-            batch["swapped_features"] + torch.randn_like(pair_noise) * h.noise * self.network.pair_scale,
-        )
-        terms = self.losses(batch, heights, logits)
-        size = len(batch["regions"])
-        logged = {f"train/{name}": value.detach() for name, value in terms.items()}
-        self.log_dict(logged, on_step=True, on_epoch=False, batch_size=size)
-        self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False, batch_size=size)
-        return terms["loss"]
+    def with_random_numbers(self, batch: RegionBatch) -> RegionBatch:
+        """Add noise to the measurements."""
+        noisy, noise = batch.copy(), self.hparams["noise"]
+        noisy["regions"] = batch["regions"] + noise * torch.randn_like(batch["regions"]) * self.network.region_scale
+        for name in _PAIR_INPUTS:
+            noisy[name] = batch[name] + noise * torch.randn_like(batch[name]) * self.network.pair_scale
+        return noisy
 
-    def losses(self, batch: RegionBatch, heights: Tensor, logits: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: RegionBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute the ranking losses of a batch."""
+        heights, logits = self.network(*(batch[name] for name in _INPUTS))
+        return self.ranking_losses(batch, heights, logits, processes)
+
+    def rows(self, batch: RegionBatch) -> list[RegionBatch]:
+        """Return nothing, since the pairs of a batch cannot be told apart by row."""
+        return []
+
+    def ranking_losses(
+        self, batch: RegionBatch, heights: Tensor, logits: Tensor, processes: Processes = Processes()
+    ) -> dict[str, Tensor]:
         """Ranking losses of predicted heights (B, N) and pair logits (P,), by name."""
         h: Any = self.hparams
         areas = batch["areas"] ** h.area_power
         foreground, everything = (
-            ranking_loss(heights, region_pair_weights(batch["orders"], areas, batch["mask"], with_background))
+            ranking_loss(
+                heights, region_pair_weights(batch["orders"], areas, batch["mask"], with_background), processes
+            )
             for with_background in (False, True)
         )
         first, second = batch["pairs"].T
         orders, flat, weights = batch["orders"].flatten(), heights.flatten(), batch["contacts"].sqrt()
         contact = sum(
-            adjacent_pair_loss(values, orders[first], orders[second], weights)
+            adjacent_pair_loss(values, orders[first], orders[second], weights, processes)
             for values in (flat[first] - flat[second], logits)
         )
         total = foreground + h.background_weight * everything + h.contact_weight * contact
@@ -211,7 +228,7 @@ class RegionOrderModule(EvaluationSteps):
             self._evaluate_images(cast(LayerBatch, batch))
         else:
             heights, logits = self.network(*(batch[name] for name in _INPUTS))
-            terms = self.losses(batch, heights, logits)
+            terms = self.ranking_losses(batch, heights, logits)
             self.add_losses(terms, batch["mask"].any(1).sum())
             self.region_order.update(heights, batch["orders"], batch["areas"], batch["mask"])
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 from torch.optim import AdamW
 from torchmetrics import MeanMetric
 
-from batches.microdoppler import LatentBatch, SampleRequestBatch
+from batches.microdoppler import LatentBatch, NoisedLatentBatch, SampleRequestBatch
 from batches.trainer import trainer_of
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
+from formats.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, DECAY, FINITE, SHARE, Range, check_ranges, or_none
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
 from lightning_modules.shipped_generator import SAMPLING, restore_generator
+from lightning_modules.training_steps import TrainingSteps
 from losses.flow_matching import direction_loss, velocity_loss
+from losses.processes import Processes
 from networks.checkpoints import load_published
 from networks.config import config_from
 from networks.lightning_dit import LightningDiT, LightningDiTConfig
@@ -36,8 +39,27 @@ from networks.transport import (
     seeded_noise,
 )
 
+RANGES = {
+    "learning_rate": AT_LEAST_0,
+    "final_learning_rate_ratio": SHARE,
+    "warmup_steps": AT_LEAST_0,
+    "betas": DECAY,
+    "weight_decay": AT_LEAST_0,
+    "time_logit_mean": FINITE,
+    "time_logit_deviation": ABOVE_0,
+    "direction_loss_weight": AT_LEAST_0,
+    "noise_seed": AT_LEAST_0,
+    "num_points": Range(2),
+    "time_shift": AT_LEAST_0,
+    "guidance_scale": AT_LEAST_0,
+    "guidance_interval_start": SHARE,
+    "guided_channels": or_none(AT_LEAST_1),
+    "sample_seed": AT_LEAST_0,
+    "zero_doppler_row": SHARE,
+}
 
-class UserConditionedDiTModule(LightningModule):
+
+class UserConditionedDiTModule(TrainingSteps):
     """Train LightningDiT on latents with the user as class; generate spectrograms of chosen users.
 
     The statistics of the latents and the list of users are stored in the checkpoint; generation uses only those.
@@ -64,6 +86,7 @@ class UserConditionedDiTModule(LightningModule):
             noise, where layout (speed, phase and rate of the steps) is decided.
         time_logit_deviation: Standard deviation of that logit.
         direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
+        noise_seed: Seed of noise, times and dropped labels in training.
         sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
             depend on the others).
         num_points: Grid points of euler and heun; published 250.
@@ -99,6 +122,7 @@ class UserConditionedDiTModule(LightningModule):
         time_logit_mean: float = 0.0,
         time_logit_deviation: float = 1.0,
         direction_loss_weight: float = 0.0,
+        noise_seed: int = 0,
         sampler: Sampler = "euler",
         num_points: int = 250,
         time_shift: float = 0.3,
@@ -114,10 +138,11 @@ class UserConditionedDiTModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_ranges("--model", self.hparams, RANGES)
         self.network_config = config_from(LightningDiTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")  # by default it leaves NaN out
         self._configured = self._has_weights = False
         self._tokenizer: list[Tokenizer] = []  # in a list, to keep it out of checkpoint, weight average and optimiser
         if self.network_config.num_classes is not None:
@@ -137,8 +162,11 @@ class UserConditionedDiTModule(LightningModule):
         """Take users and statistics from the data, and build the network for them.
 
         Raises:
-            InputError: The data has other users or another latent shape than the model.
+            InputError: The data has other users or another latent shape than the model; or the strategy shards weights.
         """
+        if self.device_mesh is not None:
+            fault = "shards the network, but its weight average is kept whole on every device"
+            raise InputError("--trainer.strategy", fault, "Use configs/overlays/ddp.yaml for this task.")
         trainer = trainer_of(self)
         if trainer is None:  # load_from_checkpoint; on_load_checkpoint builds the network
             return
@@ -219,8 +247,9 @@ class UserConditionedDiTModule(LightningModule):
         """Take users and statistics from the checkpoint.
 
         Raises:
-            InputError: It holds none, or training continues with different ones.
+            InputError: It holds none, or training continues with different ones; or weights are not finite.
         """
+        super().on_load_checkpoint(checkpoint)
         if CHECKPOINT_KEY not in checkpoint:
             remedy = "Use a checkpoint that `fit` of UserConditionedDiTModule wrote."
             raise InputError("checkpoint", "holds no users and latent statistics", remedy)
@@ -245,26 +274,38 @@ class UserConditionedDiTModule(LightningModule):
 
     # --- training and validation ------------------------------------------------------------------------------
 
-    def _losses(self, latents: Tensor, noise: Tensor, t: Tensor, classes: Tensor) -> Tensor:
+    def sample_losses(self, batch: NoisedLatentBatch) -> Tensor:
         """Compute the loss of each sample, (B,), in float32."""
-        point, target = linear_path(self.require_latent_space().normalise(latents), noise, t)
-        velocity = self.require_network()(point, t, classes).float()
+        latents, t = self.require_latent_space().normalise(batch["latents"]), batch["times"]
+        point, target = linear_path(latents, batch["noise"], t)
+        velocity = self.require_network()(point, t, batch["classes"], batch.get("label_draws")).float()
         loss = velocity_loss(velocity, target)
         if self.hparams["direction_loss_weight"]:
             loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
         return loss
 
-    def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
-        """Return the mean loss at random times under random noise."""
-        latents = batch["latents"]
+    def with_random_numbers(self, batch: LatentBatch) -> NoisedLatentBatch:
+        """Draw noise, time, label dropout and mirroring of each sample, see :meth:`sample_generators`."""
+        latents, h = batch["latents"], cast(Any, self.hparams)
+        generators = self.sample_generators(h.noise_seed, len(latents))
+        distribution = (h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
+        shape, device, dtype = latents.shape[1:], self.device, latents.dtype
+        times = torch.cat([draw_times(1, *distribution, rng) for rng in generators])
+        noise = torch.stack([torch.randn(shape, generator=rng, device=device, dtype=dtype) for rng in generators])
+        uniform = torch.stack([torch.rand(2, generator=rng, device=device, dtype=dtype) for rng in generators])
         if "latents_flip" in batch:
-            flipped = torch.rand(len(latents), 1, 1, 1, device=self.device) < 0.5
-            latents = torch.where(flipped, batch["latents_flip"], latents)
-        h: Any = self.hparams
-        t = draw_times(len(latents), h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
-        loss = self._losses(latents, torch.randn_like(latents), t, batch["classes"]).mean()
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(latents))
-        return loss
+            latents = torch.where(uniform[:, 0].view(-1, 1, 1, 1) < 0.5, batch["latents_flip"], latents)
+        return {**batch, "latents": latents, "noise": noise, "times": times, "label_draws": uniform[:, 1]}
+
+    def losses(self, batch: NoisedLatentBatch, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute the mean loss of a batch; every process has as many samples."""
+        return {"loss": self.sample_losses(batch).mean()}
+
+    def log_losses(self, terms: Mapping[str, Tensor], batch_size: int) -> None:
+        """Log the loss of each step and of each epoch."""
+        loss = terms["loss"]
+        self.log("train/loss_step", loss, prog_bar=True, on_step=True, on_epoch=False, batch_size=batch_size)
+        self.log("train/loss_epoch", loss, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         """Log the loss under noise and at times that depend only on each latent's index in the split."""
@@ -272,7 +313,9 @@ class UserConditionedDiTModule(LightningModule):
         noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, index) for index in indices.tolist()])
         h: Any = self.hparams
         t = evaluation_times(indices.cpu(), h.time_distribution, h.time_logit_mean, h.time_logit_deviation)
-        losses = self._losses(latents, noise.to(latents), t.to(latents), batch["classes"])
+        self.step_batch = {**batch, "noise": noise.to(latents), "times": t.to(latents)}
+        losses = self.sample_losses(self.step_batch)
+        self.step_terms = {"loss": losses.mean()}
         self.val_loss.update(losses, batch["weights"])
         self.log("val/loss", self.val_loss, prog_bar=True, on_step=False, on_epoch=True)
 

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from losses.processes import Processes
+
 CameraDistance = Literal["l1", "l2"]
 
 _LARGEST_TRANSLATION_ERROR = 100.0
@@ -27,7 +29,12 @@ class CameraTerms(NamedTuple):
 
 
 def camera_loss(
-    encodings: Tensor, targets: Tensor, counted: Tensor, distance: CameraDistance = "l1", decay: float = 0.6
+    encodings: Tensor,
+    targets: Tensor,
+    counted: Tensor,
+    distance: CameraDistance = "l1",
+    decay: float = 0.6,
+    processes: Processes = Processes(),
 ) -> CameraTerms:
     """Return the error of every iteration, weighted by decay^(K − 1 − k) and averaged over the K iterations.
 
@@ -40,6 +47,7 @@ def camera_loss(
         counted: (B,) bool, samples to include.
         distance: "l1", absolute differences, or "l2", the lengths of the three parts' differences.
         decay: Factor between the weights of successive iterations.
+        processes: Processes over which the mean is taken.
     """
     parts = (encodings - targets).split((3, 4, 2), dim=-1)
     stages = torch.arange(len(encodings) - 1, -1, -1, dtype=encodings.dtype, device=encodings.device)
@@ -49,10 +57,10 @@ def camera_loss(
         values, faults = _distances(part, counted, distance)
         values = values if limit is None else values.clamp(max=limit)
         per_sample = values.flatten(2).mean(2)  # (K, B)
-        terms.append((weights * per_sample.sum(1)).sum() / counted.sum().clamp(min=1))
+        terms.append(processes.mean((weights * per_sample.sum(1)).sum(), counted.sum()))
         nonfinite.append(faults)
     translation, rotation, field_of_view = terms
-    return CameraTerms(translation, rotation, field_of_view, torch.stack(nonfinite).sum())
+    return CameraTerms(translation, rotation, field_of_view, processes.sum(torch.stack(nonfinite).sum()))
 
 
 def _distances(difference: Tensor, counted: Tensor, distance: CameraDistance) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losses.processes import Processes, nth_largest
+
 GradientTerm = Literal["grad", "normal", "none"]
 
 _MIN_PIXELS = 100  # pixels; with fewer, the loss of a batch is 0
@@ -41,6 +43,7 @@ def dense_loss(
     alpha: float = 0.2,
     valid_range: float | None = 0.98,
     gradient: GradientTerm = "grad",
+    processes: Processes = Processes(),
 ) -> DenseTerms:
     """Compare C values per pixel within the mask, with r = ‖target − prediction‖ and confidence c.
 
@@ -56,6 +59,7 @@ def dense_loss(
         alpha: Weight of the reward for confidence; α in the paper. It can make the loss negative.
         valid_range: Quantile above which errors are left out; None keeps all.
         gradient: "grad" for `difference_loss`, "normal" for `normal_loss` on points, or "none".
+        processes: Processes over whose pixels means, counts and quantiles are taken.
     """
     with torch.no_grad():
         usable = mask & torch.linalg.vector_norm(target - prediction, dim=-1).isfinite()
@@ -69,19 +73,20 @@ def dense_loss(
     weighted = torch.where(confident, gamma * residual * confidence - alpha * confidence.log(), 0)
     finite = weighted.isfinite()
     weighted = torch.where(finite, weighted, 0)
-    count = mask.sum()
-    terms = [trimmed_mean(weighted, mask, valid_range), trimmed_mean(residual, mask, valid_range)]
+    count = processes.sum(mask.sum())
+    terms = [trimmed_mean(values, mask, valid_range, processes) for values in (weighted, residual)]
     if gradient == "grad":
-        terms.append(difference_loss(error.flatten(0, 1), usable.flatten(0, 1)))
+        terms.append(difference_loss(error.flatten(0, 1), usable.flatten(0, 1), processes=processes))
     elif gradient == "normal":
-        terms.append(normal_loss(prediction.flatten(0, 1), target.flatten(0, 1), usable.flatten(0, 1)))
+        predicted, true, valid = (values.flatten(0, 1) for values in (prediction, target, usable))
+        terms.append(normal_loss(predicted, true, valid, processes=processes))
     else:
         terms.append(residual.new_zeros(()))
     conf, reg, grad = (torch.where(count >= _MIN_PIXELS, term, 0) for term in terms)
-    return DenseTerms(conf, reg, grad, count - (confident & finite).sum())
+    return DenseTerms(conf, reg, grad, count - processes.sum((confident & finite).sum()))
 
 
-def trimmed_mean(values: Tensor, mask: Tensor, valid_range: float | None) -> Tensor:
+def trimmed_mean(values: Tensor, mask: Tensor, valid_range: float | None, processes: Processes = Processes()) -> Tensor:
     """Return the mean of the masked values without outliers, a scalar; 0 if the mask is empty.
 
     If the mask has over 1000 values, they are clamped to 100, and those not below their quantile (nearest rank) are
@@ -91,27 +96,32 @@ def trimmed_mean(values: Tensor, mask: Tensor, valid_range: float | None) -> Ten
         values: Any shape, finite, 0 outside the mask.
         mask: Bool of the same shape.
         valid_range: Quantile in 0…1; None for the plain mean.
+        processes: Processes whose values are taken together.
     """
-    count = mask.sum()
-    if valid_range is None or values.numel() <= _MIN_AFTER_TRIMMING:
-        return values.sum() / count.clamp(min=1)
+    # Processes may have images of other sizes, but must all make the same calls.
+    few = processes.size == 1 and values.numel() <= _MIN_AFTER_TRIMMING
+    if valid_range is None or few:
+        return processes.mean(values.sum(), mask.sum())
+    count = processes.sum(mask.sum())
     many = count > _MIN_AFTER_TRIMMING
     values = torch.where(many, values.clamp(max=_MAX_VALUE), values)
     with torch.no_grad():
-        below = mask & (values < _nearest_rank(values, mask, count, valid_range))
-        kept = torch.where(many & (below.sum() > _MIN_AFTER_TRIMMING), below, mask)
-    return torch.where(kept, values, 0).sum() / kept.sum().clamp(min=1)
+        below = mask & (values < _nearest_rank(values, mask, count, valid_range, processes))
+        kept = torch.where(many & (processes.sum(below.sum()) > _MIN_AFTER_TRIMMING), below, mask)
+    return processes.mean(torch.where(kept, values, 0).sum(), kept.sum())
 
 
-def _nearest_rank(values: Tensor, mask: Tensor, count: Tensor, quantile: float) -> Tensor:
+def _nearest_rank(values: Tensor, mask: Tensor, count: Tensor, quantile: float, processes: Processes) -> Tensor:
     # Counted from the top, as a quantile near 1 requires sorting only the largest few.
     rank = count - 1 - (quantile * (count - 1).double()).round().long()
+    if processes.size > 1:
+        return nth_largest(values, mask, rank, processes)
     most = min(values.numel(), int((1 - quantile) * values.numel()) + 2)  # the largest rank for any count
     largest = torch.where(mask, values, -torch.inf).flatten().topk(most).values
     return largest.gather(0, rank.clamp(0, most - 1)[None])
 
 
-def difference_loss(error: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
+def difference_loss(error: Tensor, mask: Tensor, scales: int = 4, processes: Processes = Processes()) -> Tensor:
     """Return the L1 norm of the error's differences between valid neighbours, averaged over scales.
 
     Scale s uses every 2^s-th pixel: horizontal and vertical differences, each clamped to 100, are summed and divided
@@ -121,6 +131,7 @@ def difference_loss(error: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
         error: (N, H, W, C), finite, 0 outside the mask.
         mask: (N, H, W) bool.
         scales: Number of scales.
+        processes: Processes over which values are summed and counted.
     """
     total = error.new_zeros(())
     for scale in range(scales):
@@ -130,12 +141,14 @@ def difference_loss(error: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
             (e[:, :, 1:] - e[:, :, :-1], m[:, :, 1:] & m[:, :, :-1]),
             (e[:, 1:] - e[:, :-1], m[:, 1:] & m[:, :-1]),
         )
-        summed = sum((d.abs().clamp(max=_MAX_VALUE) * both[..., None]).sum() for d, both in differences)
-        total = total + summed / (m.sum() * error.shape[-1]).clamp(min=1)
+        summed = torch.stack([(d.abs().clamp(max=_MAX_VALUE) * both[..., None]).sum() for d, both in differences])
+        total = total + processes.mean(summed.sum(), m.sum() * error.shape[-1])
     return total / scales
 
 
-def normal_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 3) -> Tensor:
+def normal_loss(
+    prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 3, processes: Processes = Processes()
+) -> Tensor:
     """Return one minus the cosine between surface normals, 0…2, averaged over scales of every 2^s-th pixel.
 
     A pixel has up to four normals, each the cross product of the differences to one vertical and one horizontal
@@ -146,15 +159,17 @@ def normal_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 
         target: (N, H, W, 3), finite.
         mask: (N, H, W) bool.
         scales: Number of scales.
+        processes: Processes over which values are summed and counted.
     """
     total = prediction.new_zeros(())
     for scale in range(scales):
         step = 2**scale
-        total = total + _normal_loss(*(x[:, ::step, ::step] for x in (prediction, target, mask)))
+        predicted, true, valid = (values[:, ::step, ::step] for values in (prediction, target, mask))
+        total = total + _normal_loss(predicted, true, valid, processes)
     return total / scales
 
 
-def _normal_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def _normal_loss(prediction: Tensor, target: Tensor, mask: Tensor, processes: Processes) -> Tensor:
     steps = [(x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]) for x in (prediction, target)]
     vertical_mask, horizontal_mask = mask[:, 1:] & mask[:, :-1], mask[:, :, 1:] & mask[:, :, :-1]
     summed, count = prediction.new_zeros(()), mask.new_zeros((), dtype=torch.long)
@@ -169,4 +184,4 @@ def _normal_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
             valid = vertical_mask[:, :, column] & horizontal_mask[:, row]
             summed = summed + torch.where(valid, 1 - cosine, 0).sum()
             count = count + valid.sum()
-    return torch.where(count >= _MIN_NORMALS, summed / count.clamp(min=1), 0)
+    return torch.where(processes.sum(count) >= _MIN_NORMALS, processes.mean(summed, count), 0)

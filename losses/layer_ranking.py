@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losses.processes import Processes
+
 
 def region_pair_weights(orders: Tensor, areas: Tensor, mask: Tensor, with_background: bool) -> Tensor:
     """Weigh the pairs of regions of different layers by the product of their areas; each image's sum is 1.
@@ -25,23 +27,26 @@ def region_pair_weights(orders: Tensor, areas: Tensor, mask: Tensor, with_backgr
     return weights / weights.sum((1, 2), keepdim=True).clamp(min=1e-12)
 
 
-def ranking_loss(heights: Tensor, weights: Tensor) -> Tensor:
+def ranking_loss(heights: Tensor, weights: Tensor, processes: Processes = Processes()) -> Tensor:
     """Logistic loss on differences of heights, the mean over images that have a pair.
 
     Args:
         heights: (B, N), larger in front.
         weights: (B, N, N) of `region_pair_weights`.
+        processes: Processes over whose images the mean is taken.
 
     Returns:
         Scalar; chance is log 2.
     """
     differences = heights[:, :, None] - heights[:, None]
-    images = (weights.sum((1, 2)) > 0).sum().clamp(min=1)
-    return (weights * F.softplus(-differences)).sum() / images
+    images = (weights.sum((1, 2)) > 0).sum()
+    return processes.mean((weights * F.softplus(-differences)).sum(), images)
 
 
-def adjacent_pair_loss(logits: Tensor, first_orders: Tensor, second_orders: Tensor, weights: Tensor) -> Tensor:
+def adjacent_pair_loss(
+    logits: Tensor, first_orders: Tensor, second_orders: Tensor, weights: Tensor, processes: Processes = Processes()
+) -> Tensor:
     """Logistic loss of adjacent pairs (P,) of different layers, weighted, e.g. by their common boundary."""
     sign = torch.sign((first_orders - second_orders).float())
     weights = weights * (sign != 0)
-    return (weights * F.softplus(-sign * logits)).sum() / weights.sum().clamp(min=1e-12)
+    return processes.mean((weights * F.softplus(-sign * logits)).sum(), weights.sum(), min_count=1e-12)

@@ -6,6 +6,7 @@ reward for confidence is unbounded, so monitor metrics too.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypedDict, get_args
 
 import torch
@@ -16,6 +17,7 @@ from geometry.pose_encoding import encode_pose
 from geometry.scene import normalise_scene
 from losses.camera import CameraDistance, camera_loss
 from losses.dense import DenseTerms, GradientTerm, dense_loss
+from losses.processes import Processes
 
 DepthGradient = Literal["grad", "none"]  # depth has no normals
 
@@ -94,6 +96,10 @@ class PairLoss(nn.Module):
         for name, value, known in settings:
             if value not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, not {value!r}")
+        weights = {"camera_weight": camera_weight, "camera_decay": camera_decay, "depth_weight": depth_weight}
+        for key, weight in {**weights, "point_weight": point_weight, "gamma": gamma, "alpha": alpha}.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"{key} must be at least 0, not {weight}")
         if valid_range is not None and not 0 < valid_range <= 1:
             raise ValueError(f"valid_range must be None or a quantile above 0 and at most 1, not {valid_range}")
         self.camera_weight, self.depth_weight, self.point_weight = camera_weight, depth_weight, point_weight
@@ -103,7 +109,9 @@ class PairLoss(nn.Module):
         self.point_gradient: GradientTerm = point_gradient
         self.gamma, self.alpha, self.valid_range = gamma, alpha, valid_range
 
-    def forward(self, predictions: PairPredictions, batch: PairBatch) -> dict[str, Tensor]:
+    def forward(
+        self, predictions: PairPredictions, batch: PairBatch, processes: Processes = Processes()
+    ) -> dict[str, Tensor]:
         """Return all terms, and their weighted sum as ``loss_objective``; differentiable scalars, float32 or wider.
 
         Terms: ``loss_camera`` = ``loss_T`` + ``loss_R`` + 0.5 ``loss_FL``; ``loss_conf_depth``,
@@ -114,13 +122,15 @@ class PairLoss(nn.Module):
         Args:
             predictions: Predictions in the frame and scale of the normalised scene.
             batch: Batch that is already normalised, see `normalised_targets`.
+            processes: Processes over whose batches means and quantiles are taken; each process gets its part of the
+                mean, see :class:`losses.processes.Processes`.
         """
         mask = batch["point_masks"] & (batch["weights"] > 0)[:, None, None, None]
-        terms, nonfinite = self._camera(predictions["pose_enc_list"], batch, mask)
+        terms, nonfinite = self._camera(predictions["pose_enc_list"], batch, mask, processes)
         objective = self.camera_weight * terms["loss_camera"]
-        dense = {"depth": (self.depth_weight, self._depth(predictions, batch, mask))}
+        dense = {"depth": (self.depth_weight, self._depth(predictions, batch, mask, processes))}
         if "world_points" in predictions:
-            dense["point"] = (self.point_weight, self._points(predictions, batch, mask))
+            dense["point"] = (self.point_weight, self._points(predictions, batch, mask, processes))
         for name, (weight, part) in dense.items():
             objective = objective + weight * (part.conf + part.reg + part.grad)
             nonfinite = nonfinite + part.nonfinite
@@ -128,30 +138,34 @@ class PairLoss(nn.Module):
                 terms[f"loss_{term}_{name}"] = getattr(part, term)
         return {"loss_objective": objective, **terms, "nonfinite": nonfinite.to(objective.dtype)}
 
-    def _camera(self, encodings: list[Tensor], batch: PairBatch, mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _camera(
+        self, encodings: list[Tensor], batch: PairBatch, mask: Tensor, processes: Processes
+    ) -> tuple[dict[str, Tensor], Tensor]:
         height, width = mask.shape[-2:]
         targets = encode_pose(
             _at_least_float32(batch["extrinsics"]), _at_least_float32(batch["intrinsics"]), height, width
         )
         counted = mask[:, 0].sum((1, 2)) > _MIN_FIRST_PIXELS
         stacked = _at_least_float32(torch.stack(list(encodings)))
-        parts = camera_loss(stacked, targets, counted, self.camera_loss, self.camera_decay)
+        parts = camera_loss(stacked, targets, counted, self.camera_loss, self.camera_decay, processes)
         terms = {"loss_camera": parts.total(), "loss_T": parts.translation, "loss_R": parts.rotation}
         return {**terms, "loss_FL": parts.field_of_view}, parts.nonfinite
 
-    def _depth(self, predictions: PairPredictions, batch: PairBatch, mask: Tensor) -> DenseTerms:
-        target = batch["depths"][..., None]
-        return self._dense(predictions["depth"], predictions["depth_conf"], target, mask, self.depth_gradient)
+    def _depth(self, predictions: PairPredictions, batch: PairBatch, mask: Tensor, processes: Processes) -> DenseTerms:
+        values = (predictions["depth"], predictions["depth_conf"], batch["depths"][..., None])
+        return self._dense(values, mask, self.depth_gradient, processes)
 
-    def _points(self, predictions: PairPredictions, batch: PairBatch, mask: Tensor) -> DenseTerms:
-        points, confidence = predictions["world_points"], predictions["world_points_conf"]
-        return self._dense(points, confidence, batch["world_points"], mask, self.point_gradient)
+    def _points(self, predictions: PairPredictions, batch: PairBatch, mask: Tensor, processes: Processes) -> DenseTerms:
+        values = (predictions["world_points"], predictions["world_points_conf"], batch["world_points"])
+        return self._dense(values, mask, self.point_gradient, processes)
 
     def _dense(
-        self, prediction: Tensor, confidence: Tensor, target: Tensor, mask: Tensor, gradient: GradientTerm
+        self, values: tuple[Tensor, Tensor, Tensor], mask: Tensor, gradient: GradientTerm, processes: Processes
     ) -> DenseTerms:
-        values = (_at_least_float32(prediction), _at_least_float32(confidence), _at_least_float32(target))
-        return dense_loss(*values, mask, self.gamma, self.alpha, self.valid_range, gradient)
+        """Compare a prediction, with its confidence, with its target."""
+        prediction, confidence, target = map(_at_least_float32, values)
+        settings = (self.gamma, self.alpha, self.valid_range, gradient)
+        return dense_loss(prediction, confidence, target, mask, *settings, processes)
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from geometry.affine_invariant import normalise_by_median
+from losses.processes import Processes
 
 _EDGE_SCALES = 4
 
@@ -31,11 +34,18 @@ class ScaleInvariantLoss(nn.Module):
 
     def __init__(self, edge_weight: float = 0.0, eps: float = 1e-6) -> None:
         super().__init__()
-        if edge_weight < 0 or eps <= 0:
+        if not 0 <= edge_weight < math.inf or not 0 < eps < math.inf:
             raise ValueError(f"edge_weight must be at least 0 and eps above 0, not {edge_weight} and {eps}")
         self.edge_weight, self.eps = edge_weight, eps
 
-    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        mask: Tensor,
+        weights: Tensor,
+        processes: Processes = Processes(),
+    ) -> dict[str, Tensor]:
         """Return ``loss``, its terms, and the number of images it averages; scalars, at least float32.
 
         Terms: ``scale_invariant``; ``edge`` if it has a weight, see `edge_error`; ``loss``, the first plus
@@ -48,6 +58,7 @@ class ScaleInvariantLoss(nn.Module):
             target: (B, H, W) float; arbitrary outside the mask.
             mask: (B, H, W) bool.
             weights: (B,); rows of weight 0 are ignored.
+            processes: Processes over whose images the mean is taken; each gets its part of it.
 
         Raises:
             ValueError: The shapes do not agree.
@@ -67,14 +78,14 @@ class ScaleInvariantLoss(nn.Module):
         images = counted.sum()
 
         def mean(errors: Tensor) -> Tensor:
-            return errors.sum() / images.clamp(min=1)
+            return processes.mean(errors.sum(), images)
 
         error = mean(difference.abs().sum((1, 2)) / inside.sum((1, 2)).clamp(min=1))
         terms = {"loss": error, "scale_invariant": error}
         if self.edge_weight:
             terms["edge"] = mean(edge_error(difference, inside))
             terms["loss"] = error + self.edge_weight * terms["edge"]
-        return {**terms, "images_with_order": images.to(error.dtype)}
+        return {**terms, "images_with_order": processes.sum(images).to(error.dtype)}
 
 
 def edge_error(difference: Tensor, mask: Tensor) -> Tensor:

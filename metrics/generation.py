@@ -19,6 +19,7 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.utilities import dim_zero_cat
 
 from formats.errors import InputError
+from formats.torch_files import read_torch
 
 # the same weights under the names of torch-fidelity and of pytorch-fid
 INCEPTION_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
@@ -270,7 +271,7 @@ def find_inception(weights: str | None) -> Path | None:
 def _inception(weights: Path) -> nn.Module:
     try:
         # torch-fidelity's own loader would run code in the file, so check first that it loads without code
-        torch.load(weights, map_location="cpu", weights_only=True)
+        read_torch(weights, "Download torch-fidelity's Inception weights again, or leave it out.")
         with torch.random.fork_rng(devices=[]):
             network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights))
     except Exception as error:  # unpickling and loading fail in many ways

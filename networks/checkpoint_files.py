@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from formats.errors import InputError
+from formats.local_files import require_file
+from formats.torch_files import read_torch
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 NESTED_UNDER = ("ema", "model", "state_dict")  # papers report the weight average, so it comes first
@@ -23,8 +21,8 @@ WRAPPER_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.c
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the state dict of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file.
 
-    Apart from tensors and plain values only ``argparse.Namespace`` is accepted, since published training
-    checkpoints hold their arguments. Tensors are on the CPU, memory-mapped where the format allows it.
+    Tensors are on the CPU, memory-mapped where the format allows it; files of torch are read by
+    :func:`formats.torch_files.read_torch`, which compares checksums and sizes.
 
     Returns:
         Published name → tensor, taken from ``ema``, ``model`` or ``state_dict`` (in this order) where nested, and
@@ -33,26 +31,18 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         InputError: The file is missing, damaged, of another kind, holds Python objects or is not a state dict.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(path, "no such file", "Name a checkpoint file.")
+    path = require_file(path, "Name a checkpoint file.")
     if path.suffix not in SUFFIXES:
         raise InputError(
             path, f"'{path.suffix}' is not a checkpoint's suffix", f"Name a file of type {', '.join(SUFFIXES)}."
         )
+    remedy = "Download or write it again."
+    if path.suffix != ".safetensors":
+        return extract_state_dict(read_torch(path, remedy), path)
     try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                # Files written before torch 1.6 are not zip archives and cannot be mapped.
-                content = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        content = load_file(path)
     except Exception as error:  # a damaged file can raise nearly anything
-        if refused := re.search(r"GLOBAL (\S+)", str(error)):
-            fault = f"holds a Python object ({refused[1].rstrip('.,')}); reading it could run code"
-            remedy = "If you trust the file, save only its state dict, as safetensors."
-            raise InputError(path, fault, remedy) from error
-        raise InputError(path, "is damaged or not a checkpoint", "Download or write it again.") from error
+        raise InputError(path, "is damaged or not a checkpoint", remedy) from error
     return extract_state_dict(content, path)
 
 

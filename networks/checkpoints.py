@@ -124,7 +124,7 @@ class LoadReport:
     """How each tensor of a published file was used. Names are the published ones unless noted otherwise.
 
     Each name of the file is in exactly one of ``loaded``, ``computed``, ``not_compared``, ``tables_from_file``,
-    ``differing``, ``dropped``, ``restarted``, ``mismatched``, ``unexpected``.
+    ``differing``, ``dropped``, ``restarted``, ``mismatched``, ``unusable``, ``unexpected``.
 
     Attributes:
         loaded: Tensors now in the network.
@@ -137,6 +137,7 @@ class LoadReport:
         restarted: Tensors that keep the network's start values, since their first size differs.
         missing: Required by the network, but not in the file.
         mismatched: In the file with another shape.
+        unusable: Tensors that are not finite, or not dense numbers of the network's kind, with the reason.
         unexpected: In the file, but not known to the network.
         left_to_compute: Fixed tables that are not in the file; not a fault where the file has none at all.
     """
@@ -151,6 +152,7 @@ class LoadReport:
     restarted: list[ShapePair] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     mismatched: list[ShapePair] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     left_to_compute: list[str] = field(default_factory=list)
 
@@ -159,6 +161,7 @@ class LoadReport:
         groups: tuple[tuple[str, Sequence[object]], ...] = (
             ("missing", self.missing),
             ("of another shape", self.mismatched),
+            ("that cannot be weights", self.unusable),
             ("with values other than the network computes", self.differing),
             ("unexpected", self.unexpected),
         )
@@ -207,8 +210,9 @@ def load_published(
         What was done with each tensor.
 
     Raises:
-        InputError: The file cannot be read; a tensor is missing, unexpected or of another shape; or a fixed table
-            differs from what the network computes by more than ``TABLE_TOLERANCE`` of its largest value.
+        InputError: The file cannot be read; a tensor is missing, unexpected, of another shape, sparse, quantised, of
+            another kind of number or not finite; or a fixed table differs from what the network computes by more than
+            ``TABLE_TOLERANCE`` of its largest value.
     """
     if isinstance(source, str | Path):
         where = where or source
@@ -250,7 +254,7 @@ def _compare(network: PublishedNetwork, state: Mapping[str, Tensor], tables_from
             continue
         pair = ShapePair(name, tuple(state[name].shape), tuple(tensor.shape))
         if pair.file == pair.network:
-            report.loaded.append(name)
+            _enter(report.loaded, name, state[name], tensor, report)
         elif name in network.published_restartable and pair.differs_in_first_size_only():
             report.restarted.append(pair)
         else:
@@ -279,8 +283,8 @@ def _compare_table(name: str, file: Tensor, network: Tensor, take: bool, report:
     """Enter a fixed table into ``report``, and note it as taken from the file if ``take`` is set."""
     if file.shape != network.shape:
         report.mismatched.append(ShapePair(name, tuple(file.shape), tuple(network.shape)))
-    elif take:
-        report.tables_from_file.append(name)
+    elif take or _kind_fault(file, network):
+        _enter(report.tables_from_file, name, file, network, report)
     elif file.is_meta or network.is_meta:
         report.not_compared.append(name)
     else:
@@ -293,6 +297,33 @@ def _compare_table(name: str, file: Tensor, network: Tensor, take: bool, report:
             report.computed.append(name)
         else:
             report.differing.append(TableDifference(name, difference, largest))
+
+
+def _enter(names: list[str], name: str, file: Tensor, network: Tensor, report: LoadReport) -> None:
+    """Add a tensor to ``names`` if it can be used, and to those that cannot otherwise."""
+    if fault := _kind_fault(file, network) or _value_fault(file):
+        report.unusable.append(f"{name} ({fault})")
+    else:
+        names.append(name)
+
+
+def _kind_fault(file: Tensor, network: Tensor) -> str:
+    """Describe why a tensor of the file cannot be cast to one of the network; empty if it can."""
+    if file.layout != torch.strided or file.is_quantized:
+        return "quantised" if file.is_quantized else "sparse"
+    if file.dtype != network.dtype and not (file.is_floating_point() and network.is_floating_point()):
+        return f"{str(file.dtype).removeprefix('torch.')}, not {str(network.dtype).removeprefix('torch.')}"
+    return ""
+
+
+def _value_fault(tensor: Tensor) -> str:
+    """Describe values that are not finite, read in parts, since a tensor may be mapped from a large file."""
+    if tensor.is_meta or not tensor.is_floating_point():
+        return ""
+    for part in tensor.detach().reshape(-1).split(2**24):
+        if not bool(part.float().isfinite().all()):
+            return "has NaN" if bool(part.float().isnan().any()) else "has infinite values"
+    return ""
 
 
 def _fill(network: PublishedNetwork, state: Mapping[str, Tensor], report: LoadReport) -> None:

@@ -21,11 +21,12 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from formats.atomic import atomic_path, write_text
+from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.local_files import read_yaml
 from weights import FOLDER
 
 REQUIRED = {
@@ -112,10 +113,15 @@ def save_shipped(
     folder = folder or FOLDER
     path = folder / f"{name}.safetensors"
     stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file({key: value.detach().cpu().contiguous().clone() for key, value in stored.items()}, temporary)
-    content = {"name": name, "sha256": _sha256(path), **card}
-    write_text(folder / f"{name}.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
+    # Both files are complete before either is renamed: a kill between the renames is the only one that load_shipped
+    # refuses.
+    with atomic_path(folder / f"{name}.yaml", sync=True) as new_card, atomic_path(path, sync=True) as temporary:
+        temporary.write_bytes(
+            save({key: value.detach().cpu().contiguous().clone() for key, value in stored.items()})
+        )  # save_file leaves files behind if killed
+        content = {"name": name, "sha256": _sha256(temporary), **card}
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+        new_card.write_text(text, encoding="utf-8")
     return path
 
 
@@ -129,17 +135,15 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         InputError: The card is missing or incomplete.
     """
-    path = (folder or FOLDER) / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(path, "no such file", "Restore the card from the repository.")
+    path, remedy = (folder or FOLDER) / f"{name}.yaml", "Restore the card from the repository."
+    card = read_yaml(path, remedy)
     try:
-        card = yaml.safe_load(path.read_text(encoding="utf-8"))
         _require(path.stem, card)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         fault = str(error).splitlines()[0] if isinstance(error, ValueError) else "is not a card in YAML"
-        raise InputError(path, fault, "Restore the card from the repository.") from error
+        raise InputError(path, fault, remedy) from error
     if not isinstance(card.get("sha256"), str):
-        raise InputError(path, "has no entry sha256", "Restore the card from the repository.")
+        raise InputError(path, "has no entry sha256", remedy)
     return dict(card)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 from collections.abc import Mapping
@@ -14,10 +13,14 @@ import yaml
 
 import configs
 from formats.atomic import write_json, write_text
+from formats.errors import InputError
+from formats.local_files import read_csv
+from formats.training_checkpoint import read_training_checkpoint
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.shipped_weights import save_shipped
 from prepare.depth_measures import measure
 from prepare.pipeline import Job, Stage, newest_checkpoint, run_training
+from prepare.trained_module import load_trained
 from weights import FOLDER
 
 NAME = "depth_simulated"
@@ -84,10 +87,9 @@ def depth_simulated(
     if checkpoint is None:
         checkpoint = _train(job, data_dir, seed, max_steps)
         training_time = training_time or f"{job.seconds['train'] / 60:.0f} minutes"
-    module = PairDepthCameraModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    module = load_trained(PairDepthCameraModule, checkpoint)
     result = measure(data_dir, module, IMAGE_SIZE, "test")
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    steps = int(stored["global_step"])
+    steps = int(read_training_checkpoint(checkpoint)["global_step"])
     result = {**result, "bars": judged(result["network"]), "steps": steps, "curve": curve(checkpoint.parents[1])}
     write_json(output_dir / "measures.json", result)
     card = card_of(module, result, training_time or "not recorded")
@@ -130,11 +132,15 @@ def curve(run: Path) -> list[dict[str, float]]:
         path = folder / "metrics.csv"
         if not path.is_file():
             continue
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("val/abs_rel_scaled")]
-        for row in rows:
-            step = int(row["step"]) + 1
-            points[step] = {"step": step, **{name: round(float(row[f"val/{name}"]), 4) for name in CURVE}}
+        remedy = "Restore the file, or train again."
+        for row in read_csv(path, remedy):
+            if not row.get("val/abs_rel_scaled"):
+                continue
+            try:
+                step = int(row["step"] or "") + 1
+                points[step] = {"step": step, **{name: round(float(row[f"val/{name}"] or ""), 4) for name in CURVE}}
+            except (KeyError, ValueError) as fault:
+                raise InputError(path, f"lacks a number: {fault}", remedy) from fault
         if folder == run:
             break
     return [points[step] for step in sorted(points)]

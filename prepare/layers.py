@@ -18,6 +18,7 @@ from typing import Any
 from formats.atomic import write_text
 from formats.errors import InputError
 from formats.layered_art.pairs import layer_pair
+from formats.local_files import is_within, read_csv
 from formats.svg.paint import MIN_ALPHA
 from prepare.near_duplicates import near_duplicates
 from prepare.output_folder import claim_folder
@@ -117,8 +118,6 @@ def layers(
                 _remove_pair(conversion)
         if drop_near_duplicates:
             _drop_near_duplicates(report, drawings)
-    except OSError as error:
-        raise InputError(folder, f"a pair cannot be written: {error}", "Free some space and run again.") from error
     finally:
         report.write()
     print(report.summary(up_to_date))
@@ -207,15 +206,16 @@ class _Report:
     def _read(self) -> Iterator[tuple[str, Outcome]]:
         if not self.path.is_file():
             return
-        with self.path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                try:
-                    layers, width, height = (int(row[name]) for name in ("layers", "width", "height"))
-                    outcome = Outcome(row["status"], row["reason"], row["detail"], layers, width, height)
-                    outcome = replace(outcome, seconds=float(row["seconds"]), lost_texts=int(row["lost_texts"]))
-                    yield row["path"], outcome
-                except (KeyError, TypeError, ValueError):
-                    continue  # an edited row: its file is converted again
+        for row in read_csv(self.path, "Remove it to convert all files again."):
+            cells = {name: row.get(name) or "" for name in self.columns}
+            try:
+                layers, width, height = (int(cells[name]) for name in ("layers", "width", "height"))
+                outcome = Outcome(cells["status"], cells["reason"], cells["detail"], layers, width, height)
+                outcome = replace(outcome, seconds=float(cells["seconds"]), lost_texts=int(cells["lost_texts"]))
+            except ValueError:
+                continue  # an edited row: its file is converted again
+            if is_within(cells["path"]):
+                yield cells["path"], outcome
 
     def is_up_to_date(self, file: str, conversion: Conversion) -> bool:
         """Return whether a file was converted and has not changed since."""

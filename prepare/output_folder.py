@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from formats.atomic import write_json
 from formats.errors import InputError
+from formats.folder_lock import NAME as LOCK
+from formats.local_files import read_json
 
 
 def claim_folder(out: Path, settings: dict[str, Any], record_name: str = "simulation.json") -> None:
@@ -22,15 +23,12 @@ def claim_folder(out: Path, settings: dict[str, Any], record_name: str = "simula
         InputError: The folder holds other files, or data made with other settings.
     """
     record = out / record_name
-    if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
+    if record.exists():
+        found = read_json(record, "Choose a new folder, or delete this one first.")
         if found != settings:
             fault = "the folder holds a data set made with other settings"
             raise InputError(record, fault, "Choose a new folder, or delete this one first.")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
         fault = f"exists, but is not a data set of this tool (no {record_name} in it)"
         raise InputError(out, fault, "Choose a new or empty folder.")
     else:

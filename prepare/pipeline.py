@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import math
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rich.table import Table
 import configs
 from formats.atomic import write_json, write_text
 from formats.errors import InputError
+from formats.local_files import read_csv, read_json_object
 
 COMPARISON = "real_and_generated.png"
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
@@ -82,16 +83,16 @@ class Job:
         self.record_path = output_dir / "pipeline.json"
         self.finished: list[dict[str, Any]] = []
         if self.record_path.is_file():
-            try:
-                self.finished = json.loads(self.record_path.read_text(encoding="utf-8"))["finished"]
-            except (ValueError, KeyError) as fault:
-                remedy = "Remove it to run every stage again."
-                raise InputError(self.record_path, f"is broken: {fault}", remedy) from fault
+            self.finished = read_finished(self.record_path)
         self.position = 0
         self.seconds: dict[str, float] = {}
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: Stage, more: Sequence[str] = ()) -> None:
         """Run a stage unless it is finished.
+
+        Args:
+            stage: The stage.
+            more: Arguments for this attempt only, which the record does not hold.
 
         Raises:
             InputError: The stage failed; its own message has been printed.
@@ -105,9 +106,10 @@ class Job:
                 self.position += 1
                 return
             self.finished = self.finished[: self.position]
-        print(f"{stage.name}: python cli.py {' '.join(stage.words)}", flush=True)
+        words = (*stage.words, *more)
+        print(f"{stage.name}: python cli.py {' '.join(words)}", flush=True)
         start = time.monotonic()
-        status = _run_command(stage)
+        status = _run_command(stage, words)
         if status:
             remedy = "See its message above; the same command continues from here."
             raise InputError(f"stage '{stage.name}'", f"failed with status {status}", remedy)
@@ -117,15 +119,61 @@ class Job:
         write_json(self.record_path, {"finished": self.finished})
 
 
-def _run_command(stage: Stage) -> int:
-    """Run a stage's command, and pass on its messages."""
-    command = [sys.executable, str(CLI), *stage.words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            sys.stderr.write(stage.in_terms_of_pipeline(line) if line.startswith("error: ") else line)
-            sys.stderr.flush()
+def read_finished(path: Path) -> list[dict[str, Any]]:
+    """Read the finished stages out of ``pipeline.json``.
+
+    Raises:
+        InputError: The file is broken.
+    """
+    remedy = "Remove it to run every stage again."
+    finished = read_json_object(path, remedy).get("finished")
+    if not isinstance(finished, list) or not all(isinstance(stage, dict) for stage in finished):
+        raise InputError(path, "is broken: it does not list finished stages", remedy)
+    for stage in finished:
+        name, words, seconds = (stage.get(key) for key in ("name", "words", "seconds"))
+        is_timed = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        is_worded = isinstance(words, list) and all(isinstance(word, str) for word in words)
+        if not (isinstance(name, str) and is_timed and is_worded):
+            raise InputError(path, "is broken: it does not list finished stages", remedy)
+    return finished
+
+
+def read_guidance_scale(path: Path) -> float:
+    """Read the guidance scale that ``prepare tune-guidance`` chose.
+
+    Raises:
+        InputError: The file is broken.
+    """
+    scale = read_json_object(path, "Remove it to choose again.").get("guidance_scale")
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale):
+        raise InputError(path, f"is broken: guidance_scale is {scale!r}", "Remove it to choose again.")
+    return float(scale)
+
+
+def _run_command(stage: Stage, words: Sequence[str]) -> int:
+    """Run a stage's command, and pass on its messages.
+
+    The command has a session of its own: it gets the signals that stop the job from here, and once.
+    """
+    command = [sys.executable, str(CLI), *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+    with process:
+        try:
+            _pass_on_messages(stage, process)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            process.send_signal(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)
+            _pass_on_messages(stage, process)
+            process.wait()
+            print(f"{stage.name}: stopped; the same command continues from here", file=sys.stderr, flush=True)
+            raise
     return process.returncode
+
+
+def _pass_on_messages(stage: Stage, process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        sys.stderr.write(stage.in_terms_of_pipeline(line) if line.startswith("error: ") else line)
+        sys.stderr.flush()
 
 
 def samples_folder(output_dir: Path) -> Path:
@@ -250,11 +298,11 @@ def _tuned_sampling(job: Job, checkpoint: Path, data_dir: Path) -> list[str]:
     chosen = job.output_dir / "guidance.json"
     words = (f"--checkpoint={checkpoint}", f"--data_dir={data_dir}", f"--out={chosen}")
     job.run(Stage("tune guidance", ("prepare", "tune-guidance", *words)))
-    import torch  # help does without
+    from formats.training_checkpoint import read_training_checkpoint  # imports PyTorch, which help does without
 
-    trained = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
+    trained = read_training_checkpoint(checkpoint)["hyper_parameters"]
     names = ("sampler", "num_points", "time_shift", "guidance_interval_start")
-    scale = json.loads(chosen.read_text(encoding="utf-8"))["guidance_scale"]
+    scale = read_guidance_scale(chosen)
     return [f"--model.guidance_scale={scale}", *(f"--model.{name}={trained[name]}" for name in names)]
 
 
@@ -276,10 +324,7 @@ def run_training(job: Job, stage: Stage, runs: Path) -> None:
         job.run(stage)
         return
     print(f"train: continuing from {checkpoint}", flush=True)
-    job.run(Stage(stage.name, (*stage.words, f"--ckpt_path={checkpoint}"), stage.options))
-    # Recorded without the checkpoint: a repeated job compares these arguments.
-    job.finished[-1]["words"] = list(stage.words)
-    write_json(job.record_path, {"finished": job.finished})
+    job.run(stage, [f"--ckpt_path={checkpoint}"])
 
 
 def _loggers(out: Path) -> dict[str, Any]:
@@ -294,9 +339,12 @@ def _last_values(runs: Path) -> dict[str, float]:
     """Return the last value of each metric that the newest run logged."""
     values: dict[str, float] = {}
     for path in sorted(runs.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        remedy = "Move it away; it is only read for the summary."
+        for row in read_csv(path, remedy):
+            try:
                 values.update({name: float(value) for name, value in row.items() if value})
+            except ValueError as fault:
+                raise InputError(path, f"holds a cell that is not a number: {fault}", remedy) from fault
     return values
 
 
@@ -310,7 +358,7 @@ def _report(job: Job) -> None:
             table.add_row(label, f"{losses[name]:.4f}")
     evaluation = out / "evaluation" / "evaluation.json"
     if evaluation.is_file():
-        results = json.loads(evaluation.read_text(encoding="utf-8"))
+        results = read_json_object(evaluation, "Remove it, and run the command again.")
         table.add_row("quality bars met", f"{results['bars_met']} of {results['num_bars']}")
         table.add_row(f"worst: {results['worst_measure']}", f"{results[results['worst_measure']]:.3f}")
         for label, name in (

@@ -18,6 +18,7 @@ from formats.atomic import atomic_path
 from formats.errors import InputError
 from formats.layered_art.base import ArtSample, LayeredArt
 from formats.layered_art.layouts import open_layered_art
+from formats.local_files import path_within
 from prepare.output_folder import claim_folder
 
 
@@ -68,7 +69,7 @@ def region_orders(labels: NDArray[np.int32], orders: NDArray[np.uint16]) -> NDAr
 
 
 def _path(folder: Path, sample: ArtSample) -> Path:
-    return folder / sample.category / f"{sample.name}.safetensors"
+    return path_within(folder, f"{sample.category}/{sample.name}.safetensors", sample.path)
 
 
 def _measure(art: LayeredArt, sample: ArtSample, folder: Path) -> bool:
@@ -77,6 +78,6 @@ def _measure(art: LayeredArt, sample: ArtSample, folder: Path) -> bool:
     if measured is None:
         return False
     graph, medians = measured
-    with atomic_path(_path(folder, sample)) as temporary:
+    with atomic_path(_path(folder, sample), sync=True) as temporary:
         temporary.write_bytes(save({**vars(graph), "orders": medians}))
     return True

@@ -38,6 +38,8 @@ def measure(
 ) -> dict[str, dict[str, float]]:
     """Measure the weights of a module, each of its networks, baselines and the true order of the same regions.
 
+    Images of a single region are left out.
+
     Args:
         data_dir: Folder of layered art.
         module: Module with its weights.
@@ -59,10 +61,11 @@ def measure(
     for _, sample in first_samples((ArtFile(art, sample) for sample in chosen), limit, 0):
         image, orders, layer_count = art.read(sample)
         labels = colour_regions(image)
-        heights = {TRUE_ORDER: region_orders(labels, orders).astype(np.float64)}
-        if labels.any():
-            graph = region_graph(image, labels)
-            heights |= {**module.baseline_heights(graph), OURS: module.graph_heights(graph), **_by_seed(module, graph)}
+        if not labels.any():
+            continue
+        graph = region_graph(image, labels)
+        heights = {TRUE_ORDER: region_orders(labels, orders).astype(np.float64), OURS: module.graph_heights(graph)}
+        heights |= {**module.baseline_heights(graph), **_by_seed(module, graph)}
         true_orders = torch.from_numpy(orders.astype(np.int32))[None]
         everywhere = torch.ones_like(true_orders, dtype=torch.bool)
         for name in heights:

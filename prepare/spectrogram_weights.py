@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +11,14 @@ import torch
 
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
+from formats.local_files import read_json_object
+from formats.training_checkpoint import read_training_checkpoint
 from lightning_modules.shipped_generator import SAMPLING, save_generator
 from metrics.spectrogram_quality import BARS
 from networks.config import config_from
 from networks.lightning_dit import LightningDiTConfig
 from networks.tokenizers import LappedPCA
-from prepare.pipeline import demo, newest_checkpoint
+from prepare.pipeline import demo, newest_checkpoint, read_finished, read_guidance_scale
 from weights import FOLDER
 
 NAME = "spectrograms_simulated"
@@ -47,10 +48,10 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
     checkpoint, evaluation = newest_checkpoint(output_dir / "training"), output_dir / "evaluation" / "evaluation.json"
     if checkpoint is None or not evaluation.is_file():
         raise InputError(output_dir, "holds no checkpoint and evaluation", "Run the command again.")
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    content = read_training_checkpoint(checkpoint)
     settings = content["hyper_parameters"]
-    chosen = json.loads((output_dir / "guidance.json").read_text(encoding="utf-8"))["guidance_scale"]
-    stages = json.loads((output_dir / "pipeline.json").read_text(encoding="utf-8"))["finished"]
+    chosen = read_guidance_scale(output_dir / "guidance.json")
+    stages = read_finished(output_dir / "pipeline.json")
     seconds = next(stage["seconds"] for stage in stages if stage["name"] == "train")
     card = {
         "summary": SUMMARY,
@@ -58,7 +59,7 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
         "command": f"make weights NAME={NAME}",
         "training_time": f"{seconds:.0f} s",
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
-        "measures": card_measures(json.loads(evaluation.read_text(encoding="utf-8"))),
+        "measures": card_measures(read_json_object(evaluation, "Run the command again.")),
         "limits": LIMITS,
         "licence": "Apache-2.0",
         "sampling": {name: settings[name] for name in SAMPLING} | {"guidance_scale": chosen},

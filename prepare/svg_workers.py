@@ -28,6 +28,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from formats.atomic import temporary_path
+from formats.errors import InputError
+
 START_SECONDS = 120.0
 WALL_CLOCK_FACTOR = 20.0  # limit on the clock, in units of the CPU time allowed
 FILES_PER_WORKER = 2000  # then a new one: a process does not return all freed memory to the system
@@ -101,7 +104,7 @@ def convert_files(
 
     Raises:
         RuntimeError: A worker could not be started.
-        OSError: A worker could not write its files.
+        InputError: A worker could not write its files.
     """
     pending = deque(conversions)
     workers: list[_Worker] = []
@@ -183,7 +186,7 @@ class _Worker:
             return conversion, self._refusal(is_overdue)
         self.is_spent = self.handled >= FILES_PER_WORKER
         if "fault" in answer:
-            raise OSError(answer["fault"])
+            raise InputError(*answer["fault"])
         self.is_spent |= answer.get("reason") == "too much memory"
         return conversion, Outcome(**answer) if conversion else None
 
@@ -223,7 +226,7 @@ def _remove_unfinished(conversion: Conversion, pid: int) -> None:
     """Remove the temporary files of a worker that was killed while writing."""
     for kind in ("images", "orders"):
         folder = Path(conversion.out) / kind / conversion.category
-        (folder / f".{conversion.name}.{pid}.partial.png").unlink(missing_ok=True)
+        temporary_path(folder / f"{conversion.name}.png", pid).unlink(missing_ok=True)
 
 
 def _work(memory: int, seconds: float) -> None:
@@ -241,8 +244,10 @@ def _work(memory: int, seconds: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU time; the default action of its signal ends the process
         try:
             answer = asdict(convert(Conversion(**json.loads(line))))
+        except InputError as error:
+            answer = {"fault": error.args}
         except OSError as error:
-            answer = {"fault": str(error)}
+            answer = {"fault": ("--out", f"a pair cannot be written: {error}", "Choose another folder.")}
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), file=answers, flush=True)
@@ -252,7 +257,7 @@ def convert(conversion: Conversion) -> Outcome:
     """Convert one file in this process.
 
     Raises:
-        OSError: The pair could not be written.
+        InputError: The pair could not be written.
     """
     from formats.atomic import atomic_path
     from formats.images import write_png

@@ -15,6 +15,7 @@ from formats.errors import InputError
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from metrics.spectrogram_quality import rank
+from prepare.trained_module import load_trained
 
 _SEED = 1_000_003  # of the samples: others than those of a test
 _BATCH = 32
@@ -49,7 +50,7 @@ def tune_guidance(
     if not scales or samples_per_user < 2:
         remedy = "Give one or more scales and 2 or more samples per user."
         raise InputError("tune-guidance", f"scales {list(scales)}, {samples_per_user} samples per user", remedy)
-    module = UserConditionedDiTModule.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    module = load_trained(UserConditionedDiTModule, checkpoint)
     module.eval()
     module.hparams["sample_seed"] = _SEED
     if num_points is not None:

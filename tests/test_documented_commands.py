@@ -14,7 +14,7 @@ from command_line.arguments import Argument, check_name, check_value
 from command_line.main import LIGHTNING_COMMANDS
 from command_line.settings import read_sources
 from command_line.tasks import load_tool
-from command_line.tools import expand_options
+from command_line.tools import expand_options, join_configs
 from tests.support.commands import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "configs").rglob("*.yaml"))]
@@ -63,7 +63,9 @@ def test_training_commands_are_accepted(words: list[str], capsys: pytest.Capture
 )
 def test_tool_commands_are_accepted(words: list[str]) -> None:
     tool = load_tool(TASKS, words[0], words[1])
-    for source in read_sources(expand_options(words[2:], typing.get_type_hints(tool))):
+    types = typing.get_type_hints(tool)
+    options = join_configs(words[2:]) if "configs" in types else words[2:]
+    for source in read_sources(expand_options(options, types)):
         for name, value in source.settings.items():
             argument = Argument(f"--{name}", tool, name, value)
             check_name(argument)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.aerial_megadepth.dataset import AerialMegaDepthDataset, Augmentation, PairOptions
 from datamodules.aerial_megadepth.views import DEPTH_PERCENTILE, MAX_DEPTH
+from datamodules.content_check import check_some
 from datamodules.loading import (
     OnError,
     PrebatchedDataset,
@@ -18,10 +20,12 @@ from datamodules.loading import (
     ResumableDataModule,
     ResumableLoader,
     evaluation_loader,
+    share_of,
 )
 from datamodules.transforms import PATCH_SIZE
 from formats.aerial_megadepth import read_split
 from formats.errors import InputError, check_settings
+from formats.ranges import ABOVE_0, AT_LEAST_0, or_none
 
 logger = logging.getLogger(__name__)
 
@@ -88,12 +92,13 @@ class AerialMegaDepthDataModule(ResumableDataModule):
             ),
             "--data.batch_size": ("at least 1", batch_size >= 1),
             "--data.views": ("at least 2", views >= 2),
-            "--data.aspect": ("null or above 0", aspect is None or aspect > 0),
-            "--data.max_depth": ("above 0", max_depth > 0),
+            "--data.aspect": ("null or above 0", or_none(ABOVE_0).holds(aspect)),
+            "--data.max_depth": ("above 0", ABOVE_0.holds(max_depth)),
             "--data.depth_percentile": ("above 0 and at most 100", 0 < depth_percentile <= 100),
             "--data.scale_augmentation": ("at least 0 and below 1", 0 <= scale_augmentation < 1),
             "--data.colour_augmentation": ("between 0 and 1", 0 <= colour_augmentation <= 1),
-            "--data.aspect_augmentation": ("at least 0", aspect_augmentation >= 0),
+            "--data.aspect_augmentation": ("at least 0", AT_LEAST_0.holds(aspect_augmentation)),
+            "--data.num_workers": ("at least 0", num_workers >= 0),
             "--data.seed": ("at least 0", seed >= 0),
         }
         check_settings(requirements)
@@ -130,11 +135,13 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         """Read the splits and check that all files exist.
 
         Raises:
-            InputError: A split is missing or broken, has no usable pair, or a file of a pair is missing.
+            InputError: A split is missing or broken, has no usable pair, or a file of a pair is missing; or
+                one of two pairs of each split cannot be read or is not finite.
         """
         for name in ("train", "val") if stage == "fit" else ("val",):
             if name not in self.datasets:
                 self.datasets[name] = self._dataset(name)
+                check_some(self.datasets[name], self.samples_to_check)
 
     def _dataset(self, name: str) -> AerialMegaDepthDataset:
         path, augmentation = self.data_dir / self.splits[name], self.augmentation if name == "train" else None
@@ -168,14 +175,13 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         rank, world_size = self.process()
         indices = list(range(len(self.datasets["val"])))
         batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
-        return ReportingLoader(
-            _Share(batches[rank::world_size], self.datasets["val"]), batch_size=None, num_workers=self.num_workers
-        )
+        share = _Share(share_of(batches, rank, world_size, "--data.val_split"), self.datasets["val"])
+        return ReportingLoader(share, batch_size=None, num_workers=self.num_workers)
 
 
 class _Share(PrebatchedDataset[list[int], Any]):
     """Batches of one process, with the pairs that were left out of the data set."""
 
-    def __init__(self, batches: list[list[int]], dataset: AerialMegaDepthDataset) -> None:
+    def __init__(self, batches: Sequence[list[int]], dataset: AerialMegaDepthDataset) -> None:
         super().__init__(batches, dataset.__getitems__)
         self.left_out = dataset.left_out

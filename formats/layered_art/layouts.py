@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from formats.images import on_white, read_grey, read_rgb, read_rgba
 from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredImage, painted_orders
 from formats.layered_art.pairs import layer_pair, read_layer_pair
 from formats.layered_art.parquet import LayeredParquet
+from formats.local_files import path_within, read_json_object
 
 Layout = Literal["auto", "pairs", "parsed_dataset", "parquet", "coco"]
 
@@ -78,7 +78,8 @@ class ParsedDataset(LayeredArt):
 
     def _opened(self, folder: Path, layers: list[dict[str, Any]]) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for number, layer in enumerate(layers):
-            path = folder / Path(str(layer.get("image_path") or f"{number + 2:02d}_layer_{number:02d}.png")).name
+            name = Path(str(layer.get("image_path") or f"{number + 2:02d}_layer_{number:02d}.png")).name
+            path = path_within(folder, name, folder / "metadata.json")
             yield str(path), read_rgba(path), layer["box"]
 
 
@@ -101,23 +102,22 @@ class CocoDepths(LayeredArt):
             annotations = self.root / "annotations" / f"{split}.json"
             if not annotations.is_file():
                 continue
-            images = _json(annotations).get("images")
+            images = read_json_object(annotations, REMEDY).get("images")
             if not isinstance(images, list):
                 raise InputError(annotations, "has no list 'images'", "Give COCO annotations.")
             for image in images:
                 file = image.get("file_name") if isinstance(image, dict) else None
                 if not isinstance(file, str) or not file:
                     raise InputError(annotations, "lists an image without a file_name", "Give COCO annotations.")
-                if Path(file).is_absolute() or ".." in Path(file).parts:
-                    fault = f"lists {file}, which is not within images/{split}"
-                    raise InputError(annotations, fault, "Give file names relative to that folder.")
+                path = path_within(self.root / "images" / split, file, annotations)
                 name = Path(file).with_suffix("").as_posix()
-                yield ArtSample(split, name, self.root / "images" / split / file, split=split)
+                yield ArtSample(split, name, path, split=split)
 
     def files(self, sample: ArtSample) -> list[Path]:
         """Return the paths of the image and its depth map."""
-        depth = self.root / "depths" / sample.category / sample.path.relative_to(self.root / "images" / sample.category)
-        png = depth.with_suffix(".png")
+        depths = self.root / "depths" / sample.category
+        name = sample.path.relative_to(self.root / "images" / sample.category)
+        depth, png = (path_within(depths, str(part), depths) for part in (name, name.with_suffix(".png")))
         return [sample.path, png if png.is_file() and not depth.is_file() else depth]
 
     def read(self, sample: ArtSample) -> LayeredImage:
@@ -177,21 +177,9 @@ def _folders(parent: Path) -> Iterable[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "no such file", REMEDY) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as JSON: {error}", REMEDY) from error
-    if not isinstance(content, dict):
-        raise InputError(path, "does not hold a JSON object", REMEDY)
-    return content
-
-
 def _layers(path: Path) -> list[dict[str, Any]]:
     """Read the layers of a sample from below."""
-    metadata = _json(path)
+    metadata = read_json_object(path, REMEDY)
     layers = metadata.get("layers")
     if not isinstance(layers, list) or not all(isinstance(layer, dict) and "box" in layer for layer in layers):
         raise InputError(path, "has no list 'layers' of objects with a box", REMEDY)

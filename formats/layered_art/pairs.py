@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from formats.errors import InputError
 from formats.images import read_grey, read_rgb, write_png
+from formats.local_files import path_within
 
 MAX_LAYERS = 2**16 - 1
 
@@ -27,8 +28,12 @@ class LayerPair(NamedTuple):
 
 
 def layer_pair(root: str | Path, category: str, name: str) -> LayerPair:
-    """Return the paths of the two files of a sample."""
-    return LayerPair(*(Path(root) / kind / category / f"{name}.png" for kind in ("images", "orders")))
+    """Return the paths of the two files of a sample.
+
+    Raises:
+        InputError: One of them is not within the root.
+    """
+    return LayerPair(*(path_within(root, f"{kind}/{category}/{name}.png", root) for kind in ("images", "orders")))
 
 
 def write_layer_pair(files: LayerPair, image: NDArray[np.uint8], orders: NDArray[np.uint16]) -> None:

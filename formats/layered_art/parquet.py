@@ -6,18 +6,20 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from formats.errors import InputError
 from formats.images import on_white, open_image
 from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredImage, painted_orders
+from formats.layered_art.pairs import MAX_LAYERS
+from formats.local_files import require_file
 
 CATEGORY_COLUMNS = ("style_category", "style", "category")
 PIECE = re.compile(r"[-_]\d+[-_]of[-_]\d+$")  # end of the names of a table's parts
@@ -61,7 +63,7 @@ class LayeredParquet(LayeredArt):
         self._columns: dict[Path, list[str]] = {}
         self._open: _OpenGroup | None = None
         for path in sorted(self.root.rglob("*.parquet")):
-            with _opened(path) as file:
+            with _readable(path), _opened(path) as file:
                 sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
                 self._starts[path] = np.cumsum([0, *sizes]).tolist()
                 columns = file.schema_arrow.names
@@ -90,8 +92,11 @@ class LayeredParquet(LayeredArt):
         count = row.get("layer_count")
         if count is None:
             count = next(number for number in itertools.count() if row.get(f"layer_{number:02d}") is None)
-        orders = painted_orders((image.shape[0], image.shape[1]), self._layers(row, int(count), where))
-        return LayeredImage(image, orders, max(1, int(count)))
+        if not isinstance(count, int) or not 0 <= count <= MAX_LAYERS:
+            fault = f"has the layer_count {count!r}, which is not a whole number from 0 to {MAX_LAYERS}"
+            raise InputError(where, fault, REMEDY)
+        orders = painted_orders((image.shape[0], image.shape[1]), self._layers(row, count, where))
+        return LayeredImage(image, orders, max(1, count))
 
     def _layers(self, row: dict[str, Any], count: int, where: str) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for name in (f"layer_{number:02d}" for number in range(count)):
@@ -104,13 +109,11 @@ class LayeredParquet(LayeredArt):
         location = (sample.path, group, os.getpid())
         if opened is None or (opened.path, opened.group, opened.process) != location or opened.next_row > row_in_group:
             opened = self._open = _OpenGroup(*location, rows=_rows(sample.path, group, self._columns[sample.path]))
-        try:
+        with _readable(sample.path):
             for row in opened.rows:
                 opened.next_row += 1
                 if opened.next_row > row_in_group:
                     return {name: part.as_py() for name, part in row.items()}
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(sample.path, f"row {sample.row} cannot be read: {error}", REMEDY) from error
         raise InputError(sample.path, f"ends before its row {sample.row}", REMEDY)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -123,9 +126,18 @@ def _is_of_layer(name: str) -> bool:
 
 
 def _opened(path: Path) -> pq.ParquetFile:
+    with _readable(path):
+        return pq.ParquetFile(require_file(path, REMEDY), memory_map=True)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Name the file in faults of reading it."""
     try:
-        return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # damaged pages and metadata raise nearly anything
         raise InputError(path, f"cannot be read as parquet: {error}", "Replace the file.") from error
 
 

@@ -46,6 +46,8 @@ def read_svg(path: str | Path) -> Node:
             ``entity declarations``, ``external reference``, ``nested too deeply`` or ``too many elements``.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise SvgRefusedError(path, "unreadable file", "is not a regular file")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

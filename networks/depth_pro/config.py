@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 PATCH_SIZE = 16  # pixels per side of a token
@@ -41,6 +42,11 @@ class DepthProConfig:
         Raises:
             ValueError: They do not fit.
         """
+        for name in ("embed_dim", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.init_values is not None and not math.isfinite(self.init_values):
+            raise ValueError(f"init_values must be null or finite, not {self.init_values}")
         if self.num_heads < 1 or self.embed_dim % self.num_heads:
             raise ValueError(f"num_heads must divide embed_dim = {self.embed_dim}, which {self.num_heads} does not")
         hooks = tuple(self.hook_blocks)

@@ -135,6 +135,11 @@ class LayerIndexNet(nn.Module):
         features: Tensor = self.decoder(levels)
         return features
 
+    def transformer_blocks(self) -> Iterator[nn.Module]:
+        """Blocks of the two ViTs."""
+        for encoder in (self.encoder.patch_encoder, self.encoder.image_encoder):
+            yield from encoder.blocks
+
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters of the two ViTs."""
         yield from self.encoder.patch_encoder.parameters()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -50,6 +51,14 @@ class LightningDiTConfig:
         Raises:
             ValueError: They do not fit.
         """
+        sizes = {"input_size": self.input_size, "in_channels": self.in_channels, "hidden_size": self.hidden_size}
+        for name, size in {**sizes, "depth": self.depth}.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, not {size}")
+        if not 0 < self.mlp_ratio < math.inf or int(2 / 3 * int(self.hidden_size * self.mlp_ratio)) < 1:
+            raise ValueError(f"mlp_ratio must be above 0 and leave a channel, not {self.mlp_ratio}")
+        if not 0 <= self.class_dropout_prob <= 1:
+            raise ValueError(f"class_dropout_prob must be between 0 and 1, not {self.class_dropout_prob}")
         if self.num_classes is not None and self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, not {self.num_classes}")
         if self.patch_size < 1 or self.input_size % self.patch_size:

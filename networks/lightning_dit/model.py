@@ -41,11 +41,14 @@ class LabelEmbedding(nn.Module):
         self.embedding_table = nn.Embedding(num_classes + (dropout_prob > 0), hidden_size)
         self.num_classes, self.dropout_prob = num_classes, dropout_prob
 
-    def forward(self, y: Tensor) -> Tensor:
-        """Embed y (B,) as (B, hidden_size); in training, labels become "no label" with ``dropout_prob``."""
+    def forward(self, y: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Embed y (B,) as (B, hidden_size); in training, labels become "no label" with ``dropout_prob``.
+
+        ``uniform`` are random numbers (B,) in 0…1 that decide it; None draws them.
+        """
         if self.training and self.dropout_prob > 0:
-            dropped = torch.rand(y.shape, device=y.device) < self.dropout_prob
-            y = torch.where(dropped, self.num_classes, y)
+            uniform = torch.rand(y.shape, device=y.device) if uniform is None else uniform
+            y = torch.where(uniform < self.dropout_prob, self.num_classes, y)
         embedding: Tensor = self.embedding_table(y)
         return embedding
 
@@ -243,10 +246,13 @@ class LightningDiT(nn.Module):
             elif name == "y_embedder.embedding_table.weight" or re.fullmatch(r"t_embedder\.mlp\.\d\.weight", name):
                 nn.init.normal_(parameter, std=0.02)
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Velocity at latents x (B, C, H, W), times t (B,) in [0, 1], labels y (B,), in the shape of x."""
+    def forward(self, x: Tensor, t: Tensor, y: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Velocity at latents x (B, C, H, W), times t (B,) in [0, 1], labels y (B,), in the shape of x.
+
+        ``uniform`` are random numbers (B,) in 0…1 that decide in training which labels are dropped; None draws them.
+        """
         tokens = self.x_embedder(x) + self.pos_embed
-        c = self.t_embedder(t) + self.y_embedder(y)
+        c = self.t_embedder(t) + self.y_embedder(y, uniform)
         rotary = None if self.feat_rope is None else (self.feat_rope.freqs_cos, self.feat_rope.freqs_sin)
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:

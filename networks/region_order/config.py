@@ -17,8 +17,6 @@ class RegionOrderConfig:
         num_heads: Attention heads; divides ``width``.
         dropout: Probability with which the outputs of a block's branches are zeroed in training.
 
-    Raises:
-        ValueError: A size is below 1, or ``width`` is not a multiple of ``num_heads``.
     """
 
     region_features: int = 35
@@ -28,8 +26,12 @@ class RegionOrderConfig:
     num_heads: int = 4
     dropout: float = 0.1
 
-    def __post_init__(self) -> None:
-        """Check the sizes."""
+    def check(self) -> None:
+        """Check that the sizes fit together.
+
+        Raises:
+            ValueError: A size is below 1, or ``width`` is not a multiple of ``num_heads``.
+        """
         sizes = (self.region_features, self.pair_features, self.width, self.depth, self.num_heads)
         if min(sizes) < 1 or not 0 <= self.dropout < 1:
             raise ValueError("sizes must be at least 1 and dropout in 0…1")

@@ -33,6 +33,7 @@ class RegionOrderNet(nn.Module):
     def __init__(self, config: RegionOrderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or RegionOrderConfig()
+        config.check()
         self.region_mean = nn.Buffer(torch.zeros(config.region_features))
         self.region_scale = nn.Buffer(torch.ones(config.region_features))
         self.pair_mean = nn.Buffer(torch.zeros(config.pair_features))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from formats.errors import InputError
+from formats.local_files import read_json_object, require_file
 from networks.tokenizers.base import Posterior, Tokenizer
 
 
@@ -59,15 +59,15 @@ def _autoencoder(folder: Path) -> Any:
     remedy = "Name a folder that diffusers' AutoencoderKL.save_pretrained wrote, or the 'vae' folder of a pipeline."
     if not (folder / "config.json").is_file():
         raise InputError(folder, "has no config.json", remedy)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(folder / "config.json", f"not JSON ({error})", remedy) from error
-    kind = config.get("_class_name") if isinstance(config, dict) else None
+    config = read_json_object(folder / "config.json", remedy)
+    kind = config.get("_class_name")
     if kind != "AutoencoderKL":
         raise InputError(folder / "config.json", f"its _class_name is {kind!r}, not 'AutoencoderKL'", remedy)
     if (config.get("in_channels", 3), config.get("out_channels", 3)) != (3, 3):
         raise InputError(folder / "config.json", "the autoencoder is not for RGB images", remedy)
+
+    # Diffusers would otherwise follow the names in an index of shards, or look for pickled weights.
+    require_file(folder / "diffusion_pytorch_model.safetensors", remedy)
 
     from diffusers import AutoencoderKL  # here, since its import takes seconds
 
@@ -76,7 +76,7 @@ def _autoencoder(folder: Path) -> Any:
         autoencoder, report = AutoencoderKL.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # settings of other types and damaged weights raise nearly anything
         reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")  # hints for developers follow
         raise InputError(folder, f"the weights cannot be loaded ({reason})", remedy) from error
     # diffusers fills missing tensors with random numbers and only warns.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from formats.atomic import atomic_path
@@ -131,8 +131,8 @@ class LappedPCA(Tokenizer):
 
     def save(self, path: str | Path) -> None:
         """Write to a ``.safetensors`` file whose metadata name the kind."""
-        with atomic_path(path) as temporary:
-            save_file(self.state_dict(), temporary, {"kind": KIND})
+        with atomic_path(path, sync=True) as temporary:
+            temporary.write_bytes(save(self.state_dict(), {"kind": KIND}))  # save_file leaves files behind if killed
 
     @classmethod
     def load(cls, path: str | Path) -> LappedPCA:

@@ -17,16 +17,17 @@ def draw_times(
     device: torch.device,
     mean: float = 0.0,
     deviation: float = 1.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Draw training times (B,) in (0, 1) on the device.
+    """Draw training times (B,) in (0, 1) on the device, from the generator or torch's own.
 
     ``logit_normal`` is the sigmoid of a normal variable of the given mean and standard deviation; with the defaults
     it is dense in the middle of the path, where the velocity is hardest to predict (Esser et al. 2024), and a
     negative mean shifts it towards the noise. ``uniform`` is flat and ignores both.
     """
     if distribution == "uniform":
-        return torch.rand(batch_size, device=device)
-    return (mean + deviation * torch.randn(batch_size, device=device)).sigmoid()
+        return torch.rand(batch_size, device=device, generator=generator)
+    return (mean + deviation * torch.randn(batch_size, device=device, generator=generator)).sigmoid()
 
 
 def evaluation_times(

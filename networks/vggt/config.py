@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -52,6 +53,11 @@ class VGGTConfig:
         Raises:
             ValueError: They do not fit, or no head is enabled.
         """
+        for name in ("embed_dim", "depth", "num_heads", "camera_depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not math.isfinite(self.init_values):
+            raise ValueError(f"init_values must be finite, not {self.init_values}")
         layers = tuple(self.dpt_layers)
         if len(layers) != 4 or list(layers) != sorted(set(layers) & set(range(self.depth))):
             raise ValueError(f"dpt_layers must be four rising layers in 0…{self.depth - 1}, not {layers}")

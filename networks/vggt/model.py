@@ -7,7 +7,7 @@ which are timm's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Literal, TypedDict
 
 import torch
@@ -146,6 +146,12 @@ class VGGT(nn.Module):
             if self.point_head is not None:
                 output["world_points"], output["world_points_conf"] = self.point_head(patches, grid)
         return output
+
+    def transformer_blocks(self) -> Iterator[nn.Module]:
+        """Blocks of the aggregator and of its patch network."""
+        aggregator = self.aggregator
+        for blocks in (aggregator.patch_embed.blocks, aggregator.frame_blocks, aggregator.global_blocks):
+            yield from blocks
 
     @property
     def published_dropped(self) -> Mapping[str, str]:

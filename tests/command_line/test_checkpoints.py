@@ -11,12 +11,14 @@ from command_line.checkpoints import with_checkpoint_settings
 from command_line.settings import class_settings, read_sources
 from command_line.tasks import Task
 from formats.errors import InputError
+from formats.training_checkpoint import INSTANTIATOR
 
 TASKS = [Task("numbers", modules=("a:NumberModule",)), Task("words", modules=("b:WordModule", "b:LetterModule"))]
 
 
 def save(path: Path, **settings: Any) -> Path:
-    torch.save({"hyper_parameters": {"_class_path": "a.NumberModule", "_instantiator": "x", **settings}}, path)
+    named = {"_class_path": "a.NumberModule", "_instantiator": INSTANTIATOR}
+    torch.save({"state_dict": {}, "hyper_parameters": named | settings}, path)
     return path
 
 
@@ -61,8 +63,8 @@ def test_a_path_in_a_configuration_file_counts(tmp_path: Path) -> None:
     assert len(with_checkpoint_settings(words, read_sources(words), TASKS)) == 3
 
 
-@pytest.mark.parametrize("special", ["last", "best", "null"])
-def test_special_names_are_lightnings(special: str) -> None:
+@pytest.mark.parametrize("special", ["last", "best", "hpc", "null"])
+def test_words_are_resolved_later(special: str) -> None:
     assert words_for(special) == [f"--ckpt_path={special}"]
 
 
@@ -86,7 +88,7 @@ def test_files_that_are_not_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.ckpt: no such checkpoint"):
         words_for("nowhere.ckpt")
     (tmp_path / "broken.ckpt").write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match=r"broken\.ckpt: is not a training checkpoint"):
+    with pytest.raises(InputError, match=r"broken\.ckpt: is damaged or not a checkpoint"):
         words_for(tmp_path / "broken.ckpt")
 
 

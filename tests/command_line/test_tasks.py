@@ -9,6 +9,7 @@ from lightning import Callback, LightningDataModule, LightningModule
 
 from cli import TASKS
 from command_line.tasks import (
+    SHARED_CALLBACKS,
     TOOL_GROUPS,
     Task,
     UsageError,
@@ -43,6 +44,7 @@ def test_every_tool_exists_and_is_summarised(group: str) -> None:
 
 def test_short_names_are_distinct() -> None:
     names = [short_name(target) for task in TASKS for target in task.classes()]
+    names += map(short_name, SHARED_CALLBACKS)
     assert len(names) == len(set(names)) == len(classes_by_name(TASKS))
 
 

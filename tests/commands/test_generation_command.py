@@ -110,7 +110,7 @@ def test_unknown_users_and_missing_checkpoints(trained: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"nowhere\.ckpt: no such checkpoint"):
         main(words("nowhere.ckpt", tmp_path / "out"))
     (tmp_path / "broken.ckpt").write_bytes(trained.read_bytes()[:5000])
-    with pytest.raises(InputError, match=r"broken\.ckpt: is not a training checkpoint"):
+    with pytest.raises(InputError, match=r"broken\.ckpt: is damaged or not a checkpoint"):
         main(words(tmp_path / "broken.ckpt", tmp_path / "out"))
 
 

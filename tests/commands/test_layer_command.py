@@ -354,7 +354,7 @@ def test_a_process_without_an_image_is_refused(trained: Path, tmp_path: Path) ->
     more = ["--trainer.devices=2", "--trainer.strategy=ddp"]
     done = run_command(*decompose_words(trained, path, tmp_path / "out")[:-1], *more)
     assert done.returncode == 1
-    assert "names 1 images for 2 processes" in done.stderr
+    assert "gives 1 batches for 2 processes" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import chain
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.loading import EpochSampler, EvaluationSampler, PrebatchedDataset, ResumableLoader
+from datamodules.loading import EpochSampler, EvaluationSampler, PrebatchedDataset, ResumableLoader, share_of
+from formats.errors import InputError
 
 
 class Numbers(Dataset[Tensor]):
@@ -94,3 +96,20 @@ def test_batches_keep_their_order_with_workers() -> None:
 
 def _double(request: int) -> int:
     return 2 * request
+
+
+def test_a_batch_larger_than_the_data_is_refused() -> None:
+    """Ten samples in a batch of 10⁹ would be repeated 10⁸ times."""
+    dataset = Numbers(10)
+    assert len(ResumableLoader(dataset, 10, 0, 1, seed=0)) == 1
+    for size in (11, 10**9):
+        with pytest.raises(InputError, match=rf"^--data\.batch_size: is {size}, but there are 10 training samples"):
+            ResumableLoader(dataset, size, 0, 1, seed=0)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_process_has_a_batch_to_predict(world_size: int) -> None:
+    shares = [list(share_of(range(3), rank, world_size, "--data.images")) for rank in range(world_size)]
+    assert sorted(chain.from_iterable(shares)) == [0, 1, 2]
+    with pytest.raises(InputError, match=r"--data\.images: gives 2 batches for 3 processes.*devices 2 or fewer"):
+        share_of(range(2), 0, 3, "--data.images")

@@ -58,7 +58,7 @@ def test_broken_shards_are_refused_by_name(tmp_path: Path) -> None:
     save_file({"latents": torch.zeros(2, 3, 4, 4)}, path)
     with pytest.raises(InputError, match="labels"):
         open_shard(path)
-    save_file({"latents": torch.zeros(2, 3, 4, 4), "labels": torch.zeros(3)}, path)
+    save_file({"latents": torch.zeros(2, 3, 4, 4), "labels": torch.zeros(3, dtype=torch.int64)}, path)
     with pytest.raises(InputError, match="3 labels"):
         open_shard(path)
     write_shard(path, torch.randn(9, 3, 4, 4), torch.ones(9))

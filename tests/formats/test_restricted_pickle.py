@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,3 +151,60 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         read_npz(path, ["x"])
     with pytest.raises(InputError, match=r"cut\.npz: its pickle is corrupt"):
         unpickle(io.BytesIO(pickle.dumps(objects(VALUES))[:-40]), "cut.npz")
+
+
+def nested(levels: int) -> list[Any]:
+    shared: list[Any] = [1, 2]
+    for _ in range(levels):
+        shared = [shared, shared]
+    return shared
+
+
+@pytest.mark.parametrize("levels", [20, 40, 400])
+def test_shared_lists_do_not_grow(tmp_path: Path, levels: int) -> None:
+    """Forty lists, each twice in the next, are a kilobyte of pickle and 10¹² values."""
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"a\.npz: its pickle holds too many values in each other"):
+        read(tmp_path, objects([nested(levels)]))
+    assert time.monotonic() - start < 2
+
+
+def test_shared_arrays_do_not_grow(tmp_path: Path) -> None:
+    large = np.zeros(10_000)
+    with pytest.raises(InputError, match=r"a\.npz: its pickle holds arrays larger than their content"):
+        read(tmp_path, objects([objects([large] * 1000)] * 1000))
+    assert len(read(tmp_path, objects([large, large]))) == 2
+
+
+def test_types_within_types_are_refused(tmp_path: Path) -> None:
+    dtype: Any = np.dtype([("a", "i1")])
+    for _ in range(3):
+        dtype = np.dtype([("a", dtype), ("b", dtype)])
+    with pytest.raises(InputError, match=r"a\.npz"):
+        read(tmp_path, objects([np.zeros(2, dtype)]))
+
+
+def header(text: bytes, version: bytes = b"\x01\x00") -> bytes:
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (536870912,), }\n"),
+        header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }\n"),
+        header(b"{'descr': '|S4000000000', 'fortran_order': False, 'shape': (2,), }\n"),
+        header(b"{'descr': '<f8', 'shape': (\n"),
+        header(b"(" * 5000),
+        header(b"'''"),
+        header(b"{'descr': [" + b"[" * 900 + b"\n"),
+        header(b"\xff\xfe\n"),
+        b"\x93NUMPY\x09\x00",
+        b"",
+    ],
+)
+def test_headers_that_lie_are_refused(tmp_path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", content)
+    with pytest.raises(InputError, match=r"a\.npz: "):
+        read_npz(tmp_path / "a.npz", ["x"])

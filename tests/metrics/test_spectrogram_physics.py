@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from formats.colour_maps import levels_to_colours, palette
-from metrics.spectrogram_physics import MEASURES, image_levels, measure, step_rate
+from metrics.spectrogram_physics import (
+    MEASURES,
+    image_levels,
+    measure,
+    noise,
+    ridge_breaks,
+    step_rate,
+    torso_line,
+)
 from metrics.spectrogram_quality import BARS, Bar, compare_measures, rank, summary, worst_user
 from simulators.radar.gait import Walker
 from simulators.radar.spectrogram import Radar, walking_image
@@ -139,6 +147,11 @@ def test_worst_measure_and_its_worst_user_lead() -> None:
     assert found["worst_measure"] == "border_ratio_32"
     assert found["bars_met"] == len(rank(results)) - 1
     assert worst_user(rank(results)[0][0], results) == 1
+    narrowly = compare_measures(
+        torch.cat([table(1), table(1, border_ratio_32=1.6)]), users, table(2), users, table(2), users
+    )
+    assert 1 < float(summary(narrowly)["worst_measure_score"]) < 1.5
+    assert summary(narrowly)["bars_met"] == len(rank(narrowly)) - 1
     assert {bar.key for bar, _ in rank(results)} < {bar.key for bar in BARS}  # no classifier was asked
 
 
@@ -148,3 +161,26 @@ def test_scores_are_1_at_the_bar() -> None:
     ratio = Bar("a", "", "ratio", 1.15)
     assert ratio.score(0.85) == pytest.approx(1) == ratio.score(1.15)
     assert ratio.score(float("nan")) == float("inf")
+
+
+def test_a_break_is_a_jump_of_more_than_four_rows() -> None:
+    levels = torch.zeros(2, 256, 64)
+    for image, jump in enumerate((4, 5)):
+        levels[image, 100, :32] = levels[image, 100 + jump, 32:] = 1
+    assert ridge_breaks(levels).tolist() == [0, 1]
+
+
+def test_the_torso_line_ignores_single_outliers() -> None:
+    levels = torch.zeros(1, 128, 64)
+    levels[0, 60] = 1
+    levels[0, :, 30] = 0
+    levels[0, 20, 30] = 6  # survives the blur over five columns in its own column only
+    line = torso_line(levels)
+    assert (line - 60).abs().max() < 1
+
+
+def test_speckle_is_the_standard_deviation_of_the_noise() -> None:
+    levels = 0.5 + 0.1 * torch.randn(1, 128, 512, generator=torch.Generator().manual_seed(0))
+    floor, speckle = noise(levels)
+    assert float(floor) == pytest.approx(0.5, abs=0.02)
+    assert float(speckle) == pytest.approx(0.1, rel=0.03)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,8 @@ from torch import nn
 from formats.errors import InputError
 from networks.checkpoint_files import read_state_dict
 from networks.checkpoints import LoadReport, PublishedTensor, ShapePair, load_published, same_names, to_published
+from networks.lightning_dit import LightningDiT, LightningDiTConfig
+from networks.vggt import PRESETS, VGGT
 
 WIDTH = 4
 
@@ -344,3 +348,61 @@ def test_anything_but_a_state_dict_is_refused(tmp_path: Path, content: object, w
     torch.save(content, tmp_path / "file.pt")
     with pytest.raises(InputError, match=words):
         load_published(Toy(), tmp_path / "file.pt")
+
+
+def changed(name: str, make: Any) -> dict[str, Any]:
+    state: dict[str, Any] = published()
+    return state | {name: make(state[name])}
+
+
+UNUSABLE: dict[str, Any] = {
+    "has NaN": lambda tensor: tensor.index_fill(0, torch.tensor([0]), float("nan")),
+    "has infinite values": lambda tensor: tensor.index_fill(0, torch.tensor([0]), float("inf")),
+    "bool, not float32": lambda tensor: tensor > 0,
+    "int8, not float32": lambda tensor: tensor.to(torch.int8),
+    "int64, not float32": lambda tensor: tensor.to(torch.int64),
+    "complex64, not float32": lambda tensor: tensor.to(torch.complex64),
+    "sparse": lambda tensor: tensor.to_sparse(),
+    "quantised": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize.*", "ignore:.*TypedStorage.*")
+@pytest.mark.parametrize("fault", UNUSABLE)
+@pytest.mark.parametrize("name", ["out.b", "labels.weight", "pos_embed", "rope.cos"])
+@pytest.mark.parametrize("tables_from_file", [False, True])
+def test_all_or_nothing(name: str, fault: str, tables_from_file: bool) -> None:
+    """The faulty tensor is the last one read in some cases; the network is unchanged in all."""
+    network = Toy()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(InputError, match=rf"{name} \((by up to nan|by up to inf|{fault})"):
+        load_published(network, changed(name, UNUSABLE[fault]), tables_from_file=tables_from_file)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_floating_point_types_are_cast() -> None:
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        state = {name: tensor.to(dtype) for name, tensor in published().items()}
+        load_published(Toy(), state)
+
+
+def test_dropped_tensors_may_be_anything() -> None:
+    report = load_published(Toy(), published() | {"track_head.a": torch.tensor([True])})
+    assert "track_head.a" in report.dropped
+
+
+@pytest.mark.parametrize("change", [{"num_heads": 2}, {"input_size": 8}, {"input_size": 8, "patch_size": 2}])
+def test_other_heads_and_grids_are_refused(change: dict[str, Any]) -> None:
+    """Weights have the same shapes with four heads and with two; the rotary tables differ."""
+    config = LightningDiTConfig(input_size=4, in_channels=4, hidden_size=32, depth=1, num_heads=4, num_classes=3)
+    state, other = to_published(LightningDiT(config)), LightningDiT(replace(config, **change))
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(InputError, match="of another shape|with values other than"):
+        load_published(other, state)
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def test_other_heads_are_refused_by_the_norms_of_queries() -> None:
+    state = to_published(VGGT(PRESETS["tiny"]))
+    with pytest.raises(InputError, match=r"of another shape: .*norm"):
+        load_published(VGGT(replace(PRESETS["tiny"], num_heads=6)), state)

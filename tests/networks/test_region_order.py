@@ -66,6 +66,20 @@ def test_measurements_are_normalised(network: RegionOrderNet) -> None:
     assert_close(network(regions * 7 + 3, mask, pairs, forward * 2, backward * 2)[0], first, atol=1e-4, rtol=1e-4)
 
 
+def test_measurements_far_from_all_others_are_cut_off(network: RegionOrderNet) -> None:
+    regions, mask, pairs, forward, backward = inputs()
+    far, farther = regions.clone(), regions.clone()
+    far[0, 2, 3], farther[0, 2, 3] = 1e2, 1e6
+    assert_close(network(far, mask, pairs, forward, backward), network(farther, mask, pairs, forward, backward))
+
+
+def test_more_neighbours_count_for_more(network: RegionOrderNet) -> None:
+    regions, mask, pairs, forward, backward = inputs()
+    heights, _ = network(regions, mask, pairs, forward, backward)
+    repeated, _ = network(regions, mask, pairs.repeat(4, 1), forward.repeat(4, 1), backward.repeat(4, 1))
+    assert (repeated - heights).abs().max() > 1e-3
+
+
 def test_an_image_without_pairs(network: RegionOrderNet) -> None:
     regions, mask, *_ = inputs()
     heights, logits = network(regions, mask, torch.zeros(0, 2, dtype=torch.long), *torch.zeros(2, 0, 4))
@@ -76,4 +90,4 @@ def test_an_image_without_pairs(network: RegionOrderNet) -> None:
 @pytest.mark.parametrize("change", [{"width": 0}, {"dropout": 1.0}, {"num_heads": 3}])
 def test_settings_without_meaning_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        RegionOrderConfig(**{"width": 16, **change})
+        RegionOrderConfig(**{"width": 16, **change}).check()

@@ -221,3 +221,33 @@ def test_the_pair_of_a_deleted_file_is_removed(tmp_path: Path) -> None:
     layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)
     assert [path.name for path in sorted((tmp_path / "out").rglob("*.png"))] == ["a.png", "a.png"]
     assert list(report(tmp_path / "out")) == ["x/a.svg"]
+
+
+@pytest.mark.parametrize("name", ["../photo.svg", "/victim.svg"])
+def test_a_foreign_report_deletes_nothing_outside(tmp_path: Path, name: str) -> None:
+    """A downloaded folder of pairs with a report whose rows name files elsewhere."""
+    source, out = tmp_path / "art", tmp_path / "data" / "pairs"
+    write(source, drawing=GOOD)
+    layers(str(source), str(out), size=32, num_workers=1)
+    victims = [tmp_path / "data" / "photo.png", out / "photo.png", tmp_path / "photo.png", out / "images" / "photo.png"]
+    for victim in victims:
+        victim.touch()
+    with (out / "report.csv").open("a", newline="") as file:
+        file.write(f"{name},converted,,,2,32,16,0.1,0\n")
+    layers(str(source), str(out), size=32, num_workers=1)
+    assert all(victim.exists() for victim in victims)
+    assert set(report(out)) == {"drawing.svg"}
+
+
+def test_a_pair_behind_a_link_is_not_deleted(tmp_path: Path) -> None:
+    source, out = tmp_path / "art", tmp_path / "pairs"
+    write(source, c__drawing=GOOD)
+    layers(str(source), str(out), size=32, num_workers=1)
+    (out / "images" / "old").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
+    with (out / "report.csv").open("a", newline="") as file:
+        file.write("old/a.svg,converted,,,2,32,16,0.1,0\n")
+    with pytest.raises(InputError, match=r"old/a\.png', which is not within"):
+        layers(str(source), str(out), size=32, num_workers=1)
+    assert (tmp_path / "photos" / "a.png").exists()

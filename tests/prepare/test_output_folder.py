@@ -28,5 +28,5 @@ def test_other_settings_and_other_contents_are_refused(tmp_path: Path) -> None:
 
 def test_a_broken_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / "simulation.json").write_text("{")
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="cannot be read as JSON"):
         claim_folder(tmp_path, {"seed": 1})

@@ -1,7 +1,11 @@
 """Whole jobs: what is repeated, what is not, and messages in terms of the pipeline's options."""
 
 import json
+import multiprocessing
 import os
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ import torch
 import yaml
 
 from cli import main
+from command_line.main import exit_with_message
 from formats.errors import InputError
 from formats.images import write_png
 from prepare import pipeline
@@ -80,9 +85,12 @@ def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monk
 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "pipeline.json").write_text("{")
-    with pytest.raises(InputError, match=r"pipeline\.json: is broken"):
-        Job(tmp_path)
+    stage = '{"name": "train", "words": [], "seconds": "1"}'
+    lists = [f'{{"finished": {text}}}' for text in ("3", "[3]", "[{}]", f"[{stage}]")]
+    for text in ("{", "[]", "{}", *lists):
+        (tmp_path / "pipeline.json").write_text(text)
+        with pytest.raises(InputError, match=r"pipeline\.json: (is broken|cannot be read|does not hold)"):
+            Job(tmp_path)
 
 
 def test_newest_checkpoint(tmp_path: Path) -> None:
@@ -144,3 +152,51 @@ def test_pipeline_continues_where_it_failed(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "pipeline.json").read_text())["finished"]
     assert [stage["name"] for stage in record] == ["latents", "train", "generate"]
     assert not any("ckpt_path" in word for word in record[1]["words"])
+
+
+SLOW_CLI = """
+import pathlib, signal, sys, time
+def stop(number, frame):
+    pathlib.Path("saved").write_text(str(number))
+    sys.exit(128 + number)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, stop)
+pathlib.Path("started").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_job_stops_its_stage_and_does_not_record_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The stage's command gets the signal once, and the job waits until it has saved."""
+    (tmp_path / "fake.py").write_text(SLOW_CLI)
+    monkeypatch.setattr(pipeline, "CLI", tmp_path / "fake.py")
+
+    def job() -> None:
+        sys.stderr = (tmp_path / "errors").open("w")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        exit_with_message(lambda: run_stages(tmp_path / "out", "a"))
+
+    process = multiprocessing.get_context("fork").Process(target=job)
+    process.start()
+    while not (tmp_path / "started").exists():
+        assert process.is_alive(), (tmp_path / "errors").read_text()
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join(30)
+    assert process.exitcode == 128 + number
+    assert (tmp_path / "saved").read_text() == str(int(number))
+    assert not (tmp_path / "out" / "pipeline.json").exists()
+    assert "stage0: stopped; the same command continues from here" in (tmp_path / "errors").read_text()
+
+
+def test_a_resumed_stage_is_recorded_without_its_checkpoint(calls: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path / "out")
+    job.run(Stage("train", ("fit",)), ["--ckpt_path=last.ckpt"])
+    assert calls.read_text() == "fit --ckpt_path=last.ckpt\n"
+    assert job.finished[0]["words"] == ["fit"]
+    assert json.loads((tmp_path / "out" / "pipeline.json").read_text())["finished"] == job.finished

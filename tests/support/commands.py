@@ -111,5 +111,5 @@ def interrupted(train: Callable[..., object], steps: int) -> Path:
     """
     callback = f"--trainer.callbacks+={StopAfter.__module__}.{StopAfter.__name__}"
     with pytest.raises(InputError, match="interrupted"):
-        train(callback, f"--trainer.callbacks.steps={steps}")
+        train(callback, f"--trainer.callbacks.steps={steps}", f"--allow_classes={StopAfter.__module__}")
     return Path("interrupted.ckpt").resolve()

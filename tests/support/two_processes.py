@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 
 def results_of_two(function: Callable[[int], object], folder: Path) -> list[Any]:
@@ -18,7 +18,8 @@ def results_of_two(function: Callable[[int], object], folder: Path) -> list[Any]
         function: Function of a module, so that it can be pickled; its results must load with ``weights_only=True``.
         folder: Empty folder for the meeting point and the results.
     """
-    spawn(_process, (function, folder), nprocs=2)
+    # Forks, since a new interpreter would need seconds to import torch.
+    start_processes(_process, (function, folder), nprocs=2, start_method="fork")
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 

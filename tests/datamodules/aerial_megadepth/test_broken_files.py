@@ -93,8 +93,8 @@ def test_a_skipped_row_does_not_change_the_others(own_scene: Path) -> None:
 
 
 def test_an_error_in_a_worker_is_still_one_line(own_scene: Path) -> None:
+    data = ready(own_scene, num_workers=1)  # which reads a few samples
     truncate(own_scene / "0001" / "a.jpg.exr")
-    data = ready(own_scene, num_workers=1)
     for loader in (data.train_dataloader(), data.val_dataloader()):
         assert "a.jpg.exr: is truncated" in error_of(loader)
 

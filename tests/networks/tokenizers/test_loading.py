@@ -113,7 +113,7 @@ def test_folders_that_do_not_hold_together_are_refused(folder: Path, tmp_path: P
         load_tokenizer(folder_with("class", {"_class_name": "VQModel"}, tensors))
     with pytest.raises(InputError, match="not for RGB"):
         load_tokenizer(folder_with("channels", {"in_channels": 4}, tensors))
-    with pytest.raises(InputError, match="the weights cannot be loaded"):
+    with pytest.raises(InputError, match=r"safetensors: no such file"):
         load_tokenizer(folder_with("bare", {}, None))
     with pytest.raises(InputError, match="cannot be loaded|do not fit"):
         load_tokenizer(folder_with("shapes", {"latent_channels": 8}, tensors))
@@ -122,5 +122,5 @@ def test_folders_that_do_not_hold_together_are_refused(folder: Path, tmp_path: P
         load_tokenizer(folder_with("hole", {}, hole))
     shutil.copytree(folder, tmp_path / "json")
     (tmp_path / "json" / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(InputError, match="cannot be read as JSON"):
         load_tokenizer(tmp_path / "json")

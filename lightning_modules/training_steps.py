@@ -1,0 +1,115 @@
+"""Training step that logs the losses of all processes, and keeps them for the check of non-finite values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from batches.trainer import trainer_of
+from formats.finite import check_finite_checkpoint
+from losses.processes import Processes
+
+NONFINITE = "nonfinite"  # loss term that counts values which the loss replaced since they are not finite
+
+
+class TrainingSteps(LightningModule):
+    """Train on the terms of :meth:`losses`, averaged over all processes.
+
+    Attributes:
+        step_batch: Batch of the last step, with its random numbers.
+        step_terms: Losses of the last step by name, equal on all processes in training.
+    """
+
+    OBJECTIVE: ClassVar[str] = "loss"  # the term to minimise
+
+    network: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step_batch: Any = None
+        self.step_terms: dict[str, Tensor] = {}
+
+    def losses(self, batch: Any, processes: Processes = Processes()) -> dict[str, Tensor]:
+        """Compute all terms of a batch, scalars by name; their mean over the processes is that of the whole batch."""
+        raise NotImplementedError
+
+    def with_random_numbers(self, batch: Any) -> Any:
+        """Add the random numbers of a training step to the batch, a row for each sample; none by default."""
+        return batch
+
+    def rows(self, batch: Any) -> list[Any]:
+        """Return the samples of a batch as batches of one sample."""
+        size = _batch_size(batch)
+        per_sample = {
+            name: value for name, value in batch.items() if isinstance(value, Tensor | list) and len(value) == size
+        }
+        return [{name: value[row : row + 1] for name, value in per_sample.items()} for row in range(size)]
+
+    def shard(self, blocks: Iterable[nn.Module]) -> None:
+        """Shard the parameters over the devices of each machine, if the strategy is ``ModelParallelStrategy``.
+
+        Args:
+            blocks: Parts of the network whose parameters are gathered together, one part after another; the rest is
+                gathered for the whole step.
+        """
+        if self.device_mesh is None:
+            return
+        # In the mesh of machines × devices, parameters are copied to all machines and sharded over their devices.
+        for part in (*blocks, self.network):
+            fully_shard(part, mesh=self.device_mesh)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose weights are not finite.
+
+        Raises:
+            InputError: A weight is NaN or infinite; or, to continue training, a value in the optimiser's state.
+        """
+        trainer = trainer_of(self)
+        where = str(trainer.ckpt_path) if trainer is not None and trainer.ckpt_path else "checkpoint"
+        resumes = trainer is not None and trainer.state.fn == "fit"
+        remedy = "Use an earlier checkpoint, or train again with a lower learning rate."
+        check_finite_checkpoint(where, checkpoint, resumes, remedy)
+
+    def log_losses(self, terms: Mapping[str, Tensor], batch_size: int) -> None:
+        """Log the losses of a training step."""
+        self.log_dict({f"train/{name}": value for name, value in terms.items()}, batch_size=batch_size)
+        self.log(self.OBJECTIVE.removeprefix("loss_"), terms[self.OBJECTIVE], prog_bar=True, logger=False)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the objective of a batch, and log every term as its mean over the processes."""
+        processes = Processes.all()
+        self.step_batch = self.with_random_numbers(batch)
+        terms = self.losses(self.step_batch, processes)
+        values = processes.sum(torch.stack([value.detach() for value in terms.values()])) / processes.size
+        self.step_terms = dict(zip(terms, values.unbind(), strict=True))
+        self.log_losses(self.step_terms, _batch_size(batch))
+        return terms[self.OBJECTIVE]
+
+    def sample_generators(self, seed: int, count: int) -> list[torch.Generator]:
+        """Return a generator for each sample of this training step, on the module's device.
+
+        It is seeded by the seed, the number of batches so far and the sample's place in the batch of all processes,
+        so that random numbers depend neither on the number of processes nor on where a run was interrupted.
+        """
+        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        first = self.trainer.global_rank * count
+        keys = [
+            np.random.SeedSequence((seed, step, first + row)).generate_state(1, np.uint64)[0] for row in range(count)
+        ]
+        return [torch.Generator(self.device).manual_seed(int(key >> 1)) for key in keys]
+
+
+def whole_tensor(value: Tensor) -> Tensor:
+    """Return a tensor of which each process may hold a part; all processes must make the call."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _batch_size(batch: Mapping[str, Any]) -> int:
+    return next(len(value) for value in batch.values() if isinstance(value, Tensor))

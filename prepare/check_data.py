@@ -1,0 +1,104 @@
+"""Check of all samples that an experiment trains and validates on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import LightningDataModule
+
+from configs import find_config
+from datamodules.aerial_megadepth import AerialMegaDepthDataModule
+from datamodules.content_check import value_faults
+from datamodules.latents import LatentDataModule, LatentDataset
+from datamodules.layered_art import LayeredArtDataModule
+from datamodules.region_graphs import RegionGraphDataModule
+from datamodules.spectrograms import SpectrogramDataModule
+from formats.errors import InputError
+
+CLASSES: dict[str, type[LightningDataModule]] = {
+    kind.__name__: kind
+    for kind in (
+        AerialMegaDepthDataModule,
+        LatentDataModule,
+        LayeredArtDataModule,
+        RegionGraphDataModule,
+        SpectrogramDataModule,
+    )
+}
+SKIPPING = ("AerialMegaDepthDataModule", "LayeredArtDataModule")
+LATENTS_AT_ONCE = 256
+
+
+def check_data(configs: list[str], data_dir: str | None = None) -> None:
+    """Read every sample of an experiment, and list those that cannot be used.
+
+    A sample is at fault if its files cannot be read, or if it holds values that are NaN, infinite or over 10⁸ in size.
+
+    Args:
+        configs: Configuration files of the experiment, each after ``--config`` as for ``fit``; later files override
+            earlier ones.
+        data_dir: Folder of the data, in place of that of the configuration.
+
+    Raises:
+        InputError: Samples cannot be used; each of them is printed.
+    """
+    data = _datamodule(configs, data_dir)
+    data.samples_to_check = 0  # all are, below
+    data.prepare_data()
+    data.setup("predict" if isinstance(data, SpectrogramDataModule) else "fit")
+    checked, unusable = [], 0
+    for split, dataset in data.datasets.items():
+        faults = list(getattr(dataset, "left_out", ()))
+        size = LATENTS_AT_ONCE if isinstance(dataset, LatentDataset) else 1
+        for start in range(0, len(dataset), size):
+            faults += _faults(dataset, list(range(start, min(start + size, len(dataset)))))
+        for fault in faults:
+            print(f"{split}: {fault}")
+        unusable += len({fault.partition(": ")[0] for fault in faults})
+        checked.append(f"{len(dataset) + len(getattr(dataset, 'left_out', ()))} {split}")
+    if unusable:
+        remedy = "Repair or remove the samples named above; image data sets can also be trained with on_error: skip."
+        raise InputError(", ".join(configs), f"{unusable} samples cannot be used, of {' and '.join(checked)}", remedy)
+    print(f"{' and '.join(checked)} samples checked, all can be used")
+
+
+def _faults(dataset: Any, indices: list[int]) -> list[str]:
+    try:
+        batch = dataset.__getitems__(indices)
+    except InputError as fault:
+        return [str(fault)]
+    return [*batch.pop("faults", ()), *value_faults(batch)]
+
+
+def _datamodule(configs: list[str], data_dir: str | None) -> Any:
+    """Build the datamodule that configuration files name."""
+    class_name, settings = "", dict[str, Any]()
+    for name in configs:
+        data = _read(find_config(name)).get("data") or {}
+        class_name = str(data.get("class_path") or class_name).rpartition(".")[2]
+        settings |= data.get("init_args") or {}
+    if class_name not in CLASSES:
+        fault = f"names the datamodule '{class_name}'" if class_name else "names no datamodule"
+        raise InputError(", ".join(configs), fault, f"Give data.class_path, one of {', '.join(CLASSES)}.")
+    if data_dir is not None:
+        settings["data_dir"] = data_dir
+        settings.pop("val_data_dir", None)
+    if class_name in SKIPPING:
+        settings["on_error"] = "skip"  # and listed
+    try:
+        return CLASSES[class_name](**settings)
+    except TypeError as error:
+        raise InputError(", ".join(configs), f"has wrong data.init_args: {error}", "Correct them.") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as fault:
+        reason = " ".join(str(fault).split())
+        raise InputError(path, f"cannot be read as YAML: {reason}", "Name a configuration file.") from fault
+    if not isinstance(content, dict):
+        raise InputError(path, "does not hold settings", "Name a configuration file.")
+    return content
