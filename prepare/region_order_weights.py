@@ -35,9 +35,8 @@ BARS = {"without_background": 0.74, "all_pairs": 0.90, "at_outlines": 0.75, "bou
 MARGIN = 0.03  # by which the order without the background has to exceed that of the region-pair model
 
 LIMITS = (
-    "Trained on clip-art: on drawings of other origin the order without the background is not much better than that of "
-    "the region-pair model. Touching regions of one colour are one region. Photographs and textures give meaningless "
-    "regions."
+    "Trained on clip-art: on drawings of other origin the order is about as good as that of the region-pair model. "
+    "Touching regions of one colour are one region. Photographs and textures give meaningless regions."
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,9 @@ def test_without_scikit_learn_one_line_says_how_to_install_it(monkeypatch: pytes
 
 def test_drawn_pairs_are_of_different_layers_and_weigh_one_image() -> None:
     (sample,) = samples(1)
+    sample = replace(sample, orders=np.minimum(sample.orders, 2))  # adjacent regions of one layer
+    first, second = sample.graph.pairs.T
+    assert (sample.orders[first] == sample.orders[second]).any()
     first, second, weights = sampled_pairs(sample, np.random.default_rng(0))
     assert (sample.orders[first] != sample.orders[second]).all()
     adjacent = {tuple(pair) for pair in sample.graph.pairs.tolist()}
