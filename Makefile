@@ -17,10 +17,14 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(VENV)/installed-weights: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[weights]'
+	@touch $@
+
 demo: $(VENV)/installed  ## simulate, train, generate and measure: about 6 minutes on 2 cores
 	$(BIN)/python cli.py pipeline demo --output_dir runs/demo
 
-weights: $(VENV)/installed  ## make weights NAME=depth_simulated: train weights of the repository again
+weights: $(VENV)/installed-weights  ## make weights NAME=depth_simulated: train weights of the repository again
 	$(BIN)/python cli.py pipeline $(subst _,-,$(NAME))
 
 test: $(VENV)/installed-dev  ## the fast tests, for daily work: under 4 minutes on 2 cores

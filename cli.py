@@ -76,7 +76,9 @@ TASKS = (
             "prepare.illustrations_sample:illustrations_sample",
             "prepare.layers:layers",
             "prepare.region_graphs:region_graphs",
+            "prepare.region_pair_model:region_pair_model",
         ),
+        pipeline=("prepare.region_order_weights:region_order",),
     ),
     Task("data of any task", prepare=("prepare.check_data:check_data",)),
 )

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from batches.regions import RegionBatch
 from datamodules.content_check import LARGEST
-from datamodules.layered_art_dataset import split_of
+from datamodules.layered_art_dataset import SplitName, split_of
 from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
 from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph, colour_columns
 from formats.errors import InputError, check_settings
@@ -53,6 +53,35 @@ def read_ordered_regions(path: Path) -> OrderedRegions:
     if wrong:
         raise InputError(path, f"holds {', '.join(wrong)} that are not finite or over {LARGEST:g}", remedy)
     return OrderedRegions(graph, orders, f"{path.parent.name}/{path.stem}")
+
+
+def split_files(folders: Sequence[str], split: SplitName, val_share: float, test_share: float) -> list[Path]:
+    """List the region graphs of a split, which is that of `LayeredArtDataModule`.
+
+    Raises:
+        InputError: A folder has no region graphs, or no image falls into the split.
+    """
+    paths = []
+    for folder in folders:
+        found = sorted(Path(folder).glob("*/*.safetensors"))
+        if not found:
+            remedy = "Run prepare region-graphs first, and name its folder with --data.data_dir."
+            raise InputError(folder, "has no region graphs", remedy)
+        samples = [ArtSample(path.parent.name, path.stem, path) for path in found]
+        paths += [sample.path for sample in samples if split in split_of(sample, val_share, test_share, 0)]
+    if not paths:
+        remedy = "Give more images, or another --data.val_share."
+        raise InputError(", ".join(folders), f"no image falls into the split '{split}'", remedy)
+    return paths
+
+
+def read_split(folders: Sequence[str], split: SplitName, val_share: float, test_share: float) -> list[OrderedRegions]:
+    """Read the region graphs of a split.
+
+    Raises:
+        InputError: As `split_files`, or a file is damaged.
+    """
+    return [read_ordered_regions(path) for path in split_files(folders, split, val_share, test_share)]
 
 
 class RegionGraphDataset(Dataset[RegionBatch]):
@@ -158,26 +187,10 @@ class RegionGraphDataModule(ResumableDataModule):
             InputError: A folder has no region graphs, or a file is damaged.
         """
         if not self.datasets:
-            train, val = self._samples(self.roots, "train"), self._samples(self.val_roots, "val")
+            shares = (self.val_share, self.test_share)
+            train, val = read_split(self.roots, "train", *shares), read_split(self.val_roots, "val", *shares)
             self.datasets["train"] = RegionGraphDataset(train, augment=True, seed=self.seed)
             self.datasets["val"] = RegionGraphDataset(val)
-
-    def _samples(self, roots: Sequence[str], split: str) -> list[OrderedRegions]:
-        paths = []
-        for root in roots:
-            found = sorted(Path(root).glob("*/*.safetensors"))
-            if not found:
-                remedy = "Run prepare region-graphs first, and name its folder with --data.data_dir."
-                raise InputError(root, "has no region graphs", remedy)
-            paths += [
-                path
-                for path in found
-                if split in split_of(ArtSample(path.parent.name, path.stem, path), self.val_share, self.test_share, 0)
-            ]
-        if not paths:
-            remedy = "Give more images, or another --data.val_share."
-            raise InputError(", ".join(roots), f"no image falls into the split '{split}'", remedy)
-        return [read_ordered_regions(path) for path in paths]
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches in an order that depends on the seed and the epoch."""

@@ -75,12 +75,15 @@ def _antialiased(colours: NDArray[np.int16]) -> NDArray[np.bool_]:
         differs = (_step(colours, first) > FLAT_STEP) & (_step(colours, second) > FLAT_STEP)
         differs &= _step(first, second) > EDGE_STEP
         low, high = np.minimum(first, second) - 2, np.maximum(first, second) + 2
-        result |= differs & ((colours >= low) & (colours <= high)).all(2)
+        between = (colours >= low) & (colours <= high)
+        result |= differs & between[..., 0] & between[..., 1] & between[..., 2]
     return result
 
 
 def _step(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.int16]:
-    return np.asarray(np.abs(first - second).max(-1))
+    """Return the largest difference of a channel; ``max(-1)`` takes several times as long."""
+    red, green, blue = (np.abs(first[..., c] - second[..., c]) for c in range(3))
+    return np.asarray(np.maximum(np.maximum(red, green), blue))
 
 
 def _components(
@@ -107,9 +110,9 @@ def _grow(labels: NDArray[np.int32], colours: NDArray[np.int16]) -> NDArray[np.i
         return np.zeros_like(labels)
     count = int(labels.max()) + 1
     inside = labels >= 0
-    means = np.stack([np.bincount(labels[inside], colours[inside][:, c], count) for c in range(3)], 1) / np.bincount(
-        labels[inside], minlength=count
-    ).reshape(-1, 1)
+    owners, values = labels[inside], colours[inside].astype(np.float64)
+    sums = [np.bincount(owners, np.ascontiguousarray(values[:, c]), count) for c in range(3)]
+    means = np.stack(sums, 1) / np.bincount(owners, minlength=count).reshape(-1, 1)
     width = labels.shape[1] + 2
     flat = np.pad(labels, 1, constant_values=-1).reshape(-1)
     source = np.pad(colours, ((1, 1), (1, 1), (0, 0))).reshape(-1, 3).astype(np.float32)

@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from decomposition.region_graph import PAIR_FEATURES, REGION_FEATURES, RegionGraph, colour_columns
 
 MAX_LOGIT = 4.0  # a pair is at most this certain, so that one cannot overrule many
-DISTANT_REGIONS = 48  # the largest regions, all pairs of which are compared
-DISTANT_WEIGHT = 0.0  # of all pairs of the largest regions, against all adjacent pairs; chosen on validation images
-AREA_POWER = 0.7  # pairs of large regions count by the product of their areas to this power
 
 BACKGROUND_STEP = 0.06  # between parts of the background, in 50 units of CIELAB
 
@@ -102,22 +99,12 @@ def pair_rows(graph: RegionGraph, first: Pairs, second: Pairs) -> NDArray[np.flo
     return np.concatenate([adjacent, np.stack(differences, 1), one, other], axis=1).astype(np.float32)
 
 
-def large_pairs(graph: RegionGraph) -> tuple[Pairs, Pairs]:
-    """Return all pairs of the largest regions."""
-    largest = np.argsort(-graph.areas, kind="stable")[:DISTANT_REGIONS]
-    first, second = np.triu_indices(len(largest), 1)
-    return largest[first], largest[second]
-
-
-def pair_model_heights(
-    graph: RegionGraph, trees: BoostedTrees, distant_weight: float = DISTANT_WEIGHT
-) -> NDArray[np.float64]:
+def pair_model_heights(graph: RegionGraph, trees: BoostedTrees) -> NDArray[np.float64]:
     """Order the regions of an image by the region-pair model.
 
     Args:
         graph: Regions of the image.
-        trees: Logit that the first region of a pair is in front.
-        distant_weight: Weight of all pairs of the largest regions against all adjacent pairs; 0 leaves them out.
+        trees: Logit that the first region of an adjacent pair is in front.
 
     Returns:
         (N,) heights, larger in front.
@@ -125,16 +112,9 @@ def pair_model_heights(
     first, second = graph.pairs.T.astype(np.int64)
     weights = np.sqrt(graph.contacts.astype(np.float64))
     weights /= max(weights.sum(), 1e-12)
-    if distant_weight:
-        distant = large_pairs(graph)
-        share = graph.areas.astype(np.float64) / graph.areas.sum()
-        products = (share[distant[0]] * share[distant[1]]) ** AREA_POWER
-        weights = np.concatenate([weights, distant_weight * products / max(products.sum(), 1e-12)])
-        first, second = np.concatenate([first, distant[0]]), np.concatenate([second, distant[1]])
     forward, backward = (trees.predict(pair_rows(graph, *sides)) for sides in ((first, second), (second, first)))
-    return global_order(
-        first, second, np.clip((forward - backward) / 2, -MAX_LOGIT, MAX_LOGIT), weights, len(graph.regions)
-    )
+    logits = np.clip((forward - backward) / 2, -MAX_LOGIT, MAX_LOGIT)
+    return global_order(first, second, logits, weights, len(graph.regions))
 
 
 def join_background(graph: RegionGraph, heights: NDArray[np.float64]) -> NDArray[np.float64]:

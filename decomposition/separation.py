@@ -13,7 +13,7 @@ from decomposition.matting import layer_pixels
 from decomposition.segmentation import index_layers
 from formats.errors import InputError
 
-MAX_LAYERS = 16  # determined from an index map; more are mostly fragments
+MAX_LAYERS = 12  # determined from an index map; more are mostly fragments
 BACKGROUND = 0.1  # largest index of a lowest layer that is named background
 
 

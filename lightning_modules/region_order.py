@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, cast
 
@@ -20,6 +21,7 @@ from decomposition.colour_regions import colour_regions
 from decomposition.region_graph import RegionGraph, region_graph
 from decomposition.region_pair_model import BoostedTrees, join_background, pair_model_heights
 from decomposition.region_rules import RULES, rule_heights
+from decomposition.repeated_parts import join_repeated_parts
 from formats.errors import InputError
 from formats.images import resize_rgb
 from formats.ranges import AT_LEAST_0, check_ranges
@@ -31,9 +33,10 @@ from metrics.layer_order import LayerOrder
 from metrics.region_order import RegionOrder
 from networks.config import config_from
 from networks.region_order import RegionOrderConfig, RegionOrderNet
-from networks.shipped_weights import load_shipped
+from networks.shipped_weights import available, load_shipped
 
 MAX_SIDE = 512  # pixels at which regions are found
+PAIR_MODEL = "pair_model"  # baseline in the weights: the region-pair model on adjacent pairs
 _INPUTS: tuple[Literal["regions", "mask", "pairs", "pair_features", "swapped_features"], ...] = (
     "regions",
     "mask",
@@ -58,10 +61,11 @@ class RegionOrderModule(EvaluationSteps):
     """Trains a `networks.region_order.RegionOrderNet` on region graphs, and predicts the layer index of images.
 
     An image is divided into regions of near-flat colour, whose shapes and contacts are measured; the network orders
-    the regions, and the index of a pixel is that of its region. ``test`` reports simple rules next to the network.
+    the regions, and the index of a pixel is that of its region. ``test`` reports simple rules and the region-pair model
+    on adjacent pairs, which is part of the weights, next to the network.
 
-    Without ``--ckpt_path``, evaluation and prediction use weights from the repository: a network, boosted trees on
-    pairs of regions (`decomposition.region_pair_model`), or both, whose heights are then averaged.
+    Without ``--ckpt_path``, evaluation and prediction use weights from the repository: networks of several seeds, whose
+    normalised heights are averaged.
 
     Args:
         network: Sizes of the network.
@@ -94,16 +98,17 @@ class RegionOrderModule(EvaluationSteps):
         self.hparams["network"] = asdict(self.network_config)  # plain values, which weights_only=True reads
         self.network = RegionOrderNet(self.network_config)
         self.order, self.region_order = LayerOrder(), RegionOrder()
-        self.rule_orders = torch.nn.ModuleDict({rule: LayerOrder() for rule in RULES})
-        self.trees: BoostedTrees | None = None
-        self.has_network = self._has_weights = False
+        self.baseline_orders = torch.nn.ModuleDict({name: LayerOrder() for name in (*RULES, PAIR_MODEL)})
+        self.other_networks = torch.nn.ModuleList()  # of the weights from the repository
+        self.pair_model: BoostedTrees | None = None
+        self._has_weights = False
 
     # --- life cycle ---
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note that the weights come from training."""
         super().on_load_checkpoint(checkpoint)
-        self.has_network = self._has_weights = True
+        self._has_weights = True
 
     def on_fit_start(self) -> None:
         """Normalise measurements by their mean and spread in the training data."""
@@ -112,7 +117,7 @@ class RegionOrderModule(EvaluationSteps):
             regions = torch.cat([batch["regions"][batch["mask"]] for batch in batches])
             pairs = [features for batch in batches for features in (batch["pair_features"], batch["swapped_features"])]
             self.network.set_statistics(regions, torch.cat(pairs))
-        self.has_network = self._has_weights = True
+        self._has_weights = True
 
     def use_shipped_weights(self) -> None:
         """Load the weights from the repository, unless the network has others.
@@ -123,29 +128,49 @@ class RegionOrderModule(EvaluationSteps):
         if self._has_weights:
             return
         shipped = load_shipped(self.hparams["weights"])
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "trees": {}}
-        for name, tensor in shipped.tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        if parts["network"]:
-            try:
-                self.network.load_state_dict(parts["network"])
-            except RuntimeError as error:
-                fault = "does not fit the sizes of the network"
-                raise InputError(f"weights '{shipped.name}'", fault, "Leave --model.network as it is.") from error
-        if parts["trees"]:
-            self.trees = BoostedTrees.from_arrays({name: value.numpy() for name, value in parts["trees"].items()})
-        self.has_network, self._has_weights = bool(parts["network"]), True
+        self.use_parts(shipped.tensors, f"weights '{shipped.name}'")
         say = print if trainer_of(self) is None else self.print
         say(shipped.summary())
+
+    def use_parts(self, tensors: Mapping[str, Tensor], where: str) -> None:
+        """Take networks in place of the network's own weights, and the region-pair model as a baseline.
+
+        Args:
+            tensors: ``networks.<n>.…``, state dicts; ``pair_model.…``, arrays of `BoostedTrees`.
+            where: Source of the tensors, for messages.
+
+        Raises:
+            InputError: A network does not have the sizes of this one.
+        """
+        networks = numbered_parts(tensors, "networks")
+        self.other_networks = torch.nn.ModuleList(RegionOrderNet(self.network_config) for _ in networks[1:])
+        try:
+            for network, state in zip(self._networks(), networks, strict=False):
+                network.load_state_dict(state)
+        except RuntimeError as error:
+            remedy = "Leave --model.network as it is."
+            raise InputError(where, "does not fit the sizes of the network", remedy) from error
+        self._use_pair_model(tensors)
+        self._has_weights = True
+        self.other_networks.train(self.training).to(self.device)
+
+    def _use_pair_model(self, tensors: Mapping[str, Tensor]) -> None:
+        part = prefixed(tensors, f"{PAIR_MODEL}.")
+        arrays = {name: value.numpy() for name, value in part.items()}
+        self.pair_model = BoostedTrees.from_arrays(arrays) if part else None
+
+    def _networks(self) -> list[RegionOrderNet]:
+        return [self.network, *(cast(RegionOrderNet, network) for network in self.other_networks)]
 
     def on_validation_start(self) -> None:
         """Use weights from the repository where no others were given."""
         self.use_shipped_weights()
 
     def on_test_start(self) -> None:
-        """Use weights from the repository where no others were given."""
+        """Use weights from the repository where no others were given, and always their region-pair model."""
         self.use_shipped_weights()
+        if self.pair_model is None and self.hparams["weights"] in available():
+            self._use_pair_model(load_shipped(self.hparams["weights"]).tensors)
 
     def configure_optimizers(self) -> Any:
         """AdamW with decay for matrices only; linear warm-up and cosine decay per step."""
@@ -214,9 +239,9 @@ class RegionOrderModule(EvaluationSteps):
             truth = [
                 part[row, None] for part in (batch["orders"], batch["layer_counts"], batch["masks"], batch["weights"])
             ]
-            indices = {"": self.graph_heights(region_graph(pixels, labels)), **rule_heights(pixels, labels)}
-            for name, heights in indices.items():
-                metric = cast(LayerOrder, self.rule_orders[name] if name else self.order)
+            graph = region_graph(pixels, labels)
+            for name, heights in {"": self.graph_heights(graph), **self.baseline_heights(graph)}.items():
+                metric = cast(LayerOrder, self.baseline_orders[name] if name else self.order)
                 metric.update(paint(heights, labels)[None].to(self.device), *truth)
 
     def metrics(self) -> tuple[LayerOrder | RegionOrder, ...]:
@@ -225,13 +250,15 @@ class RegionOrderModule(EvaluationSteps):
         return (self.order,) if trainer is not None and trainer.testing else (self.region_order,)
 
     def on_test_epoch_end(self) -> None:
-        """Log the measures of the network as ``test/…``, and those of each rule as ``test/<rule>/…``."""
+        """Log the measures of the network as ``test/…``, and those of each baseline as ``test/<baseline>/…``."""
         super().on_test_epoch_end()
-        for rule, metric in self.rule_orders.items():
+        for baseline, metric in self.baseline_orders.items():
             assert isinstance(metric, LayerOrder)
+            if baseline == PAIR_MODEL and self.pair_model is None:
+                continue
             values = metric.compute()
             for name in ("foreground_order_accuracy", "order_accuracy", "neighbour_order_accuracy", "boundary_f1"):
-                self.log(f"test/{rule}/{name}", values[name].float(), rank_zero_only=False, sync_dist=False)
+                self.log(f"test/{baseline}/{name}", values[name].float(), rank_zero_only=False, sync_dist=False)
             metric.reset()
 
     # --- prediction ---
@@ -239,21 +266,23 @@ class RegionOrderModule(EvaluationSteps):
     @torch.no_grad()
     def graph_heights(self, graph: RegionGraph) -> NDArray[np.float64]:
         """Order the regions of an image; heights (N,), larger in front."""
-        heights = []
-        if self.trees is not None:
-            heights.append(pair_model_heights(graph, self.trees))
-        if self.has_network or self.trees is None:
-            heights.append(self._network_heights(graph))
-        total = heights[0]
-        if len(heights) > 1:
-            total = np.asarray(sum((values - values.mean()) / max(float(values.std()), 1e-6) for values in heights))
-        return join_background(graph, total)
+        return join_background(graph, np.sum(self.network_heights(graph), 0))
 
-    def _network_heights(self, graph: RegionGraph) -> NDArray[np.float64]:
+    @torch.no_grad()
+    def network_heights(self, graph: RegionGraph) -> list[NDArray[np.float64]]:
+        """Heights (N,) by each network, normalised to mean 0 and standard deviation 1."""
         values = (graph.regions[None], np.ones((1, len(graph.regions)), np.bool_), graph.pairs.astype(np.int64))
         tensors = [torch.from_numpy(value) for value in (*values, graph.pair_features, graph.swapped_features)]
-        heights, _ = self.network(*(tensor.to(self.device) for tensor in tensors))
-        return np.asarray(heights[0].double().cpu().numpy())
+        inputs = [tensor.to(self.device) for tensor in tensors]
+        heights = [network(*inputs)[0][0].double().cpu().numpy() for network in self._networks()]
+        return [np.asarray((own - own.mean()) / max(own.std(), 1e-6)) for own in heights]
+
+    def baseline_heights(self, graph: RegionGraph) -> dict[str, NDArray[np.float64]]:
+        """Heights (N,) by the rules, and by the region-pair model if the weights hold it."""
+        heights = rule_heights(graph)
+        if self.pair_model is not None:
+            heights[PAIR_MODEL] = pair_model_heights(graph, self.pair_model)
+        return heights
 
     @torch.no_grad()
     def predict_index(self, images: Tensor) -> Tensor:
@@ -268,11 +297,16 @@ class RegionOrderModule(EvaluationSteps):
             if scale < 1:
                 pixels = resize_rgb(pixels, *(max(1, round(side * scale)) for side in pixels.shape[:2]))
             labels = colour_regions(pixels)
-            heights = self.graph_heights(region_graph(pixels, labels)) if labels.any() else np.zeros(1)
-            index = paint(heights, labels)[None, None]
+            index = paint(self._layer_heights(pixels, labels), labels)[None, None]
             result.append(F.interpolate(index, image.shape[1:], mode="nearest")[0, 0])
         self.train(was_training)
         return torch.stack(result)
+
+    def _layer_heights(self, pixels: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray[np.float64]:
+        if not labels.any():
+            return np.zeros(1)
+        graph = region_graph(pixels, labels)
+        return join_repeated_parts(graph, self.graph_heights(graph))
 
     def predict_step(self, batch: IllustrationBatch, batch_idx: int) -> Tensor:
         """Estimate the layer index (H, W) of an image on white; that of an SVG file is exact."""
@@ -285,3 +319,16 @@ def paint(heights: NDArray[np.float64], labels: NDArray[np.int32]) -> Tensor:
     """Give every pixel the height of its region, stretched to 0…1; (H, W) float32."""
     low, high = float(heights.min()), float(heights.max())
     return torch.from_numpy(((heights - low) / max(high - low, 1e-12)).astype(np.float32)[labels])
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def numbered_parts(tensors: Mapping[str, Tensor], name: str) -> list[dict[str, Tensor]]:
+    """Return the parts ``<name>.0.…``, ``<name>.1.…`` of tensors, without these prefixes."""
+    parts: list[dict[str, Tensor]] = []
+    while part := prefixed(tensors, f"{name}.{len(parts)}."):
+        parts.append(part)
+    return parts

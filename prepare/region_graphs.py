@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from datamodules.layered_art_dataset import ArtFile, first_samples
 from decomposition.colour_regions import colour_regions
 from decomposition.region_graph import RegionGraph, region_graph
 from formats.atomic import atomic_path
@@ -30,7 +31,7 @@ def region_graphs(data_dir: str, out: str, limit: int | None = None, num_workers
     Args:
         data_dir: Folder of layered art, in any layout of `LayeredArtDataModule`.
         out: Folder of the measurements: new, empty, or from a run with the same settings.
-        limit: Largest number of images; None takes all.
+        limit: Largest number of images, chosen by a hash of their names; None takes all.
         num_workers: Processes; by default one per core.
 
     Raises:
@@ -41,7 +42,8 @@ def region_graphs(data_dir: str, out: str, limit: int | None = None, num_workers
     art = open_layered_art(Path(data_dir), "auto")
     folder = Path(out)
     claim_folder(folder, {"data_dir": str(Path(data_dir).resolve())}, "region_graphs.json")
-    samples = [sample for sample in art.samples if not _path(folder, sample).is_file()][:limit]
+    files = first_samples((ArtFile(art, sample) for sample in art.samples), limit, 0)
+    samples = [file.sample for file in files if not _path(folder, file.sample).is_file()]
     workers = num_workers or len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         written = sum(pool.map(_measure, [art] * len(samples), samples, [folder] * len(samples), chunksize=4))
@@ -53,13 +55,17 @@ def ordered_regions(
 ) -> tuple[RegionGraph, NDArray[np.float32]] | None:
     """Return the region graph of an image and the median paint order of each region; None for a single region."""
     labels = colour_regions(image)
-    count = int(labels.max()) + 1
-    if count < 2:
+    if not labels.any():
         return None
+    return region_graph(image, labels), region_orders(labels, orders)
+
+
+def region_orders(labels: NDArray[np.int32], orders: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the median paint order (N,) of each region."""
     ascending = np.lexsort((orders.reshape(-1), labels.reshape(-1)))
-    areas = np.bincount(labels.reshape(-1), minlength=count)
+    areas = np.bincount(labels.reshape(-1))
     middle = np.cumsum(areas) - areas + areas // 2
-    return region_graph(image, labels), orders.reshape(-1)[ascending][middle].astype(np.float32)
+    return np.asarray(orders.reshape(-1)[ascending][middle], np.float32)
 
 
 def _path(folder: Path, sample: ArtSample) -> Path:

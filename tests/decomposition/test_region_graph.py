@@ -91,11 +91,12 @@ def test_lab_of_known_colours() -> None:
     np.testing.assert_allclose(lab.astype(np.float64), known, atol=0.1)
 
 
-def test_rules() -> None:
-    heights = rule_heights(*scene())
+def test_rules(graph: RegionGraph) -> None:
+    heights = rule_heights(graph)
     assert tuple(heights) == RULES
     assert heights["smaller_on_top"].argmax() == INNER
     assert heights["unlike_the_border"].argmin() == BACKGROUND
+    assert heights["unlike_the_border"][RING] > heights["unlike_the_border"][BACKGROUND] + 0.5
     assert heights["nearer_the_centre"].argmax() in (RING, INNER)
 
 
@@ -124,9 +125,8 @@ def test_trees_add_up_and_the_pair_model_orders(graph: RegionGraph) -> None:
     assert trees.predict(rows).tolist() == [3.25, -0.75, 3.25]
     to_the_left = replace(trees, missing_left=np.ones((2, 3), np.bool_))
     assert to_the_left.predict(rows).tolist() == [3.25, -0.75, -0.75]
-    for distant_weight in (0.0, 1.0):
-        heights = pair_model_heights(graph, trees, distant_weight)
-        assert heights[INNER] > heights[RING]
+    heights = pair_model_heights(graph, trees)
+    assert heights[INNER] > heights[RING]
 
 
 def test_a_row_holds_both_regions(graph: RegionGraph) -> None:

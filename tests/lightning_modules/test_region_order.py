@@ -13,15 +13,27 @@ import torch
 from batches.layers import LayerBatch
 from batches.regions import RegionBatch
 from datamodules.region_graphs import OrderedRegions, RegionGraphDataset
+from decomposition.region_graph import PAIR_FEATURES
+from decomposition.region_pair_model import join_background
+from decomposition.region_rules import RULES
 from formats.errors import InputError
-from lightning_modules.region_order import RegionOrderModule, paint
+from lightning_modules.region_order import PAIR_MODEL, RegionOrderModule, paint
 from metrics.layer_order import LayerOrder
 from networks.region_order import RegionOrderConfig
-from networks.shipped_weights import REQUIRED, load_shipped, save_shipped
+from networks.shipped_weights import REQUIRED, available, load_shipped, save_shipped
 from prepare.region_graphs import ordered_regions
 from simulators.illustration.scenes import random_illustration
 
 CONFIG = RegionOrderConfig(width=16, depth=1, num_heads=2)
+# One tree: the larger region of a pair is in front.
+TREES = {
+    "feature": torch.tensor([[PAIR_FEATURES.index("log_area_ratio"), -1, -1]]),
+    "threshold": torch.zeros(1, 3),
+    "missing_left": torch.zeros(1, 3, dtype=torch.uint8),
+    "left": torch.tensor([[1, 0, 0]]),
+    "right": torch.tensor([[2, 0, 0]]),
+    "value": torch.tensor([[0.0, -1.0, 1.0]]),
+}
 CARD = dict.fromkeys(REQUIRED, "x") | {"network": asdict(CONFIG)}
 
 
@@ -30,9 +42,11 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegionOrderModule
     """A module that finds random weights in the repository."""
     torch.manual_seed(0)
     module = RegionOrderModule(CONFIG, weights="test")
-    tensors = {f"network.{name}": value for name, value in module.network.state_dict().items()}
+    tensors = {f"networks.0.{name}": value for name, value in module.network.state_dict().items()}
+    tensors |= {f"pair_model.{name}": value for name, value in TREES.items()}
     save_shipped("test", tensors, CARD, tmp_path)
     monkeypatch.setattr("lightning_modules.region_order.load_shipped", lambda name: load_shipped(name, folder=tmp_path))
+    monkeypatch.setattr("lightning_modules.region_order.available", lambda: available(tmp_path))
     return module
 
 
@@ -49,13 +63,14 @@ def images(count: int = 2, size: int = 96) -> LayerBatch:
     }
 
 
+def ordered(seed: int = 0) -> OrderedRegions:
+    measured = ordered_regions(*random_illustration(seed, 96)[:2])
+    assert measured is not None
+    return OrderedRegions(*measured)
+
+
 def regions() -> RegionBatch:
-    samples = []
-    for seed in range(3):
-        measured = ordered_regions(*random_illustration(seed, 96)[:2])
-        assert measured is not None
-        samples.append(OrderedRegions(*measured))
-    return RegionGraphDataset(samples).__getitems__([0, 1, -1, 2])
+    return RegionGraphDataset([ordered(seed) for seed in range(3)]).__getitems__([0, 1, -1, 2])
 
 
 def test_the_index_is_constant_within_regions_and_has_the_size_of_the_image(module: RegionOrderModule) -> None:
@@ -110,13 +125,40 @@ def test_images_without_regions_do_not_count(module: RegionOrderModule) -> None:
     assert module.region_order.images.tolist()[1] == 3
 
 
-def test_rules_are_measured_on_the_same_images(module: RegionOrderModule) -> None:
+def test_baselines_are_measured_on_the_same_images(module: RegionOrderModule) -> None:
     module.use_shipped_weights()
     batch = images(3)
     batch["weights"][2] = 0
     module.evaluate(batch)
-    for metric in (module.order, *module.rule_orders.values()):
+    assert set(module.baseline_orders) == {*RULES, PAIR_MODEL}
+    for metric in (module.order, *module.baseline_orders.values()):
         assert int(cast(LayerOrder, metric).rows) == 2
+
+
+def test_the_pair_model_is_a_baseline_for_checkpoints_too(module: RegionOrderModule) -> None:
+    module.on_load_checkpoint({})
+    module.on_test_start()
+    (sample,) = RegionGraphDataset([ordered()]).samples
+    heights = module.baseline_heights(sample.graph)
+    assert list(heights) == [*RULES, PAIR_MODEL]
+    first, second = sample.graph.pairs.T
+    larger = sample.graph.areas[first] > sample.graph.areas[second]
+    assert ((heights[PAIR_MODEL][first] > heights[PAIR_MODEL][second]) == larger).mean() > 0.7
+
+
+def test_the_heights_of_all_networks_are_averaged(module: RegionOrderModule) -> None:
+    torch.manual_seed(1)
+    other = RegionOrderModule(CONFIG).network.state_dict()
+    tensors = {f"networks.0.{name}": value for name, value in module.network.state_dict().items()}
+    tensors |= {f"networks.1.{name}": value for name, value in other.items()}
+    module.eval().use_parts(tensors, "test")
+    graph = ordered().graph
+    first, second = module.network_heights(graph)
+    for heights in (first, second):
+        assert heights.mean() == pytest.approx(0, abs=1e-9)
+        assert heights.std() == pytest.approx(1)
+    assert not np.allclose(first, second)
+    np.testing.assert_allclose(module.graph_heights(graph), join_background(graph, first + second))
 
 
 def test_paint_stretches_heights() -> None:
