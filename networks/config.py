@@ -17,7 +17,17 @@ MAX_WEIGHTS = 10**10  # eight times the largest published network here; 40 GB in
 FROM_ZERO = ("dpt_layers", "hook_blocks")  # blocks, counted from 0
 DEPTHS = ("depth", "camera_depth")
 # Settings that are not the width of a layer.
-OTHERS = (*FROM_ZERO, *DEPTHS, "num_heads", "camera_num_heads", "num_classes", "input_size", "patch_size", "window")
+OTHERS = (
+    *FROM_ZERO,
+    *DEPTHS,
+    "num_heads",
+    "camera_num_heads",
+    "num_classes",
+    "input_size",
+    "input_width",
+    "patch_size",
+    "window",
+)
 
 
 def config_from(config_class: type[Config], value: Config | Mapping[str, Any]) -> Config:
@@ -74,7 +84,9 @@ def _check_sizes(config: Any) -> None:
     parts = {name: tuple(value) if isinstance(value, list | tuple) else (value,) for name, value in sizes.items()}
     widest = max((part for name, values in parts.items() if name not in OTHERS for part in values), default=1)
     depth = max((part for name in DEPTHS for part in parts.get(name, (1,))), default=1)
-    tokens = (sizes.get("input_size", 1) // sizes.get("patch_size", 1)) ** 2 + (sizes.get("window", 16) // 16) ** 2
+    height = sizes.get("input_size", 1)
+    grid = height * sizes.get("input_width", height) // sizes.get("patch_size", 1) ** 2
+    tokens = grid + (sizes.get("window", 16) // 16) ** 2
     blocks = 12 * depth * max(1.0, getattr(config, "mlp_ratio", 4.0) / 4)
     weights = blocks * widest**2 + (tokens + sizes.get("num_classes", 1)) * widest
     if weights > MAX_WEIGHTS:

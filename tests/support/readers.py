@@ -38,7 +38,6 @@ from formats.training_checkpoint import read_training_checkpoint
 from networks.checkpoint_files import read_state_dict
 from networks.shipped_weights import REQUIRED, load_shipped, read_card, save_shipped
 from networks.tokenizers import LappedPCA, load_tokenizer
-from networks.tokenizers.speckle import Speckle
 from prepare.layers import _Report
 from prepare.output_folder import claim_folder
 from prepare.pipeline import read_finished, read_guidance_scale
@@ -161,8 +160,8 @@ def _tensors(path: Path) -> Path:
 
 
 def _pca(path: Path) -> Path:
-    speckle = Speckle(torch.zeros(15, 15), torch.rand(17, 65))
-    LappedPCA(torch.zeros(1), torch.rand(2, 1, 32, 32), torch.zeros(0, 3, dtype=torch.uint8), speckle).save(path)
+    images = torch.randint(256, (8, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    LappedPCA.fit([images], latent_channels=5).save(path)
     return path
 
 
