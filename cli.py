@@ -1,7 +1,4 @@
-"""Entry point of Trilight: ``python cli.py COMMAND``, or ``trilight COMMAND`` where it is installed.
-
-What there is, by task. A new task is one more entry of ``TASKS``, see CONTRIBUTING.md.
-"""
+"""Entry point of Trilight, and what there is by task; CONTRIBUTING.md shows how to add a task."""
 
 import sys
 from collections.abc import Sequence
