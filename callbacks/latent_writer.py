@@ -32,6 +32,7 @@ from formats.latent_shards import (
 from formats.ranges import Range, check_ranges
 from lightning_modules.latent_extraction import LatentExtractionModule
 from networks.tokenizers import LappedPCA
+from networks.tokenizers.lapped_pca import LATENT_CHANNELS
 
 IMAGES_TO_FIT = 512  # evenly spread over the users; more change a linear code little
 
@@ -48,7 +49,7 @@ class LatentShardWriter(PredictionWriter):
         num_threads: CPU threads of each process, see :class:`PredictionWriter`.
     """
 
-    def __init__(self, latent_channels: int = 32, num_threads: int = 1) -> None:
+    def __init__(self, latent_channels: int = LATENT_CHANNELS, num_threads: int = 1) -> None:
         super().__init__(num_threads)
         check_ranges("LatentShardWriter", {"latent_channels": latent_channels}, {"latent_channels": Range(5)})
         self.latent_channels = latent_channels

@@ -182,6 +182,13 @@ class LatentDataModule(ResumableDataModule):
         fingerprint = record.tokenizer_fingerprint if record else ""
         return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint)
 
+    def train_latents(self, limit: int = 1024) -> tuple[Tensor, Tensor]:
+        """Return training latents (N, C, H, W), at most ``limit`` of each user, and their classes (N,)."""
+        dataset = self.datasets["train"]
+        rows = torch.cat([(dataset.classes == label).nonzero()[:limit, 0] for label in dataset.classes.unique()])
+        batch = dataset.__getitems__(rows.tolist())
+        return batch["latents"], batch["classes"]
+
     def train_dataloader(self) -> ResumableLoader:
         """Return a loader of :class:`LatentBatch` in an order drawn from seed and epoch."""
         return self.resumable_loader(self.datasets["train"], self.batch_size, self.seed, self.num_workers)

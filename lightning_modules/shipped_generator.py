@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from formats.errors import InputError
@@ -19,48 +20,55 @@ from networks.tokenizers import LappedPCA, Tokenizer
 from weights import FOLDER
 
 SAMPLING = ("sampler", "num_points", "time_shift", "guidance_scale", "guidance_interval_start")
+MIXTURE = ("mixture_components", "mixture_until", "mixture_rank", "mixture_neighbours")
 
 
 def save_generator(
     name: str,
-    network: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
     config: LightningDiTConfig,
     space: LatentSpace,
     tokenizer: LappedPCA,
     card: Mapping[str, Any],
     folder: Path = FOLDER,
+    dtype: torch.dtype = torch.float32,
 ) -> Path:
     """Write a generator and its card.
 
     Args:
         name: Name of the weights.
-        network: State dict of a LightningDiT.
-        config: Settings of that network.
+        state: State dict of a UserConditionedDiTModule: ``network.…``, and ``mixture.…`` if it has a mixture.
+        config: Settings of its network.
         space: Statistics and users of its training.
         tokenizer: Tokenizer of its training.
-        card: Entries that ``networks.shipped_weights`` requires, and ``sampling`` with those of ``SAMPLING``.
+        card: Entries that ``networks.shipped_weights`` requires, ``sampling`` with those of ``SAMPLING``, and
+            ``mixture`` with those of ``MIXTURE``.
         folder: Folder of the weights.
+        dtype: Type in which floating-point tensors are stored.
 
     Returns:
         Path of the tensor file.
     """
-    tensors = {f"network.{key}": value for key, value in network.items()}
+    tensors = dict(state)
     tensors |= {f"tokenizer.{key}": value for key, value in tokenizer.state_dict().items()}
     tensors |= {"mean": space.statistics.mean, "std": space.statistics.std, "user_ids": space.user_ids}
     content = {**card, "network": asdict(config), "policy": space.policy, "multiplier": space.multiplier}
-    return save_shipped(name, tensors, content, folder)
+    return save_shipped(name, tensors, content, folder, dtype)
 
 
 def restore_generator(
     weights: ShippedWeights,
 ) -> tuple[LightningDiTConfig, dict[str, Tensor], LatentSpace, Tokenizer]:
-    """Return network settings, the network's state dict, latent space and tokenizer of shipped weights.
+    """Return network settings, the module's state dict, latent space and tokenizer of shipped weights.
 
     Raises:
         InputError: The weights are not those of a generator.
     """
     tensors, card = weights.tensors, weights.card
-    if not {"mean", "std", "user_ids", "tokenizer.components"} <= tensors.keys() or "sampling" not in card:
+    if (
+        not {"mean", "std", "user_ids", "tokenizer.components"} <= tensors.keys()
+        or not {"sampling", "mixture"} <= card.keys()
+    ):
         names = "those of a generator, such as spectrograms_simulated"
         raise InputError(f"weights '{weights.name}'", "are not of a spectrogram generator", f"Name {names}.")
     tokenizer = LappedPCA.from_state(_part(tensors, "tokenizer."), f"weights '{weights.name}'")
@@ -72,7 +80,8 @@ def restore_generator(
         tokenizer_fingerprint=tokenizer.fingerprint(),
     )
     config = config_from(LightningDiTConfig, card["network"])
-    return config, _part(tensors, "network."), space, tokenizer.eval().requires_grad_(False)
+    state = {key: value for key, value in tensors.items() if key.startswith(("network.", "mixture."))}
+    return config, state, space, tokenizer.eval().requires_grad_(False)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from formats.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, DECAY, FINITE, SHARE
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
-from lightning_modules.shipped_generator import SAMPLING, restore_generator
+from lightning_modules.shipped_generator import MIXTURE, SAMPLING, restore_generator
 from lightning_modules.training_steps import TrainingSteps
 from losses.flow_matching import direction_loss, velocity_loss
 from losses.processes import Processes
@@ -29,9 +29,11 @@ from networks.lightning_dit import LightningDiT, LightningDiTConfig
 from networks.shipped_weights import load_shipped
 from networks.tokenizers import Tokenizer, load_tokenizer, to_uint8
 from networks.transport import (
+    GaussianMixtureVelocity,
     GuidedVelocity,
     Sampler,
     TimeDistribution,
+    Velocity,
     draw_times,
     evaluation_times,
     linear_path,
@@ -47,6 +49,10 @@ RANGES = {
     "weight_decay": AT_LEAST_0,
     "time_logit_mean": FINITE,
     "time_logit_deviation": ABOVE_0,
+    "mixture_components": AT_LEAST_0,
+    "mixture_until": SHARE,
+    "mixture_rank": AT_LEAST_1,
+    "mixture_neighbours": Range(2),
     "direction_loss_weight": AT_LEAST_0,
     "noise_seed": AT_LEAST_0,
     "num_points": Range(2),
@@ -85,6 +91,11 @@ class UserConditionedDiTModule(TrainingSteps):
         time_logit_mean: Mean of the logit of the times where they are logit-normal; below 0 trains more near the
             noise, where layout (speed, phase and rate of the steps) is decided.
         time_logit_deviation: Standard deviation of that logit.
+        mixture_components: Gaussians per user of a mixture that leads the first part of sampling, see
+            ``networks.transport.gaussian_mixture``. 0, as published: none.
+        mixture_until: Time up to which the mixture leads; the network is trained and used for later times only.
+        mixture_rank: Directions of each of these Gaussians.
+        mixture_neighbours: Latents that each is fitted to; more than ``mixture_rank``.
         direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
         noise_seed: Seed of noise, times and dropped labels in training.
         sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
@@ -121,6 +132,10 @@ class UserConditionedDiTModule(TrainingSteps):
         time_distribution: TimeDistribution = "logit_normal",
         time_logit_mean: float = 0.0,
         time_logit_deviation: float = 1.0,
+        mixture_components: int = 0,
+        mixture_until: float = 0.35,
+        mixture_rank: int = 4,
+        mixture_neighbours: int = 8,
         direction_loss_weight: float = 0.0,
         noise_seed: int = 0,
         sampler: Sampler = "euler",
@@ -142,6 +157,7 @@ class UserConditionedDiTModule(TrainingSteps):
         self.network_config = config_from(LightningDiTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None
+        self.mixture: GaussianMixtureVelocity | None = None
         self.val_loss = MeanMetric(nan_strategy="disable")  # by default it leaves NaN out
         self._configured = self._has_weights = False
         self._tokenizer: list[Tokenizer] = []  # in a list, to keep it out of checkpoint, weight average and optimiser
@@ -155,6 +171,10 @@ class UserConditionedDiTModule(TrainingSteps):
         self.hparams["network"] = asdict(self.network_config)
         try:
             self.network = LightningDiT(self.network_config, self.hparams["gradient_checkpointing"])
+            if self.hparams["mixture_components"]:
+                shape = self.network_config.in_channels, *self.network_config.grid
+                sizes = (self.hparams[f"mixture_{name}"] for name in ("components", "rank", "neighbours"))
+                self.mixture = GaussianMixtureVelocity(num_classes, shape, *sizes)
         except ValueError as error:
             raise InputError("--model.network", str(error), "Choose sizes that fit together.") from error
 
@@ -188,6 +208,9 @@ class UserConditionedDiTModule(TrainingSteps):
         if self.hparams["published_checkpoint"] and trainer.state.fn == "fit":
             # Here rather than when training starts, so that the weight average starts from it too.
             self.print(load_published(network, self.hparams["published_checkpoint"]))
+        if self.mixture is not None and trainer.state.fn == "fit" and not trainer.ckpt_path:
+            latents, classes = datamodule.train_latents()
+            self.mixture.fit(self.require_latent_space().normalise(latents), classes)
         if self.hparams["compile"]:
             network.compile()
 
@@ -195,17 +218,21 @@ class UserConditionedDiTModule(TrainingSteps):
         """Take network, tokenizer and sampling settings of weights in the repository."""
         weights = load_shipped(name)
         self.network_config, state, self.latent_space, tokenizer = restore_generator(weights)
-        self._build(len(self.latent_space.user_ids))
-        self.require_network().load_state_dict(state)
-        self._tokenizer[:], self._has_weights = [tokenizer], True
+        self.hparams.update({setting: weights.card["mixture"][setting] for setting in MIXTURE})
         self.hparams.update({setting: weights.card["sampling"][setting] for setting in SAMPLING})
+        self._build(len(self.latent_space.user_ids))
+        self.load_state_dict(state)
+        self._tokenizer[:], self._has_weights = [tokenizer], True
         self.print(weights.summary())
 
     def _check_against(self, space: LatentSpace, shape: tuple[int, ...]) -> None:
         config = self.network_config
-        expected = (config.in_channels, config.input_size, config.input_size)
+        expected = (config.in_channels, *config.grid)
         if shape != expected:
-            remedy = "Set --model.network.in_channels and --model.network.input_size to the latents' shape."
+            remedy = (
+                "Add --config configs/overlays/linear_latents.yaml for latents of LappedPCA; for others set "
+                "--model.network.in_channels, input_size (height) and input_width to the latents' shape."
+            )
             raise InputError("latents", f"have shape {shape}, but the model expects {expected}", remedy)
         if config.num_classes is not None and config.num_classes != len(space.user_ids):
             fault = f"is {config.num_classes}, but the data has {len(space.user_ids)} users"
@@ -284,6 +311,11 @@ class UserConditionedDiTModule(TrainingSteps):
             loss = loss + self.hparams["direction_loss_weight"] * direction_loss(velocity, target)
         return loss
 
+    def _times_of_network(self, t: Tensor) -> Tensor:
+        """Map times in (0, 1) to those that the network is used for."""
+        start = self.hparams["mixture_until"] if self.mixture is not None else 0.0
+        return start + (1 - start) * t
+
     def with_random_numbers(self, batch: LatentBatch) -> NoisedLatentBatch:
         """Draw noise, time, label dropout and mirroring of each sample, see :meth:`sample_generators`."""
         latents, h = batch["latents"], cast(Any, self.hparams)
@@ -291,6 +323,7 @@ class UserConditionedDiTModule(TrainingSteps):
         distribution = (h.time_distribution, self.device, h.time_logit_mean, h.time_logit_deviation)
         shape, device, dtype = latents.shape[1:], self.device, latents.dtype
         times = torch.cat([draw_times(1, *distribution, rng) for rng in generators])
+        times = self._times_of_network(times)
         noise = torch.stack([torch.randn(shape, generator=rng, device=device, dtype=dtype) for rng in generators])
         uniform = torch.stack([torch.rand(2, generator=rng, device=device, dtype=dtype) for rng in generators])
         if "latents_flip" in batch:
@@ -313,7 +346,7 @@ class UserConditionedDiTModule(TrainingSteps):
         noise = torch.stack([seeded_noise(tuple(latents.shape[1:]), 0, index) for index in indices.tolist()])
         h: Any = self.hparams
         t = evaluation_times(indices.cpu(), h.time_distribution, h.time_logit_mean, h.time_logit_deviation)
-        self.step_batch = {**batch, "noise": noise.to(latents), "times": t.to(latents)}
+        self.step_batch = {**batch, "noise": noise.to(latents), "times": self._times_of_network(t).to(latents)}
         losses = self.sample_losses(self.step_batch)
         self.step_terms = {"loss": losses.mean()}
         self.val_loss.update(losses, batch["weights"])
@@ -360,10 +393,10 @@ class UserConditionedDiTModule(TrainingSteps):
         """
         latents, noise = self.generate_latents(user_ids, indices), None
         if self.tokenizer.uses_noise:
-            side = latents.shape[-1] * self.tokenizer.downsampling
+            height, width = self.tokenizer.image_size(latents)
             pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
             seed = self.hparams["sample_seed"]
-            noise = torch.stack([seeded_noise((3, side, side), seed, user, index, 1) for user, index in pairs])
+            noise = torch.stack([seeded_noise((3, height, width), seed, user, index, 1) for user, index in pairs])
             noise = noise.to(latents)
         with torch.no_grad():
             return to_uint8(self.tokenizer.decode(latents, noise))
@@ -374,7 +407,7 @@ class UserConditionedDiTModule(TrainingSteps):
         h: Any = self.hparams
         space, network, config = self.require_latent_space(), self.require_network(), self.network_config
         classes = space.classes(user_ids.cpu()).to(self.device)
-        shape = (config.in_channels, config.input_size, config.input_size)
+        shape = (config.in_channels, *config.grid)
         pairs = zip(user_ids.tolist(), indices.tolist(), strict=True)
         noise = torch.stack([seeded_noise(shape, h.sample_seed, user, index) for user, index in pairs])
         noise = noise.to(self.device)
@@ -383,17 +416,27 @@ class UserConditionedDiTModule(TrainingSteps):
         was_training, parts = network.training, []
         network.eval()
         for start in range(0, len(noise), size):
-            field = GuidedVelocity(
-                network,
-                classes[start : start + size],
-                network.no_label if h.guidance_scale != 1 else None,
-                h.guidance_scale,
-                h.guidance_interval_start,
-                h.guided_channels,
-            )
+            field = self._field(classes[start : start + size])
             parts.append(sample(field, noise[start : start + size], h.sampler, h.num_points, h.time_shift))
         network.train(was_training)
         return space.denormalise(torch.cat(parts).float())
+
+    def _field(self, classes: Tensor) -> Velocity:
+        """Velocity field for samples of the classes (B,): the mixture's, if there is one, then the guided network's."""
+        h: Any = self.hparams
+        network, mixture = self.require_network(), self.mixture
+        no_label = network.no_label if h.guidance_scale != 1 else None
+        guided = GuidedVelocity(
+            network, classes, no_label, h.guidance_scale, h.guidance_interval_start, h.guided_channels
+        )
+
+        def velocity(t: float, x: Tensor) -> Tensor:
+            if mixture is not None and t < h.mixture_until:
+                leading: Tensor = mixture(x, x.new_full((len(x),), t), classes)
+                return leading
+            return guided(t, x)
+
+        return velocity
 
     def predict_step(self, batch: SampleRequestBatch, batch_idx: int) -> Tensor:
         """Return spectrograms (B, 3, H, W) uint8 of the requested users."""

@@ -276,14 +276,17 @@ def _run_microdoppler_stages(
     run_folder = out / "run_folder.yaml"
     if not run_folder.is_file():
         write_text(run_folder, yaml.safe_dump(_loggers(out)))
-    files = [configs.FOLDER / "dit_microdoppler.yaml", *overlays, run_folder]
+    linear = [configs.FOLDER / "overlays" / "linear_latents.yaml"] if settings.get("vavae_path") is None else []
+    files = [configs.FOLDER / "dit_microdoppler.yaml", *linear, *overlays, run_folder]
     experiment = [*(f"--config={path}" for path in files), f"--data.data_dir={latents}"]
     training = [*experiment, *_options(TRAINING_OPTIONS, settings)]
     run_training(job, Stage("train", ("fit", *training), TRAINING_OPTIONS), runs)
 
     checkpoint = newest_checkpoint(runs)
     assert checkpoint is not None
-    sampling = _tuned_sampling(job, checkpoint, settings["data_dir"]) if tune_guidance else []
+    sampling = _sampling(checkpoint)
+    if tune_guidance:
+        sampling.append(f"--model.guidance_scale={_tuned_guidance(job, checkpoint, settings['data_dir'])}")
     generation = [f"--config={configs.FOLDER / 'generate_microdoppler.yaml'}", f"--ckpt_path={checkpoint}"]
     generation += [*_options(GENERATION_OPTIONS, settings), f"--data.output_dir={samples_folder(out)}", *sampling]
     job.run(Stage("generate", ("predict", *generation), GENERATION_OPTIONS))
@@ -293,17 +296,21 @@ def _run_microdoppler_stages(
         job.run(Stage("evaluate", ("test", *evaluation), TRAINING_OPTIONS))
 
 
-def _tuned_sampling(job: Job, checkpoint: Path, data_dir: Path) -> list[str]:
-    """Choose the guidance scale, and return the options of the checkpoint's sampler with it."""
-    chosen = job.output_dir / "guidance.json"
-    words = (f"--checkpoint={checkpoint}", f"--data_dir={data_dir}", f"--out={chosen}")
-    job.run(Stage("tune guidance", ("prepare", "tune-guidance", *words)))
+def _sampling(checkpoint: Path) -> list[str]:
+    """Return the options of the sampler that the generator was trained with."""
     from formats.training_checkpoint import read_training_checkpoint  # imports PyTorch, which help does without
 
     trained = read_training_checkpoint(checkpoint)["hyper_parameters"]
-    names = ("sampler", "num_points", "time_shift", "guidance_interval_start")
-    scale = read_guidance_scale(chosen)
-    return [f"--model.guidance_scale={scale}", *(f"--model.{name}={trained[name]}" for name in names)]
+    names = ("sampler", "num_points", "time_shift", "guidance_interval_start", "guidance_scale")
+    return [f"--model.{name}={trained[name]}" for name in names]
+
+
+def _tuned_guidance(job: Job, checkpoint: Path, data_dir: Path) -> float:
+    """Choose the guidance scale by measures of generated images."""
+    chosen = job.output_dir / "guidance.json"
+    words = (f"--checkpoint={checkpoint}", f"--data_dir={data_dir}", f"--out={chosen}")
+    job.run(Stage("tune guidance", ("prepare", "tune-guidance", *words)))
+    return read_guidance_scale(chosen)
 
 
 def _options(options: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:

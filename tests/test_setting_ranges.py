@@ -225,7 +225,7 @@ def test_settings_out_of_range_are_refused_by_name(owner: Callable[..., Any], na
 
 @pytest.mark.parametrize(("owner", "name", "value"), cases(NETWORKS.items()))
 def test_sizes_of_networks_are_refused_by_name(owner: type, name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=rf"^--model\.network: .*\b{name}\b|^--model\.network: sizes"):
+    with pytest.raises(InputError, match=rf"^--model\.network[.: ].*\b{name}\b|^--model\.network: sizes"):
         config_from(owner, {name: value})
 
 

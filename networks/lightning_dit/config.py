@@ -11,7 +11,8 @@ class LightningDiTConfig:
     """Sizes and parts of LightningDiT; the default is the released XL/1.
 
     Args:
-        input_size: Side of the latent grid; a multiple of ``patch_size``.
+        input_size: Side of the latent grid, or its height if ``input_width`` is set; a multiple of ``patch_size``.
+        input_width: Width of the latent grid, a multiple of ``patch_size``; None for a square.
         patch_size: Side of a patch, in latents.
         in_channels: Channels of a latent.
         hidden_size: Width of a token; a multiple of 4 and of ``num_heads``.
@@ -30,6 +31,7 @@ class LightningDiTConfig:
     """
 
     input_size: int = 16
+    input_width: int | None = None
     patch_size: int = 1
     in_channels: int = 32
     hidden_size: int = 1152
@@ -44,6 +46,11 @@ class LightningDiTConfig:
     use_rope: bool = True
     use_rmsnorm: bool = True
     wo_shift: bool = False
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the latent grid."""
+        return self.input_size, self.input_size if self.input_width is None else self.input_width
 
     def check(self) -> None:
         """Check that the sizes fit together.
@@ -61,8 +68,9 @@ class LightningDiTConfig:
             raise ValueError(f"class_dropout_prob must be between 0 and 1, not {self.class_dropout_prob}")
         if self.num_classes is not None and self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, not {self.num_classes}")
-        if self.patch_size < 1 or self.input_size % self.patch_size:
-            raise ValueError(f"input_size {self.input_size} is not a multiple of patch_size {self.patch_size}")
+        for name, side in zip(("input_size", "input_width"), self.grid, strict=True):
+            if self.patch_size < 1 or side < 1 or side % self.patch_size:
+                raise ValueError(f"{name} {side} is not a multiple of patch_size {self.patch_size}")
         if self.num_heads < 1 or self.hidden_size % self.num_heads or self.hidden_size % 4:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of 4 and of num_heads {self.num_heads}")
         if self.use_rope and self.hidden_size // self.num_heads % 4:

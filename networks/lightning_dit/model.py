@@ -173,9 +173,9 @@ class PatchEmbedding(nn.Module):
 class RotaryTables(nn.Module):
     """Rotary tables under their published names."""
 
-    def __init__(self, head_dim: int, side: int) -> None:
+    def __init__(self, head_dim: int, height: int, width: int) -> None:
         super().__init__()
-        cos, sin = rotary_tables(head_dim, side)
+        cos, sin = rotary_tables(head_dim, height, width)
         self.register_buffer("freqs_cos", cos)
         self.register_buffer("freqs_sin", sin)
 
@@ -212,12 +212,12 @@ class LightningDiT(nn.Module):
         self.num_classes = config.num_classes
         self.out_channels = config.in_channels * (2 if config.learn_sigma else 1)
 
-        width, side = config.hidden_size, config.input_size // config.patch_size
+        width, sides = config.hidden_size, [side // config.patch_size for side in config.grid]
         self.x_embedder = PatchEmbedding(config.in_channels, width, config.patch_size)
         self.t_embedder = TimeEmbedding(width)
         self.y_embedder = LabelEmbedding(config.num_classes, width, config.class_dropout_prob)
-        self.register_buffer("pos_embed", sincos_table(width, side))
-        self.feat_rope = RotaryTables(width // config.num_heads, side) if config.use_rope else None
+        self.register_buffer("pos_embed", sincos_table(width, *sides))
+        self.feat_rope = RotaryTables(width // config.num_heads, *sides) if config.use_rope else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(width, config.patch_size**2 * self.out_channels, config.use_rmsnorm)
         self.reset_parameters()
@@ -263,10 +263,9 @@ class LightningDiT(nn.Module):
 
     def _unpatchify(self, patches: Tensor) -> Tensor:
         """(B, T, p·p·C) with the channel last inside a patch → (B, C, H, W)."""
-        size, p = self.config.input_size, self.config.patch_size
-        side = size // p
-        grid: Tensor = patches.unflatten(2, (p, p, self.out_channels)).unflatten(1, (side, side))
-        return grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, size, size)
+        (height, width), p = self.config.grid, self.config.patch_size
+        grid: Tensor = patches.unflatten(2, (p, p, self.out_channels)).unflatten(1, (height // p, width // p))
+        return grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, self.out_channels, height, width)
 
     def published_tensors(self) -> Iterable[PublishedTensor]:
         """List the network's tensors; their names are the published ones."""

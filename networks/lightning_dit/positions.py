@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 
-def sincos_table(channels: int, side: int) -> Tensor:
-    """Fixed 2-D position table of DiT, (1, side², channels).
+def sincos_table(channels: int, height: int, width: int) -> Tensor:
+    """Fixed 2-D position table of DiT, (1, height · width, channels).
 
     The first half of the channels encodes the column, the second the row; within a half, sines come before
     cosines. Computed in float64, since the table is compared with published files.
     """
     frequencies = 10000.0 ** -(torch.arange(channels // 4, dtype=torch.float64) / (channels // 4))
-    row, column = torch.meshgrid(*2 * [torch.arange(side, dtype=torch.float64)], indexing="ij")
+    rows, columns = (torch.arange(side, dtype=torch.float64) for side in (height, width))
+    row, column = torch.meshgrid(rows, columns, indexing="ij")
     halves = []
     for position in (column, row):
         angle = position.reshape(-1, 1) * frequencies
@@ -23,19 +24,19 @@ def sincos_table(channels: int, side: int) -> Tensor:
     return torch.cat(halves, dim=1).float().unsqueeze(0)
 
 
-def rotary_tables(head_dim: int, side: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the 2-D axial rotary embedding, each (side², head_dim).
+def rotary_tables(head_dim: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the 2-D axial rotary embedding, each (height · width, head_dim).
 
     The first half of a head rotates with the row, the second with the column; each angle is repeated for two
     neighbouring channels.
     """
     per_axis = head_dim // 2
     frequencies = 10000.0 ** -(torch.arange(0, per_axis, 2).float() / per_axis)
-    angles = torch.arange(side).float().unsqueeze(1) * frequencies  # (side, head_dim / 4)
+    angles = torch.arange(max(height, width)).float().unsqueeze(1) * frequencies  # (side, head_dim / 4)
     angles = angles.repeat_interleave(2, dim=1)
-    row = angles.unsqueeze(1).expand(side, side, per_axis)
-    column = angles.unsqueeze(0).expand(side, side, per_axis)
-    both = torch.cat([row, column], dim=-1).reshape(side * side, head_dim)
+    row = angles[:height].unsqueeze(1).expand(height, width, per_axis)
+    column = angles[:width].unsqueeze(0).expand(height, width, per_axis)
+    both = torch.cat([row, column], dim=-1).reshape(height * width, head_dim)
     return both.cos(), both.sin()
 
 

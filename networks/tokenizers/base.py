@@ -48,7 +48,7 @@ class Tokenizer(nn.Module, ABC):
 
     Attributes:
         latent_channels: C of the latents (B, C, h, w).
-        downsampling: Image pixels per latent cell along each side.
+        downsampling: Image pixels per latent cell along each side; along time alone where a cell is a whole column.
         uses_noise: Whether decoding draws detail that the latents do not hold, such as speckle.
     """
 
@@ -85,6 +85,11 @@ class Tokenizer(nn.Module, ABC):
             remedy = f"Resize or crop the images to multiples of {step} pixels."
             raise InputError(f"images of {height}×{width} pixels", "they cannot be divided into latents", remedy)
         return self.latent_channels, height // step, width // step
+
+    def image_size(self, latents: Tensor) -> tuple[int, int]:
+        """Return height and width of the images that latents (B, C, h, w) decode to."""
+        height, width = latents.shape[-2:]
+        return height * self.downsampling, width * self.downsampling
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of class and weights, by which latents record the tokenizer that made them.

@@ -57,8 +57,8 @@ def test_a_mistake_shows_no_traceback(tmp_path: Path) -> None:
 def test_sizes_that_do_not_fit_are_the_users_mistake(latents: Path) -> None:
     with pytest.raises(InputError, match="not a multiple"):
         main(training_words(latents, "--model.network.hidden_size=33"))
-    with pytest.raises(InputError, match=r"latents: have shape \(32, 4, 4\)"):
-        main(training_words(latents, "--model.network.input_size=8"))
+    with pytest.raises(InputError, match=r"latents: have shape \(52, 1, 4\).*linear_latents"):
+        main(training_words(latents, "--model.network.input_width=8"))
     with pytest.raises(InputError, match=r"num_classes: is 7, but the data has 3"):
         main(training_words(latents, "--model.network.num_classes=7"))
 
@@ -99,7 +99,8 @@ def test_full_size_experiment_is_the_published_network(latents: Path, capsys: py
 @pytest.mark.slow
 def test_full_size_file_trains_when_made_smaller(latents: Path, tmp_path: Path) -> None:
     """Its own callbacks and loggers, W&B included, with a small network."""
-    small = [f"--model.network.{size}" for size in ("input_size=4", "hidden_size=32", "depth=2", "num_heads=2")]
+    small = [f"--model.network.{size}" for size in ("input_width=4", "hidden_size=32", "depth=2", "num_heads=2")]
+    small.insert(0, "--config=configs/overlays/linear_latents.yaml")
     more = [f"--data.data_dir={latents}", "--data.batch_size=8", "--trainer.accelerator=cpu", "--trainer.devices=1"]
     main(["fit", FULL, *small, *more, "--trainer.max_epochs=1", "--trainer.log_every_n_steps=1"])
     run_folder = tmp_path / "runs" / "dit_microdoppler" / "version_0"

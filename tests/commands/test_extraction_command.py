@@ -27,7 +27,7 @@ def test_latents_are_those_of_the_tokenizer(spectrograms: Path, latents: Path) -
     for split, count in (("train", 30), ("val", 12)):
         (path,) = find_shards(latents, split)
         shard = open_shard(path)
-        assert shard.latents.shape == (count, 32, SIDE // 16, SIDE // 16)
+        assert shard.latents.shape == (count, 52, 1, SIDE // 16)
         assert sorted(shard.labels.unique().tolist()) == list(USERS)
         assert len(index[split]["images"]) == count
     last = torch.from_numpy(read_rgb(spectrograms / index["val"]["images"][-1]).copy()).permute(2, 0, 1)[None]

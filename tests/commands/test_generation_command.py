@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def test_a_sample_depends_on_seed_user_and_index_only(trained: Path) -> None:
 def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network here leads straight to one target, in normalised latents."""
     module = UserConditionedDiTModule.load_from_checkpoint(trained, guidance_scale=1.0, num_points=2, weights_only=True)
-    target = torch.randn(32, 4, 4, generator=torch.Generator().manual_seed(1))
+    module.hparams["mixture_until"] = 0.0
+    target = torch.randn(52, 1, 4, generator=torch.Generator().manual_seed(1))
 
     def straight(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         return target - x  # at t = 0, one Euler step ends at the target
@@ -102,6 +104,28 @@ def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.Mo
     statistics = module.require_latent_space().statistics
     expected = target * statistics.std.view(-1, 1, 1) + statistics.mean.view(-1, 1, 1)
     torch.testing.assert_close(latents, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_mixture_leads_until_the_network_takes_over(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = UserConditionedDiTModule.load_from_checkpoint(trained, num_points=11, time_shift=0.0, weights_only=True)
+    module.hparams["mixture_until"] = 0.35
+    network, mixture = module.require_network(), module.mixture
+    assert mixture is not None
+    times: dict[str, list[float]] = {"mixture": [], "network": []}
+
+    def recorded(name: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        def velocity(x: Tensor, t: Tensor, classes: Tensor) -> Tensor:
+            times[name] += t.tolist()
+            return torch.zeros_like(x)
+
+        return velocity
+
+    monkeypatch.setattr(mixture, "forward", recorded("mixture"))
+    monkeypatch.setattr(network, "forward", recorded("network"))
+    module.generate_latents(torch.tensor([5]), torch.tensor([0]))
+    assert times["mixture"] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert times["network"] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    assert module._times_of_network(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.35, 1.0])
 
 
 def test_unknown_users_and_missing_checkpoints(trained: Path, tmp_path: Path) -> None:

@@ -360,5 +360,5 @@ def test_a_process_without_an_image_is_refused(trained: Path, tmp_path: Path) ->
 
 def test_an_output_folder_that_is_a_file_is_named(trained: Path, tmp_path: Path) -> None:
     path = draw_image(tmp_path / "my.png")
-    with pytest.raises(InputError, match="the folder cannot be created"):
+    with pytest.raises(InputError, match="is a file where a folder should be"):
         main(decompose_words(trained, path, path))

@@ -101,7 +101,8 @@ def test_validation_does_not_depend_on_the_number_of_processes(trained: Path, la
 
 def test_other_data_is_refused_on_resuming(trained: Path, latents: Path, tmp_path: Path) -> None:
     shutil.copytree(latents, tmp_path / "other")
-    LatentStatistics(torch.zeros(32), torch.ones(32)).write(tmp_path / "other" / "latents_stats.pt")
+    own = LatentStatistics.read(tmp_path / "other" / "latents_stats.pt")
+    LatentStatistics(own.mean, own.std + 1).write(tmp_path / "other" / "latents_stats.pt")
     with pytest.raises(InputError, match="latent std differ"):
         main(training_words(tmp_path / "other", f"--ckpt_path={trained}", "--trainer.max_epochs=3"))
 

@@ -149,10 +149,25 @@ def test_learn_sigma_keeps_the_first_half() -> None:
     assert network.final_layer.linear.out_features == 12
 
 
+def test_a_grid_need_not_be_square() -> None:
+    square, wide = (LightningDiT(replace(SMALL, patch_size=2, input_size=8, input_width=width)) for width in (8, 16))
+    x = torch.randn(2, 4, 8, 16)
+    with torch.no_grad():
+        for parameter in wide.final_layer.parameters():
+            parameter.fill_(0.1)
+        assert wide(x, torch.rand(2), torch.tensor([0, 2])).shape == x.shape
+    patches = torch.arange(2 * 32 * 16.0).view(2, 32, 16)  # (B, 4 · 8 patches, 2 · 2 · C)
+    assert wide._unpatchify(patches)[0, 0, 2:4, 14:].tolist() == [[240.0, 244.0], [248.0, 252.0]]  # patch 15 = 8 + 7
+    for name in ("pos_embed", "feat_rope.freqs_sin"):
+        of_square, of_wide = (network.get_buffer(name).flatten(0, -2) for network in (square, wide))
+        assert torch.equal(of_wide.unflatten(0, (4, 8))[:, :4], of_square.unflatten(0, (4, 4)))
+
+
 @pytest.mark.parametrize(
     ("sizes", "fault"),
     [
         ({"input_size": 5, "patch_size": 2}, "input_size 5 is not a multiple of patch_size 2"),
+        ({"input_size": 4, "patch_size": 2, "input_width": 7}, "input_width 7 is not a multiple of patch_size 2"),
         ({"hidden_size": 50, "num_heads": 4}, "hidden_size 50 is not a multiple of 4 and of num_heads 4"),
         ({"hidden_size": 24, "num_heads": 4}, "head width that is a multiple of 4, not 6"),
         ({"num_classes": 0}, "num_classes must be at least 1"),

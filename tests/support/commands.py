@@ -22,7 +22,7 @@ USERS = (1, 2, 5)  # with a gap
 SIDE = 64
 # Makes the full-size experiment small enough for a test.
 SMALL_MODEL = [
-    "--model.network.input_size=4",
+    "--model.network.input_width=4",
     "--model.network.hidden_size=32",
     "--model.network.depth=2",
     "--model.network.num_heads=2",
@@ -63,6 +63,7 @@ def training_words(latents: Path, *more: str, command: str = "fit") -> list[str]
     return [
         command,
         f"--config={ROOT / 'configs' / 'dit_microdoppler.yaml'}",
+        f"--config={ROOT / 'configs' / 'overlays' / 'linear_latents.yaml'}",
         f"--config={ROOT / 'configs' / 'overlays' / 'tiny_microdoppler.yaml'}",
         *SMALL_MODEL,
         f"--data.data_dir={latents}",
