@@ -64,8 +64,8 @@ class RegionOrderModule(EvaluationSteps):
     the regions, and the index of a pixel is that of its region. ``test`` reports simple rules and the region-pair model
     on adjacent pairs, which is part of the weights, next to the network.
 
-    Without ``--ckpt_path``, evaluation and prediction use weights from the repository: networks of several seeds, whose
-    normalised heights are averaged.
+    Without ``--ckpt_path``, evaluation and prediction use weights from the repository: networks of several seeds and
+    the region-pair model, whose normalised heights are averaged.
 
     Args:
         network: Sizes of the network.
@@ -101,7 +101,7 @@ class RegionOrderModule(EvaluationSteps):
         self.baseline_orders = torch.nn.ModuleDict({name: LayerOrder() for name in (*RULES, PAIR_MODEL)})
         self.other_networks = torch.nn.ModuleList()  # of the weights from the repository
         self.pair_model: BoostedTrees | None = None
-        self._has_weights = False
+        self._has_weights = self._averages_pair_model = False
 
     # --- life cycle ---
 
@@ -133,7 +133,7 @@ class RegionOrderModule(EvaluationSteps):
         say(shipped.summary())
 
     def use_parts(self, tensors: Mapping[str, Tensor], where: str) -> None:
-        """Take networks in place of the network's own weights, and the region-pair model as a baseline.
+        """Take networks in place of the network's own weights, and the region-pair model next to them.
 
         Args:
             tensors: ``networks.<n>.…``, state dicts; ``pair_model.…``, arrays of `BoostedTrees`.
@@ -151,7 +151,7 @@ class RegionOrderModule(EvaluationSteps):
             remedy = "Leave --model.network as it is."
             raise InputError(where, "does not fit the sizes of the network", remedy) from error
         self._use_pair_model(tensors)
-        self._has_weights = True
+        self._has_weights = self._averages_pair_model = True
         self.other_networks.train(self.training).to(self.device)
 
     def _use_pair_model(self, tensors: Mapping[str, Tensor]) -> None:
@@ -266,7 +266,14 @@ class RegionOrderModule(EvaluationSteps):
     @torch.no_grad()
     def graph_heights(self, graph: RegionGraph) -> NDArray[np.float64]:
         """Order the regions of an image; heights (N,), larger in front."""
-        return join_background(graph, np.sum(self.network_heights(graph), 0))
+        return join_background(graph, np.sum(self.member_heights(graph), 0))
+
+    def member_heights(self, graph: RegionGraph) -> list[NDArray[np.float64]]:
+        """Heights (N,) by each network, and by the region-pair model of the weights, normalised."""
+        heights = self.network_heights(graph)
+        if self._averages_pair_model and self.pair_model is not None:
+            heights.append(normalised(pair_model_heights(graph, self.pair_model)))
+        return heights
 
     @torch.no_grad()
     def network_heights(self, graph: RegionGraph) -> list[NDArray[np.float64]]:
@@ -274,8 +281,7 @@ class RegionOrderModule(EvaluationSteps):
         values = (graph.regions[None], np.ones((1, len(graph.regions)), np.bool_), graph.pairs.astype(np.int64))
         tensors = [torch.from_numpy(value) for value in (*values, graph.pair_features, graph.swapped_features)]
         inputs = [tensor.to(self.device) for tensor in tensors]
-        heights = [network(*inputs)[0][0].double().cpu().numpy() for network in self._networks()]
-        return [np.asarray((own - own.mean()) / max(own.std(), 1e-6)) for own in heights]
+        return [normalised(network(*inputs)[0][0].double().cpu().numpy()) for network in self._networks()]
 
     def baseline_heights(self, graph: RegionGraph) -> dict[str, NDArray[np.float64]]:
         """Heights (N,) by the rules, and by the region-pair model if the weights hold it."""
@@ -319,6 +325,11 @@ def paint(heights: NDArray[np.float64], labels: NDArray[np.int32]) -> Tensor:
     """Give every pixel the height of its region, stretched to 0…1; (H, W) float32."""
     low, high = float(heights.min()), float(heights.max())
     return torch.from_numpy(((heights - low) / max(high - low, 1e-12)).astype(np.float32)[labels])
+
+
+def normalised(heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shift and scale heights to mean 0 and standard deviation 1."""
+    return np.asarray((heights - heights.mean()) / max(float(heights.std()), 1e-6))
 
 
 def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -56,7 +56,7 @@ def region_order(
     """Convert clip-art, measure its colour regions, train networks that order them, and save the weights.
 
     Repeated after a failure, it continues where it stopped, and within training from the last checkpoint. The
-    region-pair model, a baseline, needs scikit-learn: pip install 'trilight[weights]'.
+    region-pair model, which is also the baseline, needs scikit-learn: pip install 'trilight[weights]'.
 
     Args:
         output_dir: Folder for the training runs and the measures.
@@ -65,7 +65,8 @@ def region_order(
         weights_dir: Folder for the weights.
         num_drawings: Largest number of drawings, chosen by a hash of their names.
         num_simulated: Number of simulated illustrations that are added to the training data.
-        num_seeds: Number of networks, whose heights are averaged; their spread is on the card.
+        num_seeds: Number of networks, whose heights are averaged with those of the region-pair model; the spread of the
+            single networks is on the card.
         max_epochs: Epochs of training; by default as in configs/region_order.yaml.
         max_images: Largest number of images of each set that are measured, chosen by a hash; None takes all.
         other_sets: Folders of layered art of other origin, which are measured and used for nothing else.
@@ -163,7 +164,7 @@ def joined(checkpoints: list[Path], pair_model: Path) -> tuple[dict[str, Tensor]
 
 
 def spread(measures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return the difference between the highest and the lowest value of a single seed, by measure."""
+    """Return the difference between the highest and the lowest value of a single network, by measure."""
     seeds = [values for name, values in measures.items() if name.startswith("seed ")]
     return {name: round(max(v[name] for v in seeds) - min(v[name] for v in seeds), 3) for name in MEASURES}
 
@@ -190,7 +191,7 @@ def card_of(
     """Return the card of the weights."""
     held_out = next(iter(measures.values()))
     return {
-        "summary": f"order of colour regions by networks trained on {counts['train']} clip-art images",
+        "summary": f"order of colour regions by networks and a pair model, from {counts['train']} clip-art images",
         "data": (
             f"{counts['train']} drawings of Debian's openclipart-svg without single-layer files and near-duplicates "
             f"(prepare layers --size {SIZE} --min_alpha 0.2 --min_layers 2 --drop_near_duplicates true), and "

@@ -17,7 +17,7 @@ from decomposition.region_graph import PAIR_FEATURES
 from decomposition.region_pair_model import join_background
 from decomposition.region_rules import RULES
 from formats.errors import InputError
-from lightning_modules.region_order import PAIR_MODEL, RegionOrderModule, paint
+from lightning_modules.region_order import PAIR_MODEL, RegionOrderModule, normalised, paint
 from metrics.layer_order import LayerOrder
 from networks.region_order import RegionOrderConfig
 from networks.shipped_weights import REQUIRED, available, load_shipped, save_shipped
@@ -159,6 +159,9 @@ def test_the_heights_of_all_networks_are_averaged(module: RegionOrderModule) -> 
         assert heights.std() == pytest.approx(1)
     assert not np.allclose(first, second)
     np.testing.assert_allclose(module.graph_heights(graph), join_background(graph, first + second))
+    module.use_parts(tensors | {f"pair_model.{name}": value for name, value in TREES.items()}, "test")
+    third = normalised(module.baseline_heights(graph)[PAIR_MODEL])
+    np.testing.assert_allclose(module.graph_heights(graph), join_background(graph, first + second + third))
 
 
 def test_paint_stretches_heights() -> None:
