@@ -140,10 +140,11 @@ def enforce(tasks: Iterable[Task], packages: Iterable[str]) -> None:
         *modules, name = path.split(".")
         # The parser names a class by the shortest path at which a package offers it.
         entries |= {".".join([*modules[: end + 1], name]) for end in range(len(modules))}
+    # The policy of an earlier command in this process is taken back, as far as this one does not say the same.
+    same = {path for path in _allowed_before if any(path.startswith(f"{entry}.") for entry in entries)}
     set_parsing_settings(
-        # The policy of an earlier command in this process is taken back.
         import_path_denylist=["*", *_allowed_before],
-        import_path_allowlist=sorted(entries),
+        import_path_allowlist=sorted(entries | same),
         instantiate_subclass_spec_in_any=False,
     )
     _allowed_before.update(entries)
