@@ -27,7 +27,7 @@ class ExtractionBatch(TypedDict):
     Attributes:
         images: (B, 3, H, W) uint8.
         user_ids: (B,) int64.
-        names: Path of each image relative to the data set; seed of its posterior sample.
+        names: Path of each image relative to the dataset; seed of its posterior sample.
         shard: File name of the shard.
         shard_size: Images in the shard.
     """

@@ -3,7 +3,7 @@
 python benchmarks/layered_art.py --out benchmarks/results/layered_art_cpu.json
 
 Data are simulated: prepared pairs of two sizes, and layered art as folders and as parquet rows. ``plain`` is a
-straightforward data set for comparison: float colours, Pillow's resizing, single samples that are collated.
+straightforward dataset for comparison: float colours, Pillow's resizing, single samples that are collated.
 """
 
 from __future__ import annotations

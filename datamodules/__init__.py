@@ -1,1 +1,1 @@
-"""Data sets and the batches made from them."""
+"""Datasets and the batches made from them."""

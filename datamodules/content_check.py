@@ -1,4 +1,4 @@
-"""Check of the values of samples: a few when a data set is opened, all of them by ``prepare check-data``."""
+"""Check of the values of samples: a few when a dataset is opened, all of them by ``prepare check-data``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REMEDY = "Repair or remove the sample; `python cli.py prepare check-data --confi
 
 
 class BatchDataset(Protocol):
-    """Data set that returns whole batches."""
+    """Dataset that returns whole batches."""
 
     def __len__(self) -> int: ...
 
@@ -47,10 +47,10 @@ def value_faults(batch: Mapping[str, Any]) -> list[str]:
 
 
 def check_some(dataset: BatchDataset, count: int) -> None:
-    """Check samples evenly spread over a data set.
+    """Check samples evenly spread over a dataset.
 
     Args:
-        dataset: Data set of a split.
+        dataset: Dataset of a split.
         count: Number of samples to read.
 
     Raises:

@@ -35,14 +35,14 @@ class LayeredArtDataModule(ResumableDataModule):
 
     Images are stretched to a square with antialiasing, orders by the nearest pixel. The split of a sample depends only
     on the split's seed, its category and its name, so every category is split in about the same proportions, and adding
-    files does not move existing samples to another split. A split without samples is refused. A data set in the COCO
+    files does not move existing samples to another split. A split without samples is refused. A dataset in the COCO
     layout keeps its own split, and uses its validation set for the test too.
 
     Augmentation is applied in training only, to image and orders alike; a crop keeps the number of layers of the whole
     image. It depends on the seed, the epoch and the sample, not on the number of workers or processes.
 
     Args:
-        data_dir: Folder of a data set, or several folders to train on together.
+        data_dir: Folder of a dataset, or several folders to train on together.
         val_data_dir: Folder or folders whose held-out samples are used for validation and test, for example to
             validate on real images while also training on simulated ones; None uses ``data_dir``. Folders named only
             here are not used for training.

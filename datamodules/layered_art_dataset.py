@@ -25,7 +25,7 @@ SplitName = Literal["train", "val", "test"]
 
 
 class ArtFile(NamedTuple):
-    """A sample and the data set it belongs to."""
+    """A sample and the dataset it belongs to."""
 
     art: LayeredArt
     sample: ArtSample
@@ -67,9 +67,9 @@ def sample_number(purpose: str, seed: int, sample: ArtSample) -> int:
 
 
 def split_of(sample: ArtSample, val_share: float, test_share: float, seed: int) -> tuple[SplitName, ...]:
-    """Return the splits of a sample: that of its data set, or one chosen by its hash.
+    """Return the splits of a sample: that of its dataset, or one chosen by its hash.
 
-    Each category contributes about the same share. Adding samples never moves others. Where a data set defines its own
+    Each category contributes about the same share. Adding samples never moves others. Where a dataset defines its own
     split, the held-out part is used for both validation and test.
     """
     if sample.split == "train":

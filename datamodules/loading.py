@@ -24,7 +24,7 @@ class EpochSampler(DistributedSampler[int]):
 
     The global order is cut into global batches before processes take their shares, so that the set of samples
     in a step does not depend on the number of processes. Samples beyond the last full global batch are left
-    out of the epoch; a data set smaller than one batch is repeated to fill it.
+    out of the epoch; a dataset smaller than one batch is repeated to fill it.
     """
 
     def __init__(self, size: int, batch_size: int, rank: int, world_size: int, shuffle: bool, seed: int) -> None:
@@ -63,7 +63,7 @@ class ResumableLoader(DataLoader[Any]):
         num_workers: Number of worker processes; 0 is fastest if a batch is only copied in memory.
 
     Raises:
-        InputError: A batch is larger than the data set.
+        InputError: A batch is larger than the dataset.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class ResumableDataModule(LightningDataModule):
 class EvaluationSampler(DistributedSampler[int]):
     """Sample everything once over all processes in equal shares, padded with the index −1.
 
-    Data sets return a sample of weight 0 for index −1, so that metrics stay exact although collectives need
+    Datasets return a sample of weight 0 for index −1, so that metrics stay exact although collectives need
     equal numbers of steps.
     """
 
@@ -174,7 +174,7 @@ def evaluation_loader(
     num_workers: int = 0,
     kind: type[DataLoader[Any]] = DataLoader,
 ) -> DataLoader[Any]:
-    """Return a loader with an :class:`EvaluationSampler` for a data set that has ``__getitems__``."""
+    """Return a loader with an :class:`EvaluationSampler` for a dataset that has ``__getitems__``."""
     return kind(
         dataset,
         batch_size=batch_size,
@@ -222,14 +222,14 @@ class PrebatchedDataset(IterableDataset[Batch], Generic[Request, Batch]):
 
 
 class EpochDataset(Protocol):
-    """Data set whose random augmentation depends on the epoch."""
+    """Dataset whose random augmentation depends on the epoch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the random augmentation."""
 
 
 class ReportingTrainLoader(ResumableLoader):
-    """A :class:`ResumableLoader` that passes the epoch to its data set, and lists the samples skipped in it."""
+    """A :class:`ResumableLoader` that passes the epoch to its dataset, and lists the samples skipped in it."""
 
     def __iter__(self) -> Any:
         """Yield the batches of the epoch."""
@@ -270,10 +270,10 @@ def _size(dataset: Dataset[Any]) -> int:
 
 
 def _numbers(size: int) -> Dataset[int]:
-    """Return 0 … size − 1; DistributedSampler uses only the length of a data set."""
+    """Return 0 … size − 1; DistributedSampler uses only the length of a dataset."""
     return cast("Dataset[int]", range(size))
 
 
 def _identity(batch: Any) -> Any:
-    """Collate function for data sets that return batches."""
+    """Collate function for datasets that return batches."""
     return batch

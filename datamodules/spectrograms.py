@@ -89,7 +89,7 @@ class SpectrogramDataset(Dataset[SpectrogramBatch]):
         if image.shape[:2] != (side, side):
             if not self.resize:
                 fault = f"is {image.shape[1]}×{image.shape[0]} pixels, not {side}×{side}"
-                remedy = "Pass --data.resize true, or the data set's own size with --data.image_size."
+                remedy = "Pass --data.resize true, or the dataset's own size with --data.image_size."
                 raise InputError(self.files[index].path, fault, remedy)
             image = resize_rgb(image, side, side)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -1,4 +1,4 @@
-"""Files of AerialMegaDepth data sets: splits, cameras, segmentations, and the paths of an image's files.
+"""Files of AerialMegaDepth datasets: splits, cameras, segmentations, and the paths of an image's files.
 
     <root>/train.npz, val.npz
     <root>/<scene>/<image>.jpg   <image>.exr   <image>.npz       <image> with its own extension: "x.jpg.jpg"

@@ -17,8 +17,8 @@ class InputError(ValueError):
         remedy: How to correct it, as a sentence.
 
     Example:
-        >>> print(InputError("data/train", "there is no folder ID_<n> in it", "Set --data.data_dir to the data set."))
-        data/train: there is no folder ID_<n> in it. Set --data.data_dir to the data set.
+        >>> print(InputError("data/train", "there is no folder ID_<n> in it", "Set --data.data_dir to the dataset."))
+        data/train: there is no folder ID_<n> in it. Set --data.data_dir to the dataset.
     """
 
     def __init__(self, where: str | Path, fault: str = "", remedy: str = "") -> None:

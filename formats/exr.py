@@ -29,7 +29,7 @@ def read_depth(path: str | Path) -> NDArray[np.float32]:
         InputError: The file is missing, truncated, corrupt or not an EXR file; it has several parts, colour, integers
             or a subsampled channel; or its pixels cover only part of the image.
     """
-    require_file(path, "Check the path, and that the data set is complete.")
+    require_file(path, "Check the path, and that the dataset is complete.")
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             # Parts whose pixels cannot be decoded are omitted from the list, with a warning on the terminal.

@@ -220,9 +220,9 @@ class LatentStatistics:
 
 
 def recommend_statistics(own: LatentStatistics, imagenet: LatentStatistics | None) -> tuple[str, str]:
-    """Choose between the data set's own statistics and ImageNet's.
+    """Choose between the dataset's own statistics and ImageNet's.
 
-    The data set's own are recommended where mean or std differ by more than 0.5, averaged over channels;
+    The dataset's own are recommended where mean or std differ by more than 0.5, averaged over channels;
     otherwise ImageNet's.
 
     Returns:
@@ -237,7 +237,7 @@ def recommend_statistics(own: LatentStatistics, imagenet: LatentStatistics | Non
         f"recommended: {choice}",
         f"difference of mean, averaged over channels: {mean_difference:.4f}",
         f"difference of std, averaged over channels: {std_difference:.4f}",
-        "The data set's own statistics are recommended where a difference is over 0.5.",
+        "The dataset's own statistics are recommended where a difference is over 0.5.",
     ]
     return choice, "\n".join(lines) + "\n"
 

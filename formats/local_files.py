@@ -1,4 +1,4 @@
-"""Local files named by a data set: regular files that lie within their folder.
+"""Local files named by a dataset: regular files that lie within their folder.
 
 A name that comes out of a file (a table, an archive, a manifest) is not trusted: it may lead out of its folder, by
 ``..``, as an absolute path or through a symbolic link, or to a pipe or a device, which would be read for ever.
@@ -52,7 +52,7 @@ def path_within(root: str | Path, name: str, where: str | Path) -> Path:
 
 
 def _resolved(path: Path) -> Path:
-    """Resolve links; folders are resolved once, since a data set has many files in each."""
+    """Resolve links; folders are resolved once, since a dataset has many files in each."""
     try:
         return path.resolve() if path.is_symlink() else _resolved_folder(path.parent) / path.name
     except (OSError, RuntimeError, ValueError) as fault:  # links in a circle, or names that are too long

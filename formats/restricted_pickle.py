@@ -39,7 +39,7 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
         InputError: The file is missing, corrupt or not a ``.npz`` file; a key is missing; or a pickle holds anything
             else, which is not run.
     """
-    path = require_file(path, "Check the path, and that the data set is complete.")
+    path = require_file(path, "Check the path, and that the dataset is complete.")
     try:
         with zipfile.ZipFile(path) as archive:
             present = {name.removesuffix(".npy") for name in archive.namelist()}

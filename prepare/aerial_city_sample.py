@@ -1,4 +1,4 @@
-"""Simulated data set in AerialMegaDepth's layout: small cities seen from the air and from the street."""
+"""Simulated dataset in AerialMegaDepth's layout: small cities seen from the air and from the street."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def aerial_city_sample(
     depend on the number of scenes, nor a pair on the number of pairs.
 
     Args:
-        out: Folder of the data set: new, empty, or started with the same settings.
+        out: Folder of the dataset: new, empty, or started with the same settings.
         num_scenes: Number of cities.
         val_scenes: Number of cities held out in ``val.npz``; these are the last ones.
         pairs_per_scene: Pairs of one aerial and one ground image per city.

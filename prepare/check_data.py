@@ -59,7 +59,7 @@ def check_data(configs: list[str], data_dir: str | None = None) -> None:
         unusable += len({fault.partition(": ")[0] for fault in faults})
         checked.append(f"{len(dataset) + len(getattr(dataset, 'left_out', ()))} {split}")
     if unusable:
-        remedy = "Repair or remove the samples named above; image data sets can also be trained with on_error: skip."
+        remedy = "Repair or remove the samples named above; image datasets can also be trained with on_error: skip."
         raise InputError(", ".join(configs), f"{unusable} samples cannot be used, of {' and '.join(checked)}", remedy)
     print(f"{' and '.join(checked)} samples checked, all can be used")
 

@@ -25,7 +25,7 @@ def illustrations_sample(out: str, num_images: int = 400, size: int = 512, seed:
     ``num_images``. An image does not depend on their number.
 
     Args:
-        out: Folder of the data set: new, empty, or from a run with the same settings.
+        out: Folder of the dataset: new, empty, or from a run with the same settings.
         num_images: Number of illustrations; half of them are of the category ``object``.
         size: Side of the images in pixels.
         seed: Seed of the illustrations.
@@ -57,6 +57,6 @@ def _files(root: Path, number: int) -> LayerPair:
 
 
 def _write(root: Path, size: int, seed: int, number: int) -> None:
-    # Seeds of different data sets never collide: the image number is in the upper 32 bits.
+    # Seeds of different datasets never collide: the image number is in the upper 32 bits.
     illustration = draw_illustration(PER_ROUND[number % len(PER_ROUND)], number * 2**32 + seed, size)
     write_layer_pair(_files(root, number), *illustration)

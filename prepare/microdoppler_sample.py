@@ -1,4 +1,4 @@
-"""Simulated micro-Doppler data set: one folder of spectrogram images per walking person."""
+"""Simulated micro-Doppler dataset: one folder of spectrogram images per walking person."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def microdoppler_sample(
     """Simulate walking people seen by a radar and write their spectrograms as 256×256 RGB images.
 
     Writes ``<out>/train/ID_<n>/ID_<n>_<0001>.png``, ``<out>/val/…`` and ``<out>/simulation.json`` with every
-    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as in real data sets. A second run with
+    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as in real datasets. A second run with
     the same settings writes missing images only. A user does not depend on the number of users, nor an
     image on the number of images.
 
     Args:
-        out: Folder of the data set: new, empty, or written before with the same settings.
+        out: Folder of the dataset: new, empty, or written before with the same settings.
         num_users: Number of people to simulate.
         train_per_user: Images per person in ``train``.
         val_per_user: Images per person in ``val``.

@@ -26,10 +26,10 @@ def claim_folder(out: Path, settings: dict[str, Any], record_name: str = "simula
     if record.exists():
         found = read_json(record, "Choose a new folder, or delete this one first.")
         if found != settings:
-            fault = "the folder holds a data set made with other settings"
+            fault = "the folder holds a dataset made with other settings"
             raise InputError(record, fault, "Choose a new folder, or delete this one first.")
     elif out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
-        fault = f"exists, but is not a data set of this tool (no {record_name} in it)"
+        fault = f"exists, but is not a dataset of this tool (no {record_name} in it)"
         raise InputError(out, fault, "Choose a new or empty folder.")
     else:
         write_json(record, settings)

@@ -41,7 +41,7 @@ def scenes_sample(
     give every pair the least overlap that the cameras are drawn for as its score.
 
     Args:
-        out: Folder of the data set: new, empty, or begun with the same settings.
+        out: Folder of the dataset: new, empty, or begun with the same settings.
         num_train: Scenes for training.
         num_val: Scenes for validation.
         num_test: Scenes for testing.

@@ -1,4 +1,4 @@
-"""Extract one pair from an AerialMegaDepth data set, and check pairs as training loads them."""
+"""Extract one pair from an AerialMegaDepth dataset, and check pairs as training loads them."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def single_pair(
     pair_index: int = 0,
     create_config: bool = False,
 ) -> None:
-    """Copy one pair into a separate data set, for over-fit tests.
+    """Copy one pair into a separate dataset, for over-fit tests.
 
     Writes photographs, depth and cameras to ``<output_root>/<scene>/``, masks to ``<output_root>/seg/<scene>/``,
     and ``train.npz`` and ``val.npz`` that both hold that pair. Existing files with the same content are kept; if
     one has other content, nothing is written. Finally it prints the output of `check-pairs`.
 
     Args:
-        source_root: Folder of the data set with its scenes.
+        source_root: Folder of the dataset with its scenes.
         source_seg_root: Folder of its masks.
         source_npz: Split file with the pair.
         output_root: Output folder.
         pair_index: Index of the pair in the split, from 0.
         create_config: Also write ``single_pair.yaml``, to be added with --config to the task's configuration: this
-            data set, batches of one pair, 100 epochs, every step logged.
+            dataset, batches of one pair, 100 epochs, every step logged.
 
     Raises:
         InputError: The index is out of range, a file of the pair is missing or broken, or another file would be
@@ -122,7 +122,7 @@ def check_pairs(
     """Load pairs as in training, and print the shapes, valid depth and depth range of every image.
 
     Args:
-        root: Folder of the data set with its scenes.
+        root: Folder of the dataset with its scenes.
         seg_root: Folder of its masks; None keeps the sky.
         npz: Split file; None uses ``<root>/train.npz``.
         limit: Number of pairs to check, starting with the first; None checks all.

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: a small spectrogram data set, its latents and a trained checkpoint."""
+"""Fixtures shared by all tests: a small spectrogram dataset, its latents and a trained checkpoint."""
 
 from __future__ import annotations
 

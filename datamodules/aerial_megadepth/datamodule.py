@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class AerialMegaDepthDataModule(ResumableDataModule):
-    """Load pairs of an AerialMegaDepth data set as :class:`batches.pair.PairBatch`.
+    """Load pairs of an AerialMegaDepth dataset as :class:`batches.pair.PairBatch`.
 
     Every view is cropped about its principal point to one aspect and resized, so that the longer side is
     ``image_size`` and both sides are multiples of 14. Depth is cleaned first: values over ``max_depth``, then the
@@ -124,7 +124,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
             path = self.data_dir / self.splits[name]
             if not path.is_file():
                 remedy = (
-                    f"Name the folder of the data set with --data.data_dir, or the file in it with --data.{name}_split."
+                    f"Name the folder of the dataset with --data.data_dir, or the file in it with --data.{name}_split."
                 )
                 raise InputError(path, "no such file", remedy)
         if self.segmentation_dir is not None and not self.segmentation_dir.is_dir():
@@ -180,7 +180,7 @@ class AerialMegaDepthDataModule(ResumableDataModule):
 
 
 class _Share(PrebatchedDataset[list[int], Any]):
-    """Batches of one process, with the pairs that were left out of the data set."""
+    """Batches of one process, with the pairs that were left out of the dataset."""
 
     def __init__(self, batches: Sequence[list[int]], dataset: AerialMegaDepthDataset) -> None:
         super().__init__(batches, dataset.__getitems__)

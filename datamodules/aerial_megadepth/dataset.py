@@ -1,4 +1,4 @@
-"""Data set of AerialMegaDepth pairs, with augmentation."""
+"""Dataset of AerialMegaDepth pairs, with augmentation."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from formats.errors import InputError
 
 OPAQUE = 26  # of 255: pixels with alpha above 0.1 count as painted
-REMEDY = "Repair the sample or take it out of the data set; --data.on_error skip continues without it."
+REMEDY = "Repair the sample or take it out of the dataset; --data.on_error skip continues without it."
 
 
 class LayeredImage(NamedTuple):
@@ -40,7 +40,7 @@ class ArtSample:
         name: Name, distinct within the category and independent of other samples.
         path: Path of its image, its folder, or the file with its row.
         row: Number of its row in that file.
-        split: ``train`` or ``val`` where the data set defines splits.
+        split: ``train`` or ``val`` where the dataset defines splits.
     """
 
     category: str
@@ -51,10 +51,10 @@ class ArtSample:
 
 
 class LayeredArt(ABC):
-    """A data set of layered art in one layout.
+    """A dataset of layered art in one layout.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the dataset.
 
     Attributes:
         samples: All samples, sorted by category and name.

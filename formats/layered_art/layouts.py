@@ -1,4 +1,4 @@
-"""Data sets of layered art in four layouts: listing and reading samples."""
+"""Datasets of layered art in four layouts: listing and reading samples."""
 
 from __future__ import annotations
 

@@ -60,5 +60,5 @@ def read_layer_pair(files: LayerPair) -> tuple[NDArray[np.uint8], NDArray[np.uin
     image, orders = read_rgb(files.image), read_grey(files.orders)
     if image.shape[:2] != orders.shape:
         fault = f"has {orders.shape[1]}×{orders.shape[0]} pixels, its image {image.shape[1]}×{image.shape[0]}"
-        raise InputError(files.orders, fault, "Prepare the data set again.")
+        raise InputError(files.orders, fault, "Prepare the dataset again.")
     return image, orders

@@ -33,7 +33,7 @@ def draw_times(
 def evaluation_times(
     indices: Tensor, distribution: TimeDistribution, mean: float = 0.0, deviation: float = 1.0
 ) -> Tensor:
-    """Give each sample a fixed time (B,) in (0, 1) by its index in the data set, (B,) int64 on the CPU.
+    """Give each sample a fixed time (B,) in (0, 1) by its index in the dataset, (B,) int64 on the CPU.
 
     The times are spread evenly over the distribution (golden ratio sequence) rather than drawn from it: they are
     the same in every run, and the mean loss varies less.

@@ -38,7 +38,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def single(city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of one pair."""
+    """A dataset of one pair."""
     folder = tmp_path_factory.mktemp("single")
     words = [f"--source_root={city}", f"--source_seg_root={city}/seg", f"--source_npz={city}/train.npz"]
     main(["prepare", "single-pair", *words, f"--output_root={folder}", "--pair_index", "1", "--create_config"])

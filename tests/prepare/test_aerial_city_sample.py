@@ -1,4 +1,4 @@
-"""The simulated AerialMegaDepth data set: its files as their readers see them, repeatability, refusals."""
+"""The simulated AerialMegaDepth dataset: its files as their readers see them, repeatability, refusals."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_second_run_completes_what_is_missing(sample: Path, capsys: pytest.Cap
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not a data set of this tool"):
+    with pytest.raises(InputError, match="is not a dataset of this tool"):
         aerial_city_sample(tmp_path)
     (tmp_path / "simulation.json").write_text("{")
     with pytest.raises(InputError, match="other settings"):

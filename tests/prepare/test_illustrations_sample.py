@@ -66,7 +66,7 @@ def test_wrong_settings_and_folders_are_refused(sample: Path, tmp_path: Path) ->
         illustrations_sample(str(sample), num_images=6, size=64)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not a data set of this tool"):
+    with pytest.raises(InputError, match="is not a dataset of this tool"):
         illustrations_sample(str(tmp_path / "own"))
     for wrong in ({"num_images": 0}, {"size": 8}, {"seed": -1}):
         with pytest.raises(InputError, match=f"--{next(iter(wrong))}"):

@@ -163,7 +163,7 @@ def test_the_folder_of_a_run_with_other_settings_is_refused(tmp_path: Path, chan
     [
         ({"svg_dir": "absent"}, "no such folder"),
         ({"svg_dir": "bare"}, "no .svg or .svgz file was found in it"),
-        ({"out": "art"}, "is not a data set of this tool"),
+        ({"out": "art"}, "is not a dataset of this tool"),
         ({"size": 3}, "3 is out of range"),
         ({"num_workers": -1}, "-1 is out of range"),
         ({"seconds_per_file": 0}, "0 is out of range"),

@@ -1,4 +1,4 @@
-"""The simulated data set: its files, its repeatability, and that its users can be identified."""
+"""The simulated dataset: its files, its repeatability, and that its users can be identified."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_second_run_completes_what_is_missing(tmp_path: Path, capsys: pytest.C
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not a data set of this tool"):
+    with pytest.raises(InputError, match="is not a dataset of this tool"):
         microdoppler_sample(tmp_path)
     (tmp_path / "simulation.json").write_text("{")
     with pytest.raises(InputError, match="other settings"):

@@ -1,4 +1,4 @@
-"""The data set of general simulated scenes, as its readers see it."""
+"""The dataset of general simulated scenes, as its readers see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pair as a separate data set, and the check of pairs."""
+"""One pair as a separate dataset, and the check of pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small AerialMegaDepth data set: photographs of a textured plane with exact depth and cameras."""
+"""Small AerialMegaDepth dataset: photographs of a textured plane with exact depth and cameras."""
 
 from __future__ import annotations
 
