@@ -91,7 +91,7 @@ def test_corrupt_and_missing_files_are_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"bad\.exr: is truncated or corrupt"):
+    with pytest.raises(InputError, match=r"bad\.exr: (is truncated or corrupt|cannot be read)"):
         read_depth(path)
     path.write_bytes(b"not an image at all")
     with pytest.raises(InputError, match=r"bad\.exr: cannot be read as OpenEXR"):
