@@ -21,7 +21,7 @@ $(VENV)/installed-weights: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[weights]'
 	@touch $@
 
-demo: $(VENV)/installed  ## simulate, train, generate and measure: about 6 minutes on 2 cores
+demo: $(VENV)/installed  ## simulate, train, generate and measure: about 8 minutes on 2 cores
 	$(BIN)/python cli.py pipeline demo --output_dir runs/demo
 
 weights: $(VENV)/installed-weights  ## make weights NAME=depth_simulated: train weights of the repository again
