@@ -23,7 +23,7 @@ REGIONS = f"--config={FOLDER / 'region_order.yaml'}"
         ([DIT, "--model.network.hidden_size=102400"], r"--model\.network: asks for about"),
         ([DIT, "--model.network.num_heads=5"], r"--model\.network: hidden_size 1152 is not a multiple"),
         ([REGIONS, "--model.network.width=0"], "sizes must be at least 1|must be from 1"),
-        ([DIT, "--ckpt_path=registry"], "is not a local file"),
+        ([DIT, "--ckpt_path=registry"], "model registries are not supported"),
     ],
 )
 def test_settings_are_named(words: list[str], message: str) -> None:

@@ -60,7 +60,7 @@ def test_a_card_states_everything_required(entry: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [("a: [", "is not a card"), ("just text", "is not a card"), ("summary: x", "has no entry data")],
+    [("a: [", "cannot be read as YAML"), ("just text", "is not a card"), ("summary: x", "has no entry data")],
 )
 def test_a_broken_card_is_an_input_error(content: str, fault: str, tmp_path: Path) -> None:
     save_shipped("net", tensors(), CARD, tmp_path)

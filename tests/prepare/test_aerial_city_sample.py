@@ -106,7 +106,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a dataset of this tool"):
         aerial_city_sample(tmp_path)
     (tmp_path / "simulation.json").write_text("{")
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="cannot be read as JSON"):
         aerial_city_sample(tmp_path)
     with pytest.raises(InputError, match=r"notes\.txt"):
         aerial_city_sample(tmp_path / "notes.txt")

@@ -118,7 +118,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a dataset of this tool"):
         microdoppler_sample(tmp_path)
     (tmp_path / "simulation.json").write_text("{")
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="cannot be read as JSON"):
         microdoppler_sample(tmp_path)
     with pytest.raises(InputError, match=r"notes\.txt"):
         microdoppler_sample(tmp_path / "notes.txt")
