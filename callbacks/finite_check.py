@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,10 +15,8 @@ from torch.optim import Optimizer
 
 from batches.names import sample_names
 from formats.errors import InputError
-from formats.finite import check_finite_checkpoint, nonfinite_names, shortlist
+from formats.finite import OnNonFinite, check_finite_checkpoint, nonfinite_names, shortlist
 from lightning_modules.training_steps import NONFINITE, TrainingSteps, whole_tensor
-
-OnNonFinite = Literal["raise", "skip"]
 
 MAX_SKIPPED_IN_A_ROW = 10
 LARGE = 1e6  # inputs are of the order of 1 to 1000; larger ones are named with a non-finite loss

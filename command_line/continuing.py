@@ -11,8 +11,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from formats.checkpoint_checksum import newest_whole
 from formats.errors import InputError
+from formats.torch_files import first_undamaged
 
 WORDS = ("last", "best", "hpc")
 BEGIN = "Name a .ckpt file, or leave --ckpt_path out to start from the beginning."
@@ -83,7 +83,7 @@ def _runs(root: Path, logger: Any) -> tuple[Path, str]:
 
 
 def _first_whole(asked: str, candidates: Iterable[Path], where: str) -> Path:
-    path, damaged = newest_whole(candidates)
+    path, damaged = first_undamaged(candidates)
     if path is None and damaged:
         raise InputError(damaged[0], "is damaged, and so are the other checkpoints of its runs", BEGIN)
     if path is None:

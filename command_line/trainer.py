@@ -12,8 +12,8 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import SaveConfigCallback
 
 from callbacks.checkpoint_io import AtomicCheckpointIO
-from callbacks.finite_check import FiniteCheck, OnNonFinite
 from callbacks.last_checkpoint import LastCheckpoint
+from formats.finite import OnNonFinite
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
 
@@ -33,6 +33,8 @@ class Trainer(lightning.Trainer):
     def __init__(
         self, *args: Any, precision: Precision = "auto", on_nonfinite: OnNonFinite = "raise", **kwargs: Any
     ) -> None:
+        from callbacks.finite_check import FiniteCheck  # it imports the tasks, which `fit --help` does not need
+
         kwargs["plugins"] = _with_default(_as_list(kwargs.get("plugins")), CheckpointIO, AtomicCheckpointIO)
         callbacks = [FiniteCheck(on_nonfinite), *_as_list(kwargs.get("callbacks"))]
         if kwargs.get("enable_checkpointing") is not False:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from formats.errors import InputError
+
+OnNonFinite = Literal["raise", "skip"]  # what a training does with losses and gradients that are not finite
 
 
 def nonfinite_names(tensors: Mapping[str, Any]) -> list[str]:

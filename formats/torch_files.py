@@ -13,7 +13,7 @@ import io
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,19 @@ def verify_archive(path: Path, remedy: str) -> None:
         raise InputError(path, "is damaged or not a checkpoint", remedy) from error
     if fault:
         raise InputError(path, fault, remedy)
+
+
+def first_undamaged(paths: Iterable[Path]) -> tuple[Path | None, list[Path]]:
+    """Return the first undamaged archive of ``paths``, and the damaged ones before it."""
+    damaged: list[Path] = []
+    for path in paths:
+        try:
+            verify_archive(path, "")
+        except InputError:
+            damaged.append(path)
+        else:
+            return path, damaged
+    return None, damaged
 
 
 @functools.lru_cache(maxsize=256)

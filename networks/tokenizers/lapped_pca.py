@@ -264,7 +264,7 @@ def _strip_components(centred: Tensor, count: int, where: str) -> Tensor:
         strips = _padded((rows.T @ part)[:, None])[:, 0].unfold(2, 2 * STRIDE, STRIDE) * _window(centred)
         parts.append(strips.transpose(1, 2).flatten(2).flatten(0, 1))  # (N · T, rows · 32)
     directions, variances = _directions(torch.cat(parts))
-    varying = int((variances > 1e-9 * (1 + variances[0])).sum())  # the rest is rounding
+    varying = int((variances > 1e-9 + 1e-6 * variances[0]).sum())  # the rest is rounding of float32 sums
     if varying < count:
         fault = f"{sum(map(len, parts))} strips vary in {varying} directions"
         raise InputError(where, fault, "Give more, or more varied, images, or ask for fewer latent channels.")

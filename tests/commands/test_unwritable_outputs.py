@@ -115,7 +115,7 @@ def test_commands_on_a_full_disk_say_so_and_go_on_later(small_disk: Path, tmp_pa
     if command == "fit":
         words = ["fit", f"--config={write_config(small_disk)}", "--trainer.max_epochs=1"]
     elif command == "predict":
-        words = extraction_words(write_spectrograms(tmp_path / "data", 3, 1), small_disk / "out")
+        words = extraction_words(write_spectrograms(tmp_path / "data", 10, 1), small_disk / "out")
     else:
         words = ["prepare", command, f"--out={small_disk}/out", *SETTINGS[command]]
     filler = fill(small_disk)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from formats import torch_files
 from formats.errors import InputError
-from formats.torch_files import read_torch, storage_sizes, tensors_in
+from formats.torch_files import first_undamaged, read_torch, storage_sizes, tensors_in
 from formats.training_checkpoint import read_training_checkpoint
 from networks.checkpoint_files import read_state_dict
 
@@ -159,3 +159,11 @@ def test_other_files_are_not_training_checkpoints(tmp_path: Path, change: dict[s
     torch.save(content | change, tmp_path / "b.ckpt")
     with pytest.raises(InputError, match=rf"b\.ckpt: .*{fault}"):
         read_training_checkpoint(tmp_path / "b.ckpt")
+
+
+def test_the_first_undamaged_file_is_found(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / name)
+    (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:300])
+    assert first_undamaged([tmp_path / name for name in "abc"]) == (tmp_path / "b", [tmp_path / "a"])
+    assert first_undamaged([tmp_path / "a"]) == (None, [tmp_path / "a"])

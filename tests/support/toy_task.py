@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ trainer:
       init_args: {{filename: best, monitor: val/loss, mode: min}}
     - class_path: LastCheckpoint
 """
+
+
+def say(line: str) -> None:
+    """Print a line in one write, so that lines of several processes do not mix."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 class Numbers(Dataset[Tensor]):
@@ -114,14 +121,14 @@ class ToyModule(LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         time.sleep(self.hparams["step_seconds"])
-        print(f"step {self.trainer.global_step}", flush=True)
+        say(f"step {self.trainer.global_step}")
         loss: Tensor = ((self.network(batch / 10) - batch / 5 + torch.randn_like(batch)) ** 2).mean()
         return loss
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         time.sleep(self.hparams["val_seconds"])
         if not self.trainer.sanity_checking:
-            print(f"validation batch {batch_idx}", flush=True)
+            say(f"validation batch {batch_idx}")
         self.log("val/loss", (self.network(batch / 10) - batch / 5).square().mean(), batch_size=len(batch))
 
     def test_step(self, batch: Tensor, batch_idx: int) -> None:
@@ -129,7 +136,7 @@ class ToyModule(LightningModule):
 
     def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         time.sleep(self.hparams["val_seconds"])
-        print(f"prediction {batch_idx}", flush=True)
+        say(f"prediction {batch_idx}")
         write_text(Path(self.hparams["output"]), f"{batch_idx}")
         return batch
 

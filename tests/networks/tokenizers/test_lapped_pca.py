@@ -120,6 +120,8 @@ def test_wrong_images_are_refused() -> None:
         LappedPCA.fit([grainy_images(2)], 4)
     with pytest.raises(InputError, match="vary in 0 directions"):
         LappedPCA.fit([torch.zeros(4, 3, 32, 32, dtype=torch.uint8)], CHANNELS)
+    with pytest.raises(InputError, match="4 strips vary in 4 directions"):
+        LappedPCA.fit([grainy_images(1)], CHANNELS)
 
 
 def test_saved_and_loaded_it_is_the_same(tokenizer: LappedPCA, tmp_path: Path) -> None:
