@@ -126,8 +126,8 @@ def guidance(size: str, batch_size: int) -> dict[str, float]:
         return guided
 
     lean = GuidedVelocity(network, labels, network.no_label, 4.0, 0.125)
-    ours = median_seconds(lambda: sample(lean, noise, num_points=points, shift=0.3), 3)
-    published = median_seconds(lambda: sample(both, noise, num_points=points, shift=0.3), 3)
+    ours = median_seconds(lambda: sample(lean, noise, num_steps=points - 1, shift=0.3), 3)
+    published = median_seconds(lambda: sample(both, noise, num_steps=points - 1, shift=0.3), 3)
     return {"seconds ours": ours, "seconds both halves always": published, "ratio": published / ours}
 
 

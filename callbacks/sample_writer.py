@@ -23,7 +23,7 @@ SETTINGS = "generation.json"
 GRID = "micro_doppler_grid.png"
 SAMPLING = (
     "sampler",
-    "num_points",
+    "num_steps",
     "time_shift",
     "guidance_scale",
     "guidance_interval_start",

@@ -55,7 +55,7 @@ RANGES = {
     "mixture_neighbours": Range(2),
     "direction_loss_weight": AT_LEAST_0,
     "noise_seed": AT_LEAST_0,
-    "num_points": Range(2),
+    "num_steps": AT_LEAST_1,
     "time_shift": AT_LEAST_0,
     "guidance_scale": AT_LEAST_0,
     "guidance_interval_start": SHARE,
@@ -100,7 +100,8 @@ class UserConditionedDiTModule(TrainingSteps):
         noise_seed: Seed of noise, times and dropped labels in training.
         sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
             depend on the others).
-        num_points: Grid points of euler and heun; published 250.
+        num_steps: Evaluations of the network per sample by euler (one per interval) and heun (two per interval); the
+            published 250 grid points are 249 of them. While guidance is active, an evaluation has twice the batch.
         time_shift: Shift of that grid towards the noise; published 0.3, 0 = none.
         guidance_scale: Scale of classifier-free guidance; 1 = none. About 1.5…4 with all channels guided;
             published 6.7 or 10 with 3.
@@ -139,7 +140,7 @@ class UserConditionedDiTModule(TrainingSteps):
         direction_loss_weight: float = 0.0,
         noise_seed: int = 0,
         sampler: Sampler = "euler",
-        num_points: int = 250,
+        num_steps: int = 250,
         time_shift: float = 0.3,
         guidance_scale: float = 4.0,
         guidance_interval_start: float = 0.125,
@@ -417,7 +418,7 @@ class UserConditionedDiTModule(TrainingSteps):
         network.eval()
         for start in range(0, len(noise), size):
             field = self._field(classes[start : start + size])
-            parts.append(sample(field, noise[start : start + size], h.sampler, h.num_points, h.time_shift))
+            parts.append(sample(field, noise[start : start + size], h.sampler, h.num_steps, h.time_shift))
         network.train(was_training)
         return space.denormalise(torch.cat(parts).float())
 

@@ -28,7 +28,7 @@ def tune_guidance(
     out: Path,
     scales: tuple[float, ...] = (1.0, 1.5, 2.5, 4.0),
     samples_per_user: int = 8,
-    num_points: int | None = None,
+    num_steps: int | None = None,
 ) -> None:
     """Measure a generator's images at several guidance scales and write the best scale.
 
@@ -42,7 +42,7 @@ def tune_guidance(
         out: JSON file for the chosen scale and the measures at each.
         scales: Guidance scales to try.
         samples_per_user: Images per user and scale, at least 2.
-        num_points: Grid points of the sampler; None takes the checkpoint's.
+        num_steps: Evaluations of the network per sample; None takes the checkpoint's.
 
     Raises:
         InputError: There is nothing to choose from, or a file cannot be used.
@@ -53,8 +53,8 @@ def tune_guidance(
     module = load_trained(UserConditionedDiTModule, checkpoint)
     module.eval()
     module.hparams["sample_seed"] = _SEED
-    if num_points is not None:
-        module.hparams["num_points"] = num_points
+    if num_steps is not None:
+        module.hparams["num_steps"] = num_steps
     images, user_ids = _training_images(data_dir)
     space = module.require_latent_space()
     users, requested = space.classes(user_ids), space.user_ids.repeat_interleave(samples_per_user)

@@ -57,7 +57,7 @@ WRONG: list[tuple[Callable[..., Any], dict[str, tuple[Any, ...]]]] = [
             "time_logit_deviation": (0.0, -1.0, *NOT_FINITE),
             "direction_loss_weight": BAD_RATE,
             "noise_seed": (-1,),
-            "num_points": (1, 0, -3),
+            "num_steps": (0, -3),
             "time_shift": BAD_RATE,
             "guidance_scale": BAD_RATE,
             "guidance_interval_start": BAD_SHARE,

@@ -123,7 +123,7 @@ def test_a_checkpoint_validates_with_the_full_size_file(
     settings = content["model"]["init_args"]
     assert settings["network"]["depth"] == load_checkpoint(trained)["hyper_parameters"]["network"]["depth"] == 2
     assert settings["guidance_scale"] == 2.5
-    assert settings["num_points"] == 250  # the file's, over the checkpoint's 4
+    assert settings["num_steps"] == 250  # the file's, over the checkpoint's 3
 
 
 @pytest.mark.slow

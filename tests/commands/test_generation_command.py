@@ -30,7 +30,7 @@ def words(trained: Path | str, out: Path, *more: str) -> list[str]:
         f"--data.output_dir={out}",
         "--data.samples_per_user=2",
         "--data.batch_size=2",
-        "--model.num_points=4",
+        "--model.num_steps=3",
         "--trainer.accelerator=cpu",
         *(["--trainer.devices=1"] if not any("devices" in word for word in more) else []),
         *more,
@@ -49,7 +49,7 @@ def test_samples_grid_and_settings(trained: Path, tmp_path: Path) -> None:
     assert read_rgb(tmp_path / "out" / "micro_doppler_grid.png").shape[0] > 2 * 190
     settings = json.loads((tmp_path / "out" / "generation.json").read_text())
     assert settings["guidance_scale"] == 2.5  # what the user says overrides the checkpoint
-    assert settings["num_points"] == 4
+    assert settings["num_steps"] == 3
     assert settings["latent_statistics"] == "dataset"
 
 
@@ -72,7 +72,7 @@ def test_two_processes_write_the_same_bytes_as_one(trained: Path, tmp_path: Path
 
 def test_a_sample_depends_on_seed_user_and_index_only(trained: Path) -> None:
     """Exactly where the batch is the same, up to rounding in another batch."""
-    module = UserConditionedDiTModule.load_from_checkpoint(trained, num_points=5, weights_only=True)
+    module = UserConditionedDiTModule.load_from_checkpoint(trained, num_steps=4, weights_only=True)
     users, indices = torch.tensor([1, 5, 2, 5, 1]), torch.tensor([0, 3, 1, 0, 7])
     together = module.generate_latents(users, indices)
     assert torch.equal(module.generate_latents(users, indices), together)
@@ -92,7 +92,7 @@ def test_a_sample_depends_on_seed_user_and_index_only(trained: Path) -> None:
 
 def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network here leads straight to one target, in normalised latents."""
-    module = UserConditionedDiTModule.load_from_checkpoint(trained, guidance_scale=1.0, num_points=2, weights_only=True)
+    module = UserConditionedDiTModule.load_from_checkpoint(trained, guidance_scale=1.0, num_steps=1, weights_only=True)
     module.hparams["mixture_until"] = 0.0
     target = torch.randn(52, 1, 4, generator=torch.Generator().manual_seed(1))
 
@@ -107,7 +107,7 @@ def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.Mo
 
 
 def test_the_mixture_leads_until_the_network_takes_over(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = UserConditionedDiTModule.load_from_checkpoint(trained, num_points=11, time_shift=0.0, weights_only=True)
+    module = UserConditionedDiTModule.load_from_checkpoint(trained, num_steps=10, time_shift=0.0, weights_only=True)
     module.hparams["mixture_until"] = 0.35
     network, mixture = module.require_network(), module.mixture
     assert mixture is not None

@@ -52,8 +52,8 @@ def test_discarded_half_is_not_computed() -> None:
         torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0)),
     )
     lean, full = CountingNetwork(), CountingNetwork()
-    result = sample(GuidedVelocity(lean, labels, 9, 4.0, 0.125), noise, num_points=250, shift=0.3)
-    expected = sample(always_both(full, labels, 4.0, 0.125), noise, num_points=250, shift=0.3)
+    result = sample(GuidedVelocity(lean, labels, 9, 4.0, 0.125), noise, num_steps=249, shift=0.3)
+    expected = sample(always_both(full, labels, 4.0, 0.125), noise, num_steps=249, shift=0.3)
     assert_close(result, expected, rtol=1e-5, atol=1e-6)
     before = sum(t < 0.125 for t in time_grid(250, 0.3)[:-1])
     assert before > 249 / 4
@@ -63,7 +63,7 @@ def test_discarded_half_is_not_computed() -> None:
 
 def test_no_guidance_costs_one_evaluation_a_step() -> None:
     network = CountingNetwork()
-    sample(GuidedVelocity(network, torch.tensor([0]), None), torch.zeros(1, 1, 1, 1), num_points=11)
+    sample(GuidedVelocity(network, torch.tensor([0]), None), torch.zeros(1, 1, 1, 1), num_steps=10)
     assert network.evaluations == 10
 
 
@@ -79,11 +79,11 @@ def test_guided_channels() -> None:
 
 @pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2)])
 def test_order_of_accuracy(method: Sampler, order: int) -> None:
-    def error(points: int) -> float:
-        end = sample(lambda t, x: x * math.cos(t), torch.ones(1, 1, 1, 1, dtype=torch.float64), method, points)
+    def error(steps: int) -> float:
+        end = sample(lambda t, x: x * math.cos(t), torch.ones(1, 1, 1, 1, dtype=torch.float64), method, steps)
         return abs(float(end) - math.exp(math.sin(1)))
 
-    assert error(41) / error(81) == pytest.approx(2**order, rel=0.1)
+    assert error(40) / error(80) == pytest.approx(2**order, rel=0.1)
 
 
 def test_dopri5_is_within_tolerance() -> None:
@@ -94,8 +94,8 @@ def test_dopri5_is_within_tolerance() -> None:
 def test_time_grid() -> None:
     assert time_grid(5) == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert time_grid(3, 0.3) == pytest.approx([0, 0.15 / 0.65, 1])
-    with pytest.raises(ValueError, match="at least 2"):
-        sample(lambda t, x: x, torch.zeros(1), num_points=1)
+    with pytest.raises(ValueError, match="at least 1"):
+        sample(lambda t, x: x, torch.zeros(1), num_steps=0)
 
 
 def test_path_runs_from_noise_to_data() -> None:

@@ -70,7 +70,7 @@ def test_remedies_name_the_options_of_the_pipeline(
 def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tmp_path / "out" / "training" / "version_0" / "checkpoints" / "last.ckpt"
     checkpoint.parent.mkdir(parents=True)
-    sampling = {"sampler": "heun", "num_points": 9, "time_shift": 0.2, "guidance_interval_start": 0.0}
+    sampling = {"sampler": "heun", "num_steps": 9, "time_shift": 0.2, "guidance_interval_start": 0.0}
     torch.save({"state_dict": {}, "hyper_parameters": {**sampling, "guidance_scale": 1.5}}, checkpoint)
     monkeypatch.setattr(pipeline, "newest_checkpoint", lambda folder: checkpoint if calls.exists() else None)
     settings = ["--data_dir=a", "--output_dir=out", "--resize", "--image_size", "128", "--devices=2", "--evaluate"]
@@ -83,7 +83,7 @@ def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monk
     assert "configs/overlays/cpu.yaml" in train
     assert "--data.user_ids=[1, 2]" in generate
     assert f"--ckpt_path={checkpoint}" in generate
-    assert {"--model.guidance_scale=1.5", "--model.num_points=9"} <= set(generate.split()) & set(evaluate.split())
+    assert {"--model.guidance_scale=1.5", "--model.num_steps=9"} <= set(generate.split()) & set(evaluate.split())
     assert "overlays/linear_latents.yaml" in train
     assert {"test", "--trainer.logger=false", "--data.data_dir=out/latents"} <= set(evaluate.split())
     assert [line for line in (latents, train, generate, evaluate) if "None" in line] == []
@@ -133,7 +133,7 @@ def test_pipeline_continues_where_it_failed(tmp_path: Path) -> None:
     sizes = ["--num_users=2", "--train_per_user=10", "--val_per_user=2"]
     main(["prepare", "microdoppler-sample", "--out=walkers", *sizes])
     network = {"hidden_size": 32, "depth": 1, "num_heads": 2}
-    small = {"model": {"init_args": {"network": network, "num_points": 3}}, "trainer": {"check_val_every_n_epoch": 1}}
+    small = {"model": {"init_args": {"network": network, "num_steps": 3}}, "trainer": {"check_val_every_n_epoch": 1}}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
     words = ["pipeline", "microdoppler", "--data_dir", "walkers", "--output_dir", "out", "--batch_size", "4"]
     words += ["--max_epochs", "2", "--devices", "1", "--num_samples_per_user", "2"]

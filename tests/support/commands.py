@@ -26,7 +26,7 @@ SMALL_MODEL = [
     "--model.network.hidden_size=32",
     "--model.network.depth=2",
     "--model.network.num_heads=2",
-    "--model.num_points=4",
+    "--model.num_steps=3",
 ]
 
 
