@@ -28,6 +28,7 @@ TASKS = (
         ),
         prepare=(
             "prepare.microdoppler_sample:microdoppler_sample",
+            "prepare.latent_statistics:latent_statistics",
             "prepare.tune_guidance:tune_guidance",
             "prepare.spectrogram_comparison:spectrogram_comparison",
         ),

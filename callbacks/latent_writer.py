@@ -14,21 +14,17 @@ from batches.microdoppler import ExtractionBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.spectrograms import SpectrogramDataModule
-from formats.atomic import write_json, write_text
+from formats.atomic import write_json
 from formats.errors import InputError
 from formats.latent_shards import (
     EXTRACTION,
-    IMAGENET_STATISTICS,
-    RECOMMENDATION,
-    STATISTICS,
     TOKENIZER,
     ExtractionRecord,
     LatentStatistics,
     find_shards,
-    open_shard,
-    recommend_statistics,
     write_shard,
 )
+from formats.latent_statistics import published_statistics, write_statistics
 from formats.ranges import Range, check_ranges
 from lightning_modules.latent_extraction import LatentExtractionModule
 from networks.tokenizers import LappedPCA
@@ -41,8 +37,9 @@ class LatentShardWriter(PredictionWriter):
     """Write each shard when its last batch is complete, holding at most one shard in memory.
 
     Next to the shards it writes ``extraction.json`` (how they were made; a repeated run must agree with it),
-    ``index.json`` (every image in order), ``latents_stats.pt``, ``latents_stats_imagenet.pt`` if ImageNet's are
-    given, ``stats_recommendation.txt``, and ``tokenizer.safetensors`` if the module names no tokenizer.
+    ``index.json`` (every image in order), ``latents_stats.pt``, ``latents_stats_imagenet.pt`` if ImageNet's are given
+    or next to a published tokenizer, ``stats_recommendation.txt``, and ``tokenizer.safetensors`` if the module names no
+    tokenizer.
 
     Args:
         latent_channels: Latent channels of the LappedPCA that is fitted if the module names no tokenizer, at least 5.
@@ -54,6 +51,7 @@ class LatentShardWriter(PredictionWriter):
         check_ranges("LatentShardWriter", {"latent_channels": latent_channels}, {"latent_channels": Range(5)})
         self.latent_channels = latent_channels
         self.parts: dict[str, list[Tensor]] = {}
+        self.imagenet_statistics: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Provide the tokenizer, then record the settings or compare them with the record, even if no batch is left.
@@ -68,7 +66,10 @@ class LatentShardWriter(PredictionWriter):
         tokenizer = module.load_tokenizer()
         tokenizer.latent_shape(data.image_size, data.image_size)  # raises if the sides are not multiples
         if data.imagenet_statistics is not None:
-            LatentStatistics.read(data.imagenet_statistics, tokenizer.latent_channels)
+            self.imagenet_statistics = Path(data.imagenet_statistics)
+            LatentStatistics.read(self.imagenet_statistics, tokenizer.latent_channels)
+        else:
+            self.imagenet_statistics = published_statistics(Path(module.tokenizer_path), tokenizer.latent_channels)
         path, folder = Path(module.tokenizer_path).resolve(), data.output_dir.resolve()
         settings = ExtractionRecord(
             images_dir=str(data.data_dir.resolve()),
@@ -130,23 +131,13 @@ class LatentShardWriter(PredictionWriter):
                 find_shards(data.output_dir, split)  # raises if one is missing
             index = {split: {"shards": data.shards(split), "images": data.names(split)} for split in data.splits}
             write_json(data.output_dir / "index.json", index)
-            choice = self._write_statistics(data)
+            choice = write_statistics(
+                data.output_dir, str(data.data_dir.resolve()), self.imagenet_statistics, data.splits[0]
+            )
             counts = ", ".join(f"{len(data.datasets[split])} {split}" for split in data.splits)
             pl_module.print(f"{data.output_dir}: {counts} latents; recommended statistics: {choice}")
         trainer.strategy.barrier("statistics")
         super().teardown(trainer, pl_module, stage)
-
-    def _write_statistics(self, data: SpectrogramDataModule) -> str:
-        train = find_shards(data.output_dir, data.splits[0])
-        own = LatentStatistics.measure([open_shard(path) for path in train])
-        imagenet = None
-        if data.imagenet_statistics is not None:
-            imagenet = LatentStatistics.read(data.imagenet_statistics, len(own.mean))
-            imagenet.write(data.output_dir / IMAGENET_STATISTICS)
-        choice, text = recommend_statistics(own, imagenet)
-        write_text(data.output_dir / RECOMMENDATION, text)
-        own.write(data.output_dir / STATISTICS)
-        return choice
 
 
 def _extraction_parts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,16 @@ SAMPLING = (
     "sample_seed",
 )
 
+OWN_FOLDER = {"guidance_scale", "num_steps"}  # settings that may differ within a folder
+REMEDY = "Choose another --data.output_dir, or move that folder away."
+
 
 class SampleWriter(PredictionWriter):
     """Write ``micro_doppler_user01_001.png``, …, ``micro_doppler_grid.png`` and ``generation.json``.
 
-    Each process writes its own samples; names contain user and number, so that none overwrites another's.
+    Each process writes its own samples; names contain user and number, so that none overwrites another's. Where the
+    folder holds samples of another guidance scale or number of steps, these go to a folder of their own in it, such as
+    ``guidance_4_steps_250``.
 
     Args:
         grid_columns: Maximum number of samples per user in the grid.
@@ -51,13 +57,13 @@ class SampleWriter(PredictionWriter):
         """Record the settings, or compare them with the record.
 
         Raises:
-            InputError: The folder holds samples of another checkpoint or other settings.
+            InputError: The folder holds samples of another checkpoint or of other settings than the guidance scale and
+                the number of steps.
         """
         if not isinstance(pl_module, UserConditionedDiTModule):
             fault = f"cannot write the predictions of {type(pl_module).__name__}"
             raise InputError("SampleWriter", fault, "Use configs/generate_microdoppler.yaml.")
-        self.output_dir = datamodule_of(trainer, SampleRequestDataModule).output_dir
-        path, space = self.output_dir / SETTINGS, pl_module.require_latent_space()
+        space = pl_module.require_latent_space()
         checkpoint = Path(trainer.ckpt_path).resolve() if trainer.ckpt_path else None
         settings: dict[str, Any] = {
             "checkpoint": str(checkpoint) if checkpoint else None,
@@ -70,15 +76,19 @@ class SampleWriter(PredictionWriter):
             "tokenizer": pl_module.hparams["tokenizer_path"] or space.tokenizer,
             "tokenizer_fingerprint": pl_module.tokenizer.fingerprint(),
         }
-        if path.exists():
-            before = read_json_object(path, "Choose another --data.output_dir, or move that folder away.")
-            differing = [name for name in settings if before.get(name) != settings[name]]
-            if differing:
-                fault = f"holds samples made with other settings: {', '.join(differing)} differ"
-                raise InputError(self.output_dir, fault, "Choose another --data.output_dir, or move that folder away.")
+        self.output_dir = datamodule_of(trainer, SampleRequestDataModule).output_dir
+        differing = _differences(self.output_dir, settings)
+        if differing and differing <= OWN_FOLDER:
+            name = f"guidance_{settings['guidance_scale']:g}_steps_{settings['num_steps']}"
+            pl_module.print(f"{self.output_dir}: holds samples of other sampling; these go to {name} in it")
+            self.output_dir /= name
+            differing = _differences(self.output_dir, settings)
+        if differing:
+            fault = f"holds samples made with other settings: {', '.join(sorted(differing))} differ"
+            raise InputError(self.output_dir, fault, REMEDY)
         trainer.strategy.barrier("compared")
         if trainer.is_global_zero:
-            write_json(path, settings)
+            write_json(self.output_dir / SETTINGS, settings)
 
     def write_on_batch_end(  # noqa: D102
         self,
@@ -107,3 +117,12 @@ class SampleWriter(PredictionWriter):
             write_png(self.output_dir / GRID, contact_sheet(rows, height=192))
             pl_module.print(f"{self.output_dir}: samples of {len(rows)} users; grid in {self.output_dir / GRID}")
         trainer.strategy.barrier("grid")
+
+
+def _differences(folder: Path, settings: Mapping[str, Any]) -> set[str]:
+    """Return the names of settings that differ from those on record in a folder; none if it has no record."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return set()
+    before = read_json_object(path, REMEDY)
+    return {name for name in settings if before.get(name) != settings[name]}

@@ -20,9 +20,12 @@ from command_line.checkpoints import check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.continuing import checkpoint_of_runs, is_word, undamaged
 from command_line.messages import shortened
+from command_line.out_of_memory import explained, is_out_of_memory
+from command_line.output_folder import HELP, place_outputs
 from command_line.quiet import log_wandb_offline_without_account, silence_warnings
 from command_line.restoring import explained_restoring
 from command_line.settings import Source, last_value, read_sources, with_shipped_configs
+from command_line.short_names import short_names_help, with_full_names
 from command_line.tasks import Task, UsageError, import_named_classes, short_name
 from command_line.threads import set_threads
 from command_line.trainer import SaveConfig, Trainer
@@ -40,8 +43,17 @@ class TrilightCLI(LightningCLI):
     held: ExitStack  # of the locks
     words_with_checkpoint: Callable[[Path], list[str]]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        except (RuntimeError, MemoryError) as fault:
+            if not is_out_of_memory(fault):
+                raise
+            raise explained(fault, str(self.subcommand), self._settings()) from fault
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add ``--num_threads``."""
+        """Add ``--num_threads`` and ``--output_dir``."""
+        parser.add_argument("--output_dir", type=str | None, default=None, help=HELP)
         parser.add_argument(
             "--num_threads",
             type=int | None,
@@ -65,10 +77,12 @@ class TrilightCLI(LightningCLI):
         name = str(settings.ckpt_path)
         if URL.match(name):  # Lightning would download it
             raise InputError("--ckpt_path", f"{name} is not a local file", "Name a .ckpt file.")
+        self._place_outputs()
         if is_word(settings.ckpt_path):
             path = checkpoint_of_runs(settings.ckpt_path, settings.trainer)
             self.config = parser.parse_args([self.config.subcommand, *self.words_with_checkpoint(path)])
             settings = self._settings()
+            self._place_outputs()
         settings.weights_only = True  # Lightning's default depends on where the file is
         self.ckpt_path, settings.ckpt_path = settings.ckpt_path, None
 
@@ -116,6 +130,11 @@ class TrilightCLI(LightningCLI):
         if self.trainer.is_global_zero and folder:
             self.held.enter_context(locked(Path(folder)))
 
+    def _place_outputs(self) -> None:
+        settings = self._settings()
+        if settings.output_dir is not None:
+            place_outputs(settings, settings.output_dir)
+
     def _settings(self) -> Namespace:
         settings: Namespace = self.config[self.config.subcommand]
         return settings
@@ -133,7 +152,8 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
         SystemExit: Help was requested.
     """
     own, packages = take_allowed_packages(args[1:])
-    command, words = args[0], with_shipped_configs(own)
+    command = args[0]
+    words = with_full_names(command, with_shipped_configs(own), tasks)
     sources = read_sources(words)
     check_sources(sources, tasks, packages)
     enforce(tasks, packages)
@@ -162,6 +182,7 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
         named = [*asked, f"--ckpt_path={path}"]
         return with_checkpoint_settings(named, read_sources(named), tasks, packages)
 
+    epilog = f"{class_list(tasks)} {short_names_help(command)}"
     try:
         with ExitStack() as held, explained_restoring(checkpoint):
             _one_command(command, held, words_with_checkpoint)(
@@ -175,7 +196,7 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
                 save_config_kwargs={"overwrite": True},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": class_list(tasks)}},
+                parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": epilog}},
                 args=[command, *words],
             )
     except ArgumentError as fault:

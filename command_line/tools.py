@@ -17,6 +17,7 @@ from command_line.allowed_classes import enforce_none
 from command_line.arguments import Argument, check_name, check_value
 from command_line.messages import shortened
 from command_line.settings import read_sources
+from command_line.short_names import yaml_list
 from command_line.tasks import Task, UsageError, load_tool, summary, tool_targets
 from formats.folder_lock import locked
 
@@ -104,7 +105,7 @@ def expand_options(args: Sequence[str], types: dict[str, object]) -> list[str]:
             continue
         if values is not None:
             is_list = len(values) == 1 and values[0].startswith("[")
-            expanded.append(values[0] if is_list else f"[{', '.join(values)}]")
+            expanded.append(values[0] if is_list else yaml_list(values))
         kind = types.get(word.removeprefix("--"))
         expanded.append(f"{word}=true" if kind is bool and following.startswith("--") else word)
         values = [] if _is_list(kind) else None

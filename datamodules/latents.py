@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -23,12 +24,12 @@ from formats.latent_shards import (
     LatentStatistics,
     find_shards,
     open_shard,
-    recommend_statistics,
 )
 from formats.latent_space import LatentSpace
+from formats.latent_statistics import measure_statistics, read_or_measure, recommended
 from formats.ranges import ABOVE_0
 
-StatisticsPolicy = Literal["auto", "dataset", "imagenet"]
+StatisticsPolicy = Literal["auto", "dataset", "imagenet", "none"]
 
 
 class LatentDataset(Dataset[LatentBatch]):
@@ -89,8 +90,9 @@ class LatentDataModule(ResumableDataModule):
     Args:
         data_dir: Folder with ``train*.safetensors`` and ``val*.safetensors``.
         batch_size: Latents per process and step.
-        statistics: ``dataset``: the mean and std of ``latents_stats.pt``; ``imagenet``: those of
-            ``latents_stats_imagenet.pt``; ``auto``: those recommended in ``stats_recommendation.txt``.
+        statistics: ``dataset``: the mean and std of ``latents_stats.pt``, which is written if missing; ``imagenet``:
+            those of ``latents_stats_imagenet.pt``; ``auto``: those recommended in ``stats_recommendation.txt``;
+            ``none``: 0 and 1, so that the network sees the tokenizer's own latents.
         multiplier: Factor after normalising.
         flip: Flip half of the latents left to right in training. That reverses time on a spectrogram, so it
             is off; it needs shards extracted with ``--model.flip true``.
@@ -130,13 +132,21 @@ class LatentDataModule(ResumableDataModule):
         self.datasets: dict[str, LatentDataset] = {}
 
     def prepare_data(self) -> None:
-        """Check that the files exist before anything else starts.
+        """Check that the files exist before anything else starts, and write statistics that are missing.
 
         Raises:
             InputError: A file is missing.
         """
         for split in ("train", "val"):
             find_shards(self.data_dir, split)
+        path = self.data_dir / STATISTICS
+        if self.statistics in ("auto", "dataset") and not path.exists():
+            own = measure_statistics(self.data_dir)
+            try:
+                own.write(path)
+                rank_zero_info(f"{path}: was missing, and has been measured and written")
+            except OSError as fault:  # a folder that cannot be written; every process measures
+                rank_zero_info(f"{path}: was missing; measured, but not written: {fault}")
 
     def setup(self, stage: str) -> None:
         """Map the shards and determine users and statistics.
@@ -170,13 +180,13 @@ class LatentDataModule(ResumableDataModule):
             check_some(dataset, self.samples_to_check)
 
     def _latent_space(self, user_ids: Tensor, channels: int) -> LatentSpace:
-        policy: str = self.statistics
-        own_path, imagenet_path = self.data_dir / STATISTICS, self.data_dir / IMAGENET_STATISTICS
-        if policy == "auto":
-            own = LatentStatistics.read(own_path, channels)
-            imagenet = LatentStatistics.read(imagenet_path, channels) if imagenet_path.is_file() else None
-            policy, _ = recommend_statistics(own, imagenet)
-        chosen = LatentStatistics.read(imagenet_path if policy == "imagenet" else own_path, channels)
+        policy = recommended(self.data_dir, channels) if self.statistics == "auto" else self.statistics
+        if policy == "none":
+            chosen = LatentStatistics(torch.zeros(channels), torch.ones(channels))
+        elif policy == "imagenet":
+            chosen = LatentStatistics.read(self.data_dir / IMAGENET_STATISTICS, channels)
+        else:
+            chosen = read_or_measure(self.data_dir, channels)
         record = ExtractionRecord.read(self.data_dir)
         tokenizer = str((self.data_dir / record.tokenizer).resolve()) if record else ""
         fingerprint = record.tokenizer_fingerprint if record else ""

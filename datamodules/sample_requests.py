@@ -46,7 +46,8 @@ class SampleRequestDataModule(LightningDataModule):
         user_ids: IDs as in the folder names; None requests every user of the training data.
         samples_per_user: Samples of each user.
         batch_size: Samples per step. Affects samples only through rounding.
-        output_dir: Folder for the samples. A folder with samples made with other settings is refused.
+        output_dir: Folder for the samples. Samples of another guidance scale or number of steps get a folder in it; a
+            folder with samples of other settings is refused.
     """
 
     def __init__(

@@ -127,7 +127,7 @@ class SpectrogramDataModule(LightningDataModule):
         resize: Resize images of another size, which are refused otherwise.
         num_workers: Processes that read images.
         imagenet_statistics: ImageNet's latent statistics for the same tokenizer, to compare with and to copy
-            next to the latents.
+            next to the latents. None looks for ``latents_stats.pt`` next to a published tokenizer.
     """
 
     def __init__(

@@ -219,29 +219,6 @@ class LatentStatistics:
         return cls((mean + shift.flatten()).float(), std.float())
 
 
-def recommend_statistics(own: LatentStatistics, imagenet: LatentStatistics | None) -> tuple[str, str]:
-    """Choose between the dataset's own statistics and ImageNet's.
-
-    The dataset's own are recommended where mean or std differ by more than 0.5, averaged over channels;
-    otherwise ImageNet's.
-
-    Returns:
-        ``"dataset"`` or ``"imagenet"``, and a text with the differences.
-    """
-    if imagenet is None:
-        return "dataset", "recommended: dataset\nNo ImageNet statistics were given to compare with.\n"
-    mean_difference = (own.mean - imagenet.mean).abs().mean().item()
-    std_difference = (own.std - imagenet.std).abs().mean().item()
-    choice = "dataset" if max(mean_difference, std_difference) > 0.5 else "imagenet"
-    lines = [
-        f"recommended: {choice}",
-        f"difference of mean, averaged over channels: {mean_difference:.4f}",
-        f"difference of std, averaged over channels: {std_difference:.4f}",
-        "The dataset's own statistics are recommended where a difference is over 0.5.",
-    ]
-    return choice, "\n".join(lines) + "\n"
-
-
 @dataclass(frozen=True)
 class ExtractionRecord:
     """Record of how a folder of latents was made, written next to them.

@@ -19,8 +19,9 @@ from formats.training_checkpoint import read_training_checkpoint
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.shipped_weights import save_shipped
 from prepare.depth_measures import measure
-from prepare.pipeline import Job, Stage, newest_checkpoint, run_training
+from prepare.pipeline import Job, Stage, run_training
 from prepare.trained_module import load_trained
+from prepare.training_runs import newest_checkpoint
 from weights import FOLDER
 
 NAME = "depth_simulated"

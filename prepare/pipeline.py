@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 import configs
-from formats.atomic import write_json, write_text
+from formats.atomic import write_json
 from formats.errors import InputError
-from formats.local_files import read_csv, read_json_object
+from formats.local_files import read_json_object
+from prepare.training_runs import best_checkpoint, logged_values, newest_checkpoint
 
 COMPARISON = "real_and_generated.png"
+GENERATION = "generation.json"  # written by `predict` next to samples
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
 
 # Option of the pipeline → option of the stage's command.
@@ -36,13 +37,18 @@ EXTRACTION_OPTIONS = {
 }
 TRAINING_OPTIONS = {
     "devices": "--trainer.devices",
+    "precision": "--trainer.precision",
     "batch_size": "--data.batch_size",
     "max_epochs": "--trainer.max_epochs",
+    "lr": "--model.learning_rate",
+    "gradient_checkpointing": "--model.gradient_checkpointing",
 }
+SAMPLING_OPTIONS = {"guidance_scale": "--model.guidance_scale", "num_steps": "--model.num_steps"}
 GENERATION_OPTIONS = {
     "num_samples_per_user": "--data.samples_per_user",
     "generate_user_ids": "--data.user_ids",
     "devices": "--trainer.devices",
+    "precision": "--trainer.precision",
 }
 
 
@@ -177,16 +183,17 @@ def _pass_on_messages(stage: Stage, process: subprocess.Popen[str]) -> None:
 
 
 def samples_folder(output_dir: Path) -> Path:
-    """Return the folder for samples of the newest training run; those of an earlier run stay in theirs."""
-    checkpoint = newest_checkpoint(output_dir / "training")
+    """Return the folder for samples of the best training run; those of an earlier run stay in theirs."""
+    checkpoint = best_checkpoint(output_dir / "training")
     version = checkpoint.parents[1].name if checkpoint else "version_0"
     return output_dir / ("samples" if version == "version_0" else f"samples_{version}")
 
 
-def newest_checkpoint(training_dir: Path) -> Path | None:
-    """Return the ``last.ckpt`` written most recently by the runs in a folder, or None."""
-    found = sorted(training_dir.glob("version_*/checkpoints/last*.ckpt"), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else None
+def newest_samples(output_dir: Path) -> Path:
+    """Return the folder of the samples generated last: that of the run, or of a set with other sampling in it."""
+    folder = samples_folder(output_dir)
+    records = sorted(folder.rglob(GENERATION), key=lambda path: path.stat().st_mtime_ns)
+    return records[-1].parent if records else folder
 
 
 def microdoppler(
@@ -198,9 +205,14 @@ def microdoppler(
     image_size: int | None = None,
     batch_size: int = 32,
     max_epochs: int = 400,
+    lr: float | None = None,
     devices: str = "auto",
+    precision: str = "auto",
+    gradient_checkpointing: bool = False,
     generate_user_ids: list[int] | None = None,
     num_samples_per_user: int = 4,
+    guidance_scale: float | None = None,
+    num_steps: int | None = None,
     overlays: list[Path] | None = None,
     evaluate: bool = False,
     tune_guidance: bool = False,
@@ -208,21 +220,28 @@ def microdoppler(
     """Extract latents from spectrograms, train a generator on them, and generate spectrograms.
 
     Repeated after a failure, it continues with the stage that failed, and within training from the last checkpoint.
+    Samples are generated from the best checkpoint. Repeated with another guidance scale or number of steps, it adds a
+    set of samples in a folder named by them.
 
     Args:
         data_dir: Folder with train/ID_<n>/*.png and val/ID_<n>/*.png.
         output_dir: Folder for latents, training, samples and pipeline.json.
         vavae_path: Published VA-VAE, or another tokenizer; by default LappedPCA is fitted on the training images.
-        imagenet_statistics: Latent statistics published with the VA-VAE.
+        imagenet_statistics: Latent statistics published with the VA-VAE; by default looked for next to its file.
         resize: Resize images of other sizes to ``image_size``.
         image_size: Side of the images in pixels; by default 256. Another size needs an overlay with the network's
             input_size.
         batch_size: Latents per device and step.
         max_epochs: Epochs of training.
+        lr: Peak learning rate of training; by default that of the configuration.
         devices: Number of GPUs or processes, or auto.
+        precision: Precision of training and generation, such as 32-true or bf16-mixed, or auto.
+        gradient_checkpointing: Train with less memory, in a third more time.
         generate_user_ids: Users to generate, as in the folder names; all by default.
         num_samples_per_user: Samples of each user.
-        overlays: Configuration files added to configs/dit_microdoppler.yaml.
+        guidance_scale: Guidance scale of the samples; by default that of the configuration.
+        num_steps: Evaluations of the network per sample; by default that of the configuration.
+        overlays: Configuration files, of your own or shipped, added to configs/dit_microdoppler.yaml.
         evaluate: Evaluate the generator against the validation images at the end.
         tune_guidance: Choose the guidance scale by measures of generated images, see `prepare tune-guidance`.
     """
@@ -234,10 +253,17 @@ def microdoppler(
         "image_size": image_size,
         "batch_size": batch_size,
         "max_epochs": max_epochs,
+        "lr": lr,
         "devices": devices,
+        "precision": precision,
+        "gradient_checkpointing": gradient_checkpointing or None,
         "generate_user_ids": generate_user_ids,
         "num_samples_per_user": num_samples_per_user,
+        "guidance_scale": guidance_scale,
+        "num_steps": num_steps,
     }
+    if tune_guidance and guidance_scale is not None:
+        raise InputError("--guidance_scale", "is given together with --tune_guidance", "Leave one of them out.")
     job = Job(output_dir)
     files = [configs.find_config(path) for path in overlays or []]
     _run_microdoppler_stages(job, settings, files, evaluate, tune_guidance)
@@ -258,7 +284,7 @@ def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5, tune_guidance
     settings = {"data_dir": data_dir, "devices": "1", "num_samples_per_user": 8}
     overlays = [configs.FOLDER / "overlays" / "tiny_microdoppler.yaml"]
     _run_microdoppler_stages(job, settings, overlays, evaluate=True, tune_guidance=tune_guidance)
-    samples = samples_folder(output_dir)
+    samples = newest_samples(output_dir)
     where = (f"--data_dir={data_dir}", f"--samples_dir={samples}", f"--out={output_dir / COMPARISON}")
     job.run(Stage("compare", ("prepare", "spectrogram-comparison", *where)))
     _report(job)
@@ -273,23 +299,20 @@ def _run_microdoppler_stages(
     extraction += [*_options(EXTRACTION_OPTIONS, settings), f"--data.output_dir={latents}"]
     job.run(Stage("latents", ("predict", *extraction), EXTRACTION_OPTIONS))
 
-    run_folder = out / "run_folder.yaml"
-    if not run_folder.is_file():
-        write_text(run_folder, yaml.safe_dump(_loggers(out)))
     linear = [configs.FOLDER / "overlays" / "linear_latents.yaml"] if settings.get("vavae_path") is None else []
-    files = [configs.FOLDER / "dit_microdoppler.yaml", *linear, *overlays, run_folder]
+    files = [configs.FOLDER / "dit_microdoppler.yaml", *linear, *overlays]
     experiment = [*(f"--config={path}" for path in files), f"--data.data_dir={latents}"]
-    training = [*experiment, *_options(TRAINING_OPTIONS, settings)]
+    training = [*experiment, f"--output_dir={runs}", *_options(TRAINING_OPTIONS, settings)]
     run_training(job, Stage("train", ("fit", *training), TRAINING_OPTIONS), runs)
 
-    checkpoint = newest_checkpoint(runs)
+    checkpoint = best_checkpoint(runs)
     assert checkpoint is not None
-    sampling = _sampling(checkpoint)
+    sampling = [*_sampling(checkpoint), *_options(SAMPLING_OPTIONS, settings)]
     if tune_guidance:
         sampling.append(f"--model.guidance_scale={_tuned_guidance(job, checkpoint, settings['data_dir'])}")
     generation = [f"--config={configs.FOLDER / 'generate_microdoppler.yaml'}", f"--ckpt_path={checkpoint}"]
     generation += [*_options(GENERATION_OPTIONS, settings), f"--data.output_dir={samples_folder(out)}", *sampling]
-    job.run(Stage("generate", ("predict", *generation), GENERATION_OPTIONS))
+    job.run(Stage("generate", ("predict", *generation), {**GENERATION_OPTIONS, **SAMPLING_OPTIONS}))
     if evaluate:
         evaluation = [*experiment, f"--trainer.devices={settings['devices']}", f"--ckpt_path={checkpoint}", *sampling]
         evaluation += ["--trainer.logger=false", f"--trainer.default_root_dir={out / 'evaluation'}"]
@@ -334,35 +357,15 @@ def run_training(job: Job, stage: Stage, runs: Path) -> None:
     job.run(stage, [f"--ckpt_path={checkpoint}"])
 
 
-def _loggers(out: Path) -> dict[str, Any]:
-    """Return an overlay that puts a run's logs and checkpoints into the job's folder."""
-    csv_logger = {"class_path": "CSVLogger", "init_args": {"save_dir": str(out), "name": "training"}}
-    wandb_arguments = {"project": "trilight-microdoppler", "save_dir": str(out)}
-    wandb_logger = {"class_path": "WandbLogger", "init_args": wandb_arguments}
-    return {"trainer": {"default_root_dir": str(out), "logger": [csv_logger, wandb_logger]}}
-
-
-def _last_values(runs: Path) -> dict[str, float]:
-    """Return the last value of each metric that the newest run logged."""
-    values: dict[str, float] = {}
-    for path in sorted(runs.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime):
-        remedy = "Move it away; it is only read for the summary."
-        for row in read_csv(path, remedy):
-            try:
-                values.update({name: float(value) for name, value in row.items() if value})
-            except ValueError as fault:
-                raise InputError(path, f"holds a cell that is not a number: {fault}", remedy) from fault
-    return values
-
-
 def _report(job: Job) -> None:
     out, table = job.output_dir, Table(title="micro-Doppler generator", title_justify="left")
     table.add_column("quantity")
     table.add_column("value", justify="right")
-    losses = _last_values(out / "training")
+    newest = newest_checkpoint(out / "training")
     for label, name in (("training loss", "train/loss_epoch"), ("validation loss", "val/loss")):
-        if name in losses:
-            table.add_row(label, f"{losses[name]:.4f}")
+        values = logged_values(newest.parents[1] / "metrics.csv", name) if newest else []
+        if values:
+            table.add_row(label, f"{values[-1]:.4f}")
     evaluation = out / "evaluation" / "evaluation.json"
     if evaluation.is_file():
         results = read_json_object(evaluation, "Remove it, and run the command again.")
@@ -378,5 +381,5 @@ def _report(job: Job) -> None:
         table.add_row(f"time of stage '{name}'", f"{seconds:.0f} s")
     table.add_row("time of all stages", f"{sum(job.seconds.values()):.0f} s")
     Console().print(table)
-    print(f"grid of samples: {samples_folder(out) / 'micro_doppler_grid.png'}")
+    print(f"grid of samples: {newest_samples(out) / 'micro_doppler_grid.png'}")
     print(f"run folder:      {out}")

@@ -20,7 +20,8 @@ from metrics.spectrogram_quality import BARS, compare_measures
 from networks.config import config_from
 from networks.lightning_dit import LightningDiTConfig
 from networks.tokenizers import LappedPCA
-from prepare.pipeline import demo, newest_checkpoint, read_finished
+from prepare.pipeline import demo, read_finished
+from prepare.training_runs import best_checkpoint
 from weights import FOLDER
 
 NAME = "spectrograms_simulated"
@@ -47,7 +48,7 @@ def spectrograms_simulated(output_dir: Path = Path("runs/spectrograms_simulated"
         InputError: The demo left no checkpoint or no evaluation.
     """
     demo(output_dir)
-    checkpoint, evaluation = newest_checkpoint(output_dir / "training"), output_dir / "evaluation" / "evaluation.json"
+    checkpoint, evaluation = best_checkpoint(output_dir / "training"), output_dir / "evaluation" / "evaluation.json"
     if checkpoint is None or not evaluation.is_file():
         raise InputError(output_dir, "holds no checkpoint and evaluation", "Run the command again.")
     content = read_training_checkpoint(checkpoint)

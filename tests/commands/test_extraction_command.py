@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,18 @@ def test_imagenet_statistics_are_compared_and_kept(spectrograms: Path, latents: 
     main(extraction_words(spectrograms, tmp_path / "out", *more))
     assert_close(LatentStatistics.read(tmp_path / "out" / "latents_stats_imagenet.pt"), imagenet)
     assert "recommended: imagenet" in (tmp_path / "out" / "stats_recommendation.txt").read_text()
+
+
+def test_imagenet_statistics_are_found_next_to_a_tokenizer(spectrograms: Path, latents: Path, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    published.mkdir()
+    shutil.copy(latents / "tokenizer.safetensors", published / "tokenizer.safetensors")
+    shutil.copy(latents / "latents_stats.pt", published / "latents_stats.pt")
+    main(extraction_words(spectrograms, tmp_path / "out", f"--vavae_path={published}/tokenizer.safetensors"))
+    text = (tmp_path / "out" / "stats_recommendation.txt").read_text()
+    assert text.startswith(f"recommended: imagenet\ndata set: {spectrograms}, 52 channels\n")
+    assert f"ImageNet's statistics: {published}/latents_stats.pt" in text
+    assert (tmp_path / "out" / "latents_stats_imagenet.pt").is_file()
 
 
 def test_statistics_missing_after_an_interruption_are_written(spectrograms: Path, tmp_path: Path) -> None:

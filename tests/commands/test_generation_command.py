@@ -157,9 +157,27 @@ def test_random_weights_are_not_tested(latents: Path) -> None:
 def test_samples_of_other_settings_are_kept(trained: Path, tmp_path: Path) -> None:
     main(words(trained, tmp_path / "out", "--data.user_ids=[1]"))
     before = samples(tmp_path / "out")
-    with pytest.raises(InputError, match="guidance_scale differ"):
-        main(words(trained, tmp_path / "out", "--model.guidance_scale=1.5"))
+    with pytest.raises(InputError, match="sample_seed differ"):
+        main(words(trained, tmp_path / "out", "--model.sample_seed=1"))
     assert samples(tmp_path / "out") == before
+
+
+def test_another_guidance_scale_or_number_of_steps_is_another_set(trained: Path, tmp_path: Path) -> None:
+    out, user = tmp_path / "out", "--data.user_ids=[1]"
+    main(words(trained, out, user))
+    before = samples(out)
+    for more, name in (
+        ("--model.guidance_scale=1.5", "guidance_1.5_steps_3"),
+        ("--model.num_steps=5", "guidance_4_steps_5"),
+    ):
+        for _ in range(2):  # repeated, it finds its folder
+            main(words(trained, out, user, more))
+        assert list(samples(out / name)) == list(before)
+        assert samples(out / name) != before
+        assert (out / name / "micro_doppler_grid.png").is_file()
+    assert samples(out) == before
+    with pytest.raises(InputError, match="steps_5: .* sample_seed differ"):
+        main(words(trained, out / "guidance_4_steps_5", user, "--model.num_steps=5", "--model.sample_seed=1"))
 
 
 def test_another_tokenizer_is_refused(trained: Path, latents: Path, tmp_path: Path) -> None:

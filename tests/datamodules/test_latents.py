@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from datamodules.latents import LatentDataModule, StatisticsPolicy
 from formats.errors import InputError
-from formats.latent_shards import LatentStatistics, shard_names, write_shard
+from formats.latent_shards import LatentStatistics, find_shards, open_shard, shard_names, write_shard
+from formats.latent_space import LatentSpace
 
 SHAPE = (3, 2, 2)
 
@@ -69,6 +70,44 @@ def test_statistics_policy(tmp_path: Path, policy: StatisticsPolicy, imagenet_me
     space = ready(tmp_path, statistics=policy).latent_space
     assert space.policy == chosen
     assert_close(space.statistics.mean, torch.arange(3.0) + (imagenet_mean if chosen == "imagenet" else 0))
+
+
+def test_missing_statistics_are_measured_and_written(tmp_path: Path) -> None:
+    stored = write_folder(tmp_path) / "latents_stats.pt"
+    stored.unlink()
+    datamodule = LatentDataModule(str(tmp_path), batch_size=4)
+    datamodule.prepare_data()
+    measured = LatentStatistics.read(stored, 3)
+    latents = torch.cat([open_shard(path).latents for path in find_shards(tmp_path, "train")])
+    assert_close(measured.mean, latents.mean((0, 2, 3)))
+    stored.unlink()
+    datamodule.setup("fit")  # in a folder that cannot be written, each process measures
+    assert_close(datamodule.latent_space.statistics.mean, measured.mean)
+    assert not stored.exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (write_folder(tmp_path) / "latents_stats.pt").unlink()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(LatentStatistics, "write", refuse)
+    datamodule = LatentDataModule(str(tmp_path))
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    assert datamodule.latent_space.policy == "dataset"
+
+
+def test_latents_without_normalisation(tmp_path: Path) -> None:
+    (write_folder(tmp_path) / "latents_stats.pt").unlink()
+    space = ready(tmp_path, statistics="none").latent_space
+    latents = torch.randn(4, *SHAPE)
+    assert torch.equal(space.normalise(latents), latents)
+    stored = LatentSpace.from_checkpoint(space.to_checkpoint())  # generation decodes with these
+    assert stored.policy == "none"
+    assert torch.equal(stored.denormalise(latents), latents)
+    assert not (tmp_path / "latents_stats.pt").exists()
 
 
 def test_imagenet_statistics_that_are_not_there(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from formats.latent_shards import (
     LatentStatistics,
     find_shards,
     open_shard,
-    recommend_statistics,
     shard_names,
     write_shard,
 )
@@ -105,18 +104,6 @@ def test_broken_statistics_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "s.pt")
     with pytest.raises(InputError, match=r"s\.pt"):
         LatentStatistics.read(tmp_path / "s.pt")
-
-
-def test_recommendation() -> None:
-    own = LatentStatistics(torch.zeros(4), torch.ones(4))
-    near = LatentStatistics(torch.full((4,), 0.4), torch.full((4,), 1.4))
-    far_mean = LatentStatistics(torch.full((4,), 0.6), torch.ones(4))
-    far_std = LatentStatistics(torch.zeros(4), torch.full((4,), 1.6))
-    assert recommend_statistics(own, near)[0] == "imagenet"
-    assert recommend_statistics(own, far_mean)[0] == "dataset"
-    assert recommend_statistics(own, far_std)[0] == "dataset"
-    assert recommend_statistics(own, None)[0] == "dataset"
-    assert "0.4000" in recommend_statistics(own, near)[1]
 
 
 def test_broken_extraction_record(tmp_path: Path) -> None:

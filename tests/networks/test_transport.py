@@ -67,6 +67,15 @@ def test_no_guidance_costs_one_evaluation_a_step() -> None:
     assert network.evaluations == 10
 
 
+@pytest.mark.parametrize("steps", [1, 2, 7, 250])
+@pytest.mark.parametrize("method", ["euler", "heun"])
+def test_a_number_of_steps_is_a_number_of_evaluations(method: Sampler, steps: int) -> None:
+    network = CountingNetwork()
+    noise = torch.zeros(1, 1, 1, 1)
+    sample(GuidedVelocity(network, torch.tensor([0]), None), noise, method, steps, shift=0.3)
+    assert network.evaluations == steps
+
+
 def test_guided_channels() -> None:
     network, labels, x = CountingNetwork(), torch.tensor([1]), torch.ones(1, 4, 1, 1)
     unguided = GuidedVelocity(network, labels, 9)(0.5, x)

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from command_line.main import exit_with_message
 from formats.errors import InputError
 from formats.images import write_png
 from prepare import pipeline
-from prepare.pipeline import Job, Stage, newest_checkpoint
+from prepare.pipeline import Job, Stage, newest_samples, samples_folder
+from prepare.training_runs import best_checkpoint, logged_values, newest_checkpoint
 from tests.support.commands import run_command
 
 # Stands in for cli.py: records its words, and fails on the word "fail".
@@ -72,10 +74,12 @@ def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monk
     checkpoint.parent.mkdir(parents=True)
     sampling = {"sampler": "heun", "num_steps": 9, "time_shift": 0.2, "guidance_interval_start": 0.0}
     torch.save({"state_dict": {}, "hyper_parameters": {**sampling, "guidance_scale": 1.5}}, checkpoint)
-    monkeypatch.setattr(pipeline, "newest_checkpoint", lambda folder: checkpoint if calls.exists() else None)
+    for name in ("newest_checkpoint", "best_checkpoint"):
+        monkeypatch.setattr(pipeline, name, lambda folder: checkpoint if calls.exists() else None)
     settings = ["--data_dir=a", "--output_dir=out", "--resize", "--image_size", "128", "--devices=2", "--evaluate"]
     overlay = ["--overlays", "overlays/cpu.yaml"]
-    main(["pipeline", "microdoppler", *settings, *overlay, "--batch_size=3", "--generate_user_ids", "1", "2"])
+    more = ["--lr", "2e-4", "--precision", "32-true", "--gradient_checkpointing", "--num_steps=20"]
+    main(["pipeline", "microdoppler", *settings, *overlay, *more, "--batch_size=3", "--generate_user_ids", "1", "2"])
     latents, train, generate, evaluate = calls.read_text().splitlines()
     for word in ("--data.data_dir=a", "--data.resize=true", "--data.image_size=128", "--trainer.devices=2"):
         assert word in latents.split()
@@ -83,7 +87,13 @@ def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monk
     assert "configs/overlays/cpu.yaml" in train
     assert "--data.user_ids=[1, 2]" in generate
     assert f"--ckpt_path={checkpoint}" in generate
-    assert {"--model.guidance_scale=1.5", "--model.num_steps=9"} <= set(generate.split()) & set(evaluate.split())
+    assert {"--model.learning_rate=0.0002", "--model.gradient_checkpointing=true"} <= set(train.split())
+    assert "--output_dir=out/training" in train.split()
+    assert "--trainer.precision=32-true" in set(train.split()) & set(generate.split())
+    both = set(generate.split()) & set(evaluate.split())
+    assert {"--model.sampler=heun", "--model.guidance_scale=1.5"} <= both
+    for line in (generate, evaluate):  # the last one counts
+        assert [word for word in line.split() if "num_steps" in word][-1] == "--model.num_steps=20"
     assert "overlays/linear_latents.yaml" in train
     assert {"test", "--trainer.logger=false", "--data.data_dir=out/latents"} <= set(evaluate.split())
     assert [line for line in (latents, train, generate, evaluate) if "None" in line] == []
@@ -106,6 +116,47 @@ def test_newest_checkpoint(tmp_path: Path) -> None:
         path.touch()
         os.utime(path, (100 - number, 100 - number))
     assert newest_checkpoint(tmp_path) == path
+
+
+def write_run(folder: Path, name: str, losses: str, *checkpoints: str) -> None:
+    """Write the files of a run: its validation losses and empty checkpoints."""
+    (folder / name / "checkpoints").mkdir(parents=True)
+    (folder / name / "metrics.csv").write_text("step,val/loss\n" + "".join(f"1,{loss}\n" for loss in losses.split()))
+    for checkpoint in checkpoints:
+        (folder / name / "checkpoints" / checkpoint).touch()
+
+
+def test_best_checkpoint_of_a_continued_training(tmp_path: Path) -> None:
+    assert best_checkpoint(tmp_path) is None
+    write_run(tmp_path, "version_0", "3 1 2", "last.ckpt")
+    assert best_checkpoint(tmp_path) == tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    (tmp_path / "version_0" / "checkpoints" / "best.ckpt").touch()
+    write_run(tmp_path, "version_1", "2 1.5", "best.ckpt", "last.ckpt")  # worse than before it was continued
+    assert best_checkpoint(tmp_path) == tmp_path / "version_0" / "checkpoints" / "best.ckpt"
+    write_run(tmp_path, "version_2", "2 0.5 4", "best.ckpt")
+    assert best_checkpoint(tmp_path) == tmp_path / "version_2" / "checkpoints" / "best.ckpt"
+    assert logged_values(tmp_path / "version_2" / "metrics.csv", "val/loss") == [2, 0.5, 4]
+    (tmp_path / "version_2" / "metrics.csv").write_text("val/loss\nx\n")
+    with pytest.raises(InputError, match="a cell that is not a number"):
+        best_checkpoint(tmp_path)
+
+
+def test_newest_samples(tmp_path: Path) -> None:
+    write_run(tmp_path / "training", "version_0", "1", "best.ckpt")
+    assert newest_samples(tmp_path) == samples_folder(tmp_path) == tmp_path / "samples"
+    for number, folder in enumerate(("samples", "samples/guidance_2_steps_5")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "generation.json").touch()
+        os.utime(tmp_path / folder / "generation.json", (100 + number, 100 + number))
+    assert newest_samples(tmp_path) == tmp_path / "samples" / "guidance_2_steps_5"
+    os.utime(tmp_path / "samples" / "generation.json", (200, 200))
+    assert newest_samples(tmp_path) == tmp_path / "samples"
+
+
+def test_one_guidance_scale(tmp_path: Path) -> None:
+    words = ["pipeline", "microdoppler", "--data_dir=a", "--output_dir=out", "--tune_guidance", "--guidance_scale=2"]
+    with pytest.raises(InputError, match="--guidance_scale: is given together with --tune_guidance"):
+        main(words)
 
 
 @pytest.mark.slow
@@ -153,10 +204,23 @@ def test_pipeline_continues_where_it_failed(tmp_path: Path) -> None:
     longer = run_command(*words, "--generate_user_ids", "1", "2", "--max_epochs", "3", cwd=tmp_path)
     assert "train: continuing from" in longer.stdout
     assert longer.returncode == 0, longer.stderr
-    assert len(list((tmp_path / "out" / "samples_version_1").glob("micro_doppler_user*"))) == 4
-    record = json.loads((tmp_path / "out" / "pipeline.json").read_text())["finished"]
+    (generated,) = [stage for stage in recorded(tmp_path) if stage["name"] == "generate"]
+    (checkpoint,) = [word for word in generated["words"] if word.startswith("--ckpt_path=")]
+    assert checkpoint.endswith("/checkpoints/best.ckpt")
+    (folder,) = [word.partition("=")[2] for word in generated["words"] if word.startswith("--data.output_dir=")]
+    assert len(list((tmp_path / folder).glob("micro_doppler_user*"))) == 4
+    other = run_command(*words, "--generate_user_ids", "1", "2", "--max_epochs", "3", "--num_steps", "2", cwd=tmp_path)
+    assert other.returncode == 0, other.stderr
+    assert len(list((tmp_path / folder / "guidance_1_steps_2").glob("micro_doppler_user*"))) == 4
+    assert f"grid of samples: {folder}/guidance_1_steps_2" in other.stdout
+    record = recorded(tmp_path)
     assert [stage["name"] for stage in record] == ["latents", "train", "generate"]
     assert not any("ckpt_path" in word for word in record[1]["words"])
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    finished: list[dict[str, Any]] = json.loads((folder / "out" / "pipeline.json").read_text())["finished"]
+    return finished
 
 
 SLOW_CLI = """

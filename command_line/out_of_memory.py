@@ -1,0 +1,76 @@
+"""Running out of memory, as one line that says what to change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+
+from command_line.trainer import hardware_precision
+from formats.errors import InputError
+
+# Texts of allocators that raise a plain RuntimeError: of the CPU, of CUDA's driver, of cuBLAS.
+TEXTS = re.compile(
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+)
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Return whether an allocator of the CPU or the GPU found no memory."""
+    if isinstance(fault, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(fault, RuntimeError) and TEXTS.search(str(fault)) is not None
+
+
+def explained(fault: BaseException, command: str, settings: Namespace) -> InputError:
+    """Return an error with the settings that decide on memory, and what to change, in order.
+
+    Args:
+        fault: What the allocator raised.
+        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        settings: The command's parsed settings.
+    """
+    model, data = (_arguments(settings, key) for key in ("model", "data"))
+    precision = settings.trainer.precision
+    precision = hardware_precision() if precision == "auto" else precision
+    numbers, changes = list[str](), list[str]()
+    batch_size = data.get("batch_size")
+    if isinstance(batch_size, int):
+        numbers.append(f"batch size {batch_size}")
+        if batch_size > 1:
+            changes.append(_smaller_batch(command, batch_size, settings.trainer.accumulate_grad_batches))
+    if "gradient_checkpointing" in model and command == "fit":
+        is_on = model["gradient_checkpointing"]
+        numbers.append(f"gradient checkpointing {'on' if is_on else 'off'}")
+        if not is_on:
+            changes.append("--model.gradient_checkpointing true")
+    numbers.append(f"precision {precision}")
+    if torch.cuda.is_available() and str(precision).startswith(("32", "64")):
+        changes.append("--trainer.precision auto")
+    if "window_chunk_size" in model and model["window_chunk_size"] != 1:
+        changes.append(f"--model.window_chunk_size {(model['window_chunk_size'] or 16) // 2}")
+    if isinstance(data.get("image_size"), int) and "tokenizer_path" not in model:  # latents have a fixed size
+        numbers.append(f"image size {data['image_size']}")
+        changes.append(f"a smaller --data.image_size than {data['image_size']}")
+    if command == "fit":
+        changes.append("a smaller network, such as in configs/overlays/tiny_*.yaml")
+    elif torch.cuda.is_available():
+        changes.append("--trainer.accelerator cpu")
+    reason = re.sub(r"\s+", " ", str(fault).strip() or type(fault).__name__).split(". ")
+    listed = "; ".join(f"({number}) {change}" for number, change in enumerate(changes, 1))
+    remedy = f"Change in this order until it fits: {listed}." if changes else "Use a machine with more memory."
+    return InputError(command, f"out of memory with {', '.join(numbers)} ({'. '.join(reason[:2])[:200]})", remedy)
+
+
+def _arguments(settings: Namespace, key: str) -> Mapping[str, Any]:
+    part = settings.get(key)
+    arguments: Mapping[str, Any] = part.init_args.as_dict() if part is not None and "init_args" in part else {}
+    return arguments
+
+
+def _smaller_batch(command: str, batch_size: int, accumulated: int) -> str:
+    smaller = f"--data.batch_size {batch_size // 2}"
+    return f"{smaller} --trainer.accumulate_grad_batches {2 * accumulated}" if command == "fit" else smaller
