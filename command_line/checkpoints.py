@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import yaml
 from command_line.allowed_classes import check_settings_of
 from command_line.continuing import is_word
 from command_line.settings import CONFIG_OPTIONS, Source, last_value, named_class
-from command_line.tasks import Task, short_name, task_of
+from command_line.tasks import Task, classes_by_name, load, short_name, task_of
 from formats.errors import InputError
 from formats.training_checkpoint import read_training_checkpoint
 
@@ -47,8 +49,9 @@ def with_checkpoint_settings(
     is_alternative = _interchangeable(class_path, named, tasks)
     if not is_alternative:
         check_same_module(Path(str(path)), class_path, named, tasks)
+    check_settings_of({"model": {"class_path": class_path, "init_args": settings}}, str(path), tasks, packages)
+    settings = _known_settings(Path(str(path)), class_path, settings, tasks)
     stored = {"model": {"class_path": class_path, "init_args": settings}}
-    check_settings_of(stored, str(path), tasks, packages)
     if is_alternative:  # the checkpoint's module replaces that of the configuration files
         words = list(args)
         end = end_of_configs(words)
@@ -59,6 +62,19 @@ def with_checkpoint_settings(
         end = end_of_configs(words)
         words[end:end] = ["--config", yaml.safe_dump(network)]
     return words
+
+
+def _known_settings(path: Path, class_path: str, settings: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
+    """Leave out settings that the module no longer has, and name them."""
+    target = classes_by_name(tasks).get(class_path.rpartition(".")[2])
+    if target is None or target.replace(":", ".") != class_path:
+        return dict(settings)
+    parameters = inspect.signature(load(target)).parameters
+    unknown = [name for name in settings if name not in parameters]
+    if unknown:
+        line = f"{path}: its settings {', '.join(unknown)} are of another version of {short_name(target)} and left out"
+        print(line, file=sys.stderr)
+    return {name: value for name, value in settings.items() if name in parameters}
 
 
 def read_settings(path: Path) -> tuple[str | None, dict[str, Any]]:

@@ -20,7 +20,7 @@ from command_line.checkpoints import check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.continuing import checkpoint_of_runs, is_word, undamaged
 from command_line.messages import shortened
-from command_line.out_of_memory import explained, is_out_of_memory
+from command_line.out_of_memory import explained, memory_fault
 from command_line.output_folder import HELP, place_outputs
 from command_line.quiet import log_wandb_offline_without_account, silence_warnings
 from command_line.restoring import explained_restoring
@@ -47,9 +47,10 @@ class TrilightCLI(LightningCLI):
         try:
             super().__init__(*args, **kwargs)
         except (RuntimeError, MemoryError) as fault:
-            if not is_out_of_memory(fault):
+            cause = memory_fault(fault)
+            if cause is None:
                 raise
-            raise explained(fault, str(self.subcommand), self._settings()) from fault
+            raise explained(cause, str(self.subcommand), self._settings()) from fault
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add ``--num_threads`` and ``--output_dir``."""

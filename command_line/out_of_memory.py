@@ -10,6 +10,7 @@ import torch
 from jsonargparse import Namespace
 
 from command_line.trainer import hardware_precision
+from formats.disk_faults import chain
 from formats.errors import InputError
 
 # Texts of allocators that raise a plain RuntimeError: of the CPU, of CUDA's driver, of cuBLAS.
@@ -18,11 +19,14 @@ TEXTS = re.compile(
 )
 
 
-def is_out_of_memory(fault: BaseException) -> bool:
-    """Return whether an allocator of the CPU or the GPU found no memory."""
-    if isinstance(fault, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(fault, RuntimeError) and TEXTS.search(str(fault)) is not None
+def memory_fault(fault: BaseException) -> BaseException | None:
+    """Return what an allocator of the CPU or the GPU raised for want of memory, also where another fault followed."""
+    for part in chain(fault):
+        if isinstance(part, torch.OutOfMemoryError | MemoryError):
+            return part
+        if isinstance(part, RuntimeError) and TEXTS.search(str(part)):
+            return part
+    return None
 
 
 def explained(fault: BaseException, command: str, settings: Namespace) -> InputError:

@@ -198,9 +198,10 @@ def _refuse_name_of_others(command: str, module: str, option: str) -> None:
     others += [key for key, names in OF_MODULE.items() if name in names]
     if not others:
         return
-    full = names_of(*others[0])[name]
+    place = next((other for other in others if other[0] == command), others[-1])
+    full = names_of(*place)[name]
     target = full.option if isinstance(full, Switch) else full
     here = f"`{command}` with {module or 'no module'} has no such option"
-    fault = f"means --{target} in `{others[0][0]}` with {others[0][1]}; {here}"
+    fault = f"means --{target} in `{place[0]}` with {place[1]}; {here}"
     taken = ", ".join(f"--{each}" for each in names_of(command, module))
     raise UsageError(option, fault, f"Short names here are {taken}; --help lists all options.")

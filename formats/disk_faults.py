@@ -43,7 +43,7 @@ def disk_fault(fault: BaseException, target: Path) -> InputError | None:
     """
     if isinstance(fault, InputError):
         return None
-    for part in _chain(fault):
+    for part in chain(fault):
         number = part.errno if isinstance(part, OSError) else _number_in(str(part))
         if number in FAULTS:
             named = part.filename if isinstance(part, OSError) else None
@@ -54,7 +54,8 @@ def disk_fault(fault: BaseException, target: Path) -> InputError | None:
     return None
 
 
-def _chain(fault: BaseException) -> Iterator[BaseException]:
+def chain(fault: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that it was raised from or during."""
     part: BaseException | None = fault
     while part is not None:
         yield part

@@ -118,10 +118,10 @@ def recommend_statistics(
     ]
     choice = "dataset" if larger else "imagenet"
     reason = (
-        f"{' and '.join(larger)} differ by more than {LARGEST_DIFFERENCE}; normalised with ImageNet's, these latents "
-        "would be far from mean 0 and std 1."
+        f"the difference of {' and of '.join(larger)} is over {LARGEST_DIFFERENCE}; normalised with ImageNet's, these "
+        "latents would be far from mean 0 and std 1."
         if larger
-        else f"both differ by at most {LARGEST_DIFFERENCE}; published weights expect ImageNet's."
+        else f"both differences are at most {LARGEST_DIFFERENCE}; published weights expect ImageNet's."
     )
     lines = [
         f"recommended: {choice}",

@@ -325,7 +325,7 @@ def _sampling(checkpoint: Path) -> list[str]:
 
     trained = read_training_checkpoint(checkpoint)["hyper_parameters"]
     names = ("sampler", "num_steps", "time_shift", "guidance_interval_start", "guidance_scale")
-    return [f"--model.{name}={trained[name]}" for name in names]
+    return [f"--model.{name}={trained[name]}" for name in names if name in trained]
 
 
 def _tuned_guidance(job: Job, checkpoint: Path, data_dir: Path) -> float:

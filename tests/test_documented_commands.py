@@ -49,9 +49,10 @@ def test_every_configuration_has_a_command() -> None:
 def test_training_commands_are_accepted(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Checkpoints that the reader does not have yet are left out."""
     kept = list(words)
-    while "--ckpt_path" in kept:
-        position = kept.index("--ckpt_path")
-        del kept[position : position + 2]
+    for option in ("--ckpt_path", "--dit_checkpoint"):
+        while option in kept:
+            position = kept.index(option)
+            del kept[position : position + 2]
     with pytest.raises(SystemExit) as ended:
         main([*kept, "--print_config"])
     assert ended.value.code in (None, 0)

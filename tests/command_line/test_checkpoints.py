@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning import LightningModule
 
 from command_line.checkpoints import with_checkpoint_settings
 from command_line.settings import class_settings, read_sources
@@ -13,11 +14,23 @@ from command_line.tasks import Task
 from formats.errors import InputError
 from formats.training_checkpoint import INSTANTIATOR
 
-TASKS = [Task("numbers", modules=("a:NumberModule",)), Task("words", modules=("b:WordModule", "b:LetterModule"))]
+
+class NumberModule(LightningModule):
+    """A module with two settings."""
+
+    def __init__(self, network: dict[str, int] | None = None, rate: float = 0.0) -> None:
+        super().__init__()
+
+
+CLASS_PATH = f"{__name__}.NumberModule"
+TASKS = [
+    Task("numbers", modules=(f"{__name__}:NumberModule",)),
+    Task("words", modules=("b:WordModule", "b:LetterModule")),
+]
 
 
 def save(path: Path, **settings: Any) -> Path:
-    named = {"_class_path": "a.NumberModule", "_instantiator": INSTANTIATOR}
+    named = {"_class_path": CLASS_PATH, "_instantiator": INSTANTIATOR}
     torch.save({"state_dict": {}, "hyper_parameters": named | settings}, path)
     return path
 
@@ -31,7 +44,7 @@ def test_settings_come_first_and_the_architecture_after_the_files(tmp_path: Path
     path = save(tmp_path / "a.ckpt", network={"depth": 2}, rate=0.1)
     (tmp_path / "full.yaml").write_text("model: {init_args: {network: {depth: 28}}}")
     words = words_for(path, "--config", "full.yaml", "--model.rate=0.2")
-    stored = {"class_path": "a.NumberModule", "init_args": {"network": {"depth": 2}, "rate": 0.1}}
+    stored = {"class_path": CLASS_PATH, "init_args": {"network": {"depth": 2}, "rate": 0.1}}
     assert [words[0], words[2:5], words[6:]] == [
         "--config",
         ["--config", "full.yaml", "--config"],
@@ -54,6 +67,13 @@ def test_files_given_with_an_equals_sign_count_as_files(tmp_path: Path) -> None:
 def test_a_module_without_a_network_has_settings_only(tmp_path: Path) -> None:
     words = words_for(save(tmp_path / "a.ckpt", rate=0.1))
     assert words.count("--config") == 1
+
+
+def test_settings_of_another_version_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = words_for(save(tmp_path / "a.ckpt", rate=0.1, num_points=50))
+    assert yaml.safe_load(words[1])["model"]["init_args"] == {"rate": 0.1}
+    line = "a.ckpt: its settings num_points are of another version of NumberModule and left out\n"
+    assert capsys.readouterr().err.endswith(line)
 
 
 def test_a_path_in_a_configuration_file_counts(tmp_path: Path) -> None:
@@ -79,7 +99,7 @@ def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path, asked: str, tas
         words_for(save(tmp_path / "a.ckpt"), f"--model={asked}")
 
 
-@pytest.mark.parametrize("asked", ["NumberModule", "a.NumberModule", "my.OwnModule"])
+@pytest.mark.parametrize("asked", ["NumberModule", CLASS_PATH, "my.OwnModule"])
 def test_a_checkpoint_of_the_same_or_a_custom_module_is_accepted(tmp_path: Path, asked: str) -> None:
     assert len(words_for(save(tmp_path / "a.ckpt"), f"--model={asked}")) == 4
 

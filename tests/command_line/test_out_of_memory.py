@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from jsonargparse import Namespace
+from jsonargparse import Namespace, dict_to_namespace
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from command_line.main import run_command
-from command_line.out_of_memory import explained, is_out_of_memory
+from command_line.out_of_memory import explained, memory_fault
 from command_line.tasks import Task
 from formats.errors import InputError
 
@@ -68,7 +68,20 @@ def test_a_training_step_without_memory(kind: str) -> None:
 def test_an_allocation_that_is_too_large_for_any_machine() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 55)
-    assert is_out_of_memory(caught.value)
+    assert memory_fault(caught.value) is caught.value
+
+
+def test_a_fault_that_another_one_followed() -> None:
+    def fails_twice() -> None:
+        try:
+            raise FAULTS["cuda"]
+        finally:
+            raise RuntimeError("cannot clean up")
+
+    with pytest.raises(RuntimeError, match="clean up") as caught:
+        fails_twice()
+    assert memory_fault(caught.value) is FAULTS["cuda"]
+    assert memory_fault(RuntimeError("cannot clean up")) is None
 
 
 def test_other_faults_are_not_explained() -> None:
@@ -77,10 +90,10 @@ def test_other_faults_are_not_explained() -> None:
 
 
 def settings(model: dict[str, Any], data: dict[str, Any], precision: str = "32-true") -> Namespace:
-    trainer = Namespace(precision=precision, accumulate_grad_batches=2)
-    return Namespace(
-        trainer=trainer, model=Namespace(init_args=Namespace(**model)), data=Namespace(init_args=Namespace(**data))
-    )
+    trainer = {"precision": precision, "accumulate_grad_batches": 2}
+    parts = {"trainer": trainer, "model": {"init_args": model}, "data": {"init_args": data}}
+    parsed: Namespace = dict_to_namespace(parts)
+    return parsed
 
 
 def test_what_is_already_changed_is_not_advised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import dict_to_namespace
 
 from command_line.output_folder import place_outputs
 from tests.support import toy_task
@@ -33,22 +33,21 @@ def test_a_run_goes_on_in_its_folder(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 
 def test_every_folder_is_replaced() -> None:
-    def part(class_path: str, **arguments: object) -> Namespace:
-        return Namespace(class_path=class_path, init_args=Namespace(**arguments))
-
     loggers = [
-        part("lightning.pytorch.loggers.CSVLogger", save_dir="a", name="x"),
-        part("WandbLogger", save_dir="b", name="kept", project="p"),
-        part("TensorBoardLogger", save_dir="c", name="y"),
+        {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "a", "name": "x"}},
+        {"class_path": "WandbLogger", "init_args": {"save_dir": "b", "name": "kept", "project": "p"}},
+        {"class_path": "TensorBoardLogger", "init_args": {"save_dir": "c", "name": "y"}},
     ]
-    callbacks = [part("ModelCheckpoint", dirpath="elsewhere"), Namespace(class_path="EMA")]
-    trainer = Namespace(default_root_dir="d", logger=loggers, callbacks=callbacks)
-    settings = Namespace(trainer=trainer, data=part("Data", output_dir="e"))
+    callbacks = [{"class_path": "ModelCheckpoint", "init_args": {"dirpath": "elsewhere"}}, {"class_path": "EMA"}]
+    trainer = {"default_root_dir": "d", "logger": loggers, "callbacks": callbacks}
+    data = {"class_path": "Data", "init_args": {"output_dir": "e"}}
+    settings = dict_to_namespace({"trainer": trainer, "data": data})
     place_outputs(settings, "out")
-    assert [logger.init_args.save_dir for logger in loggers] == ["out"] * 3
-    assert [logger.init_args.name for logger in loggers] == ["", "kept", ""]
-    assert callbacks[0].init_args.dirpath is None
-    assert (trainer.default_root_dir, settings.data.init_args.output_dir) == ("out", "out")
+    placed = settings.trainer.logger
+    assert [logger.init_args.save_dir for logger in placed] == ["out"] * 3
+    assert [logger.init_args.name for logger in placed] == ["", "kept", ""]
+    assert settings.trainer.callbacks[0].init_args.dirpath is None
+    assert (settings.trainer.default_root_dir, settings.data.init_args.output_dir) == ("out", "out")
     settings.trainer.logger, settings.trainer.callbacks = False, None
     place_outputs(settings, "again")
-    assert trainer.default_root_dir == "again"
+    assert settings.trainer.default_root_dir == "again"

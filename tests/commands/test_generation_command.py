@@ -173,9 +173,10 @@ def test_another_guidance_scale_or_number_of_steps_is_another_set(trained: Path,
         for _ in range(2):  # repeated, it finds its folder
             main(words(trained, out, user, more))
         assert list(samples(out / name)) == list(before)
-        assert samples(out / name) != before
+        settings = json.loads((out / name / "generation.json").read_text())
+        assert f"guidance_{settings['guidance_scale']:g}_steps_{settings['num_steps']}" == name
         assert (out / name / "micro_doppler_grid.png").is_file()
-    assert samples(out) == before
+    assert samples(out) == before != samples(out / "guidance_4_steps_5")
     with pytest.raises(InputError, match="steps_5: .* sample_seed differ"):
         main(words(trained, out / "guidance_4_steps_5", user, "--model.num_steps=5", "--model.sample_seed=1"))
 

@@ -20,7 +20,7 @@ OWN = LatentStatistics(torch.zeros(4), torch.ones(4))
 
 
 def constant(mean: float, std: float = 1.0, channels: int = 4) -> LatentStatistics:
-    return LatentStatistics(torch.full((channels,), mean), torch.full((channels,), std))
+    return LatentStatistics(torch.full((channels,), float(mean)), torch.full((channels,), float(std)))
 
 
 def write_latents(folder: Path) -> torch.Tensor:
@@ -46,11 +46,11 @@ def test_the_text_names_data_differences_and_reason() -> None:
         "ImageNet's statistics: vavae/latents_stats.pt",
         "difference of mean, averaged over channels: 0.4000",
         "difference of std, averaged over channels: 0.7000",
-        "reason: std differ by more than 0.5; normalised with ImageNet's, these latents would be far from mean 0 and "
-        "std 1.",
+        "reason: the difference of std is over 0.5; normalised with ImageNet's, these latents would be far from mean 0 "
+        "and std 1.",
     ]
-    assert "mean and std differ" in recommend_statistics(OWN, constant(1, 3))[1]
-    assert "both differ by at most 0.5" in recommend_statistics(OWN, constant(0.1))[1]
+    assert "difference of mean and of std is over" in recommend_statistics(OWN, constant(1, 3))[1]
+    assert "both differences are at most 0.5" in recommend_statistics(OWN, constant(0.1))[1]
     assert "no ImageNet statistics" in recommend_statistics(OWN, None)[1]
 
 
