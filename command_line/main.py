@@ -29,6 +29,7 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
   predict    write the task's results from a checkpoint
   prepare    data tools: {tools["prepare"]}
   pipeline   whole jobs: {tools["pipeline"]}
+  configs    list the shipped configurations; `configs copy NAME` copies one to edit
 
 --config may be given several times; later files override earlier ones, and options such as
 --trainer.max_epochs 10 override files. --print_config shows the complete configuration with comments.
@@ -64,12 +65,16 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
         from command_line.tools import run_tool
 
         run_tool(tasks, args[0], args[1:])
+    elif args[0] == "configs":
+        from command_line.configs import run_configs
+
+        run_configs(args[1:])
     elif args[0] in LIGHTNING_COMMANDS:
         from command_line.lightning_cli import run_lightning
 
         run_lightning(tasks, args)
     else:
-        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS])
+        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs"])
         raise UsageError("cli.py", f"unknown command '{args[0]}'", f"Choose from {commands}.")
 
 
