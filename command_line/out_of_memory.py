@@ -65,8 +65,12 @@ def explained(fault: BaseException, command: str, settings: Namespace) -> InputE
         changes.append("--trainer.accelerator cpu")
     reason = re.sub(r"\s+", " ", str(fault).strip() or type(fault).__name__).split(". ")
     listed = "; ".join(f"({number}) {change}" for number, change in enumerate(changes, 1))
-    remedy = f"Change in this order until it fits: {listed}." if changes else "Use a machine with more memory."
-    return InputError(command, f"out of memory with {', '.join(numbers)} ({'. '.join(reason[:2])[:200]})", remedy)
+    remedy = f"Change in this order until it fits: {listed}" if changes else "Use a machine with more memory"
+    return InputError(
+        command,
+        f"out of memory with {', '.join(numbers)} ({'. '.join(reason[:2])[:200]})",
+        f"{remedy}; see docs/troubleshooting.md.",
+    )
 
 
 def _arguments(settings: Namespace, key: str) -> Mapping[str, Any]:

@@ -104,7 +104,7 @@ def test_what_is_already_changed_is_not_advised(monkeypatch: pytest.MonkeyPatch)
     assert "(1) --trainer.precision auto; (2) --model.window_chunk_size 8; (3) a smaller --data.image_size" in text
     half = settings({}, {"batch_size": 8}, "bf16-mixed")
     text = str(explained(FAULTS["cuda"], "predict", half))
-    assert "Change in this order until it fits: (1) --data.batch_size 4; (2) --trainer.accelerator cpu." in text
+    assert "Change in this order until it fits: (1) --data.batch_size 4; (2) --trainer.accelerator cpu; see" in text
     text = str(explained(FAULTS["cuda"], "fit", settings({}, {"batch_size": 8})))
     assert "--data.batch_size 4 --trainer.accumulate_grad_batches 4" in text
 
@@ -112,4 +112,7 @@ def test_what_is_already_changed_is_not_advised(monkeypatch: pytest.MonkeyPatch)
 def test_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     text = str(explained(MemoryError(), "predict", settings({"tokenizer_path": "a"}, {"image_size": 256}, "auto")))
-    assert text == "predict: out of memory with precision 32-true (MemoryError). Use a machine with more memory."
+    assert (
+        text
+        == "predict: out of memory with precision 32-true (MemoryError). Use a machine with more memory; see docs/troubleshooting.md."
+    )
