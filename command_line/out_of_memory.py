@@ -63,14 +63,11 @@ def explained(fault: BaseException, command: str, settings: Namespace) -> InputE
         changes.append("a smaller network, such as in configs/overlays/tiny_*.yaml")
     elif torch.cuda.is_available():
         changes.append("--trainer.accelerator cpu")
-    reason = re.sub(r"\s+", " ", str(fault).strip() or type(fault).__name__).split(". ")
+    reason = ". ".join(re.sub(r"\s+", " ", str(fault).strip() or type(fault).__name__).split(". ")[:2])[:200]
     listed = "; ".join(f"({number}) {change}" for number, change in enumerate(changes, 1))
     remedy = f"Change in this order until it fits: {listed}" if changes else "Use a machine with more memory"
-    return InputError(
-        command,
-        f"out of memory with {', '.join(numbers)} ({'. '.join(reason[:2])[:200]})",
-        f"{remedy}; see docs/troubleshooting.md.",
-    )
+    fault_text = f"out of memory with {', '.join(numbers)} ({reason})"
+    return InputError(command, fault_text, f"{remedy}; see docs/troubleshooting.md.")
 
 
 def _arguments(settings: Namespace, key: str) -> Mapping[str, Any]:
