@@ -54,6 +54,8 @@ def explained(fault: BaseException, command: str, settings: Namespace) -> InputE
     numbers.append(f"precision {precision}")
     if torch.cuda.is_available() and str(precision).startswith(("32", "64")):
         changes.append("--trainer.precision auto")
+    if "frozen" in model and not model["frozen"] and command == "fit":
+        changes.append("--model.frozen aggregator.*")
     if "window_chunk_size" in model and model["window_chunk_size"] != 1:
         changes.append(f"--model.window_chunk_size {(model['window_chunk_size'] or 16) // 2}")
     if isinstance(data.get("image_size"), int) and "tokenizer_path" not in model:  # latents have a fixed size

@@ -164,7 +164,7 @@ def _joined(option: str, values: Sequence[str], is_list: bool) -> list[str]:
     """
     if option in CONFIG_OPTIONS or not values:
         return [option, *values]
-    is_value = len(values) == 1 and (not is_list or values[0] == "null" or not PLAIN.fullmatch(values[0]))
+    is_value = len(values) == 1 and (not is_list or values[0] == "null" or values[0].startswith("["))
     return [f"{option}={values[0] if is_value else yaml_list(values)}"]
 
 

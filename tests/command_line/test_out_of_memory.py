@@ -102,6 +102,8 @@ def test_what_is_already_changed_is_not_advised(monkeypatch: pytest.MonkeyPatch)
     text = str(explained(FAULTS["cuda"], "fit", full))
     assert "batch size 1, gradient checkpointing on, precision 32-true, image size 1536 (CUDA out of memory" in text
     assert "(1) --trainer.precision auto; (2) --model.window_chunk_size 8; (3) a smaller --data.image_size" in text
+    text = str(explained(FAULTS["cuda"], "fit", settings({"frozen": []}, {"batch_size": 1})))
+    assert "(1) --trainer.precision auto; (2) --model.frozen aggregator.*; (3) a smaller network" in text
     half = settings({}, {"batch_size": 8}, "bf16-mixed")
     text = str(explained(FAULTS["cuda"], "predict", half))
     assert "Change in this order until it fits: (1) --data.batch_size 4; (2) --trainer.accelerator cpu; see" in text

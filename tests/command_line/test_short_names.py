@@ -157,6 +157,7 @@ def test_switches(words: list[str], expected: list[str], monkeypatch: pytest.Mon
     [
         (["--data.user_ids", "3"], ["--data.user_ids=[3]"]),
         (["--data.user_ids=3"], ["--data.user_ids=[3]"]),
+        (["--data.user_ids", "a.*"], ['--data.user_ids=["a.*"]']),
         (["--data.user_ids", "[1, 2]"], ["--data.user_ids=[1, 2]"]),
         (["--data.user_ids", "null"], ["--data.user_ids=null"]),
         (["--user-ids", "1", "2", "--seed_everything", "-1"], ["--data.user_ids=[1, 2]", "--seed_everything=-1"]),
