@@ -53,6 +53,15 @@ def test_samples_grid_and_settings(trained: Path, tmp_path: Path) -> None:
     assert settings["latent_statistics"] == "dataset"
 
 
+def test_generation_with_short_names(trained: Path, tmp_path: Path) -> None:
+    typed = f"--dit_checkpoint {trained} --output_dir out --user_ids 1 5 --num_samples_per_user 1 --num_steps 3"
+    words = ["predict", "--config", "configs/generate_microdoppler.yaml", *typed.split(), "--guidance_scale", "2.5"]
+    main([*words, "--trainer.accelerator=cpu", "--devices", "1"])
+    assert list(samples(tmp_path / "out")) == ["micro_doppler_user01_001.png", "micro_doppler_user05_001.png"]
+    settings = json.loads((tmp_path / "out" / "generation.json").read_text())
+    assert (settings["guidance_scale"], settings["num_steps"]) == (2.5, 3)
+
+
 def test_all_users_by_default_with_any_number_of_threads(trained: Path, tmp_path: Path, two_threads: None) -> None:
     main(words(trained, tmp_path / "two threads"))
     assert len(samples(tmp_path / "two threads")) == 6
