@@ -186,8 +186,10 @@ def test_another_guidance_scale_or_number_of_steps_is_another_set(trained: Path,
         assert f"guidance_{settings['guidance_scale']:g}_steps_{settings['num_steps']}" == name
         assert (out / name / "micro_doppler_grid.png").is_file()
     assert samples(out) == before != samples(out / "guidance_4_steps_5")
-    with pytest.raises(InputError, match="steps_5: .* sample_seed differ"):
-        main(words(trained, out / "guidance_4_steps_5", user, "--model.num_steps=5", "--model.sample_seed=1"))
+    record = out / "guidance_4_steps_5" / "generation.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"sample_seed": 7}))
+    with pytest.raises(InputError, match="guidance_4_steps_5: holds .* sample_seed differ"):
+        main(words(trained, out, user, "--model.num_steps=5"))
 
 
 def test_another_tokenizer_is_refused(trained: Path, latents: Path, tmp_path: Path) -> None:
