@@ -27,6 +27,7 @@ from formats.latent_shards import (
 )
 from formats.latent_space import LatentSpace
 from formats.ranges import ABOVE_0
+from formats.spectrogram_axes import SpectrogramAxes
 
 StatisticsPolicy = Literal["auto", "dataset", "imagenet"]
 
@@ -180,7 +181,8 @@ class LatentDataModule(ResumableDataModule):
         record = ExtractionRecord.read(self.data_dir)
         tokenizer = str((self.data_dir / record.tokenizer).resolve()) if record else ""
         fingerprint = record.tokenizer_fingerprint if record else ""
-        return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint)
+        axes = SpectrogramAxes.read(self.data_dir)
+        return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint, axes)
 
     def train_latents(self, limit: int = 1024) -> tuple[Tensor, Tensor]:
         """Return training latents (N, C, H, W), at most ``limit`` of each user, and their classes (N,)."""
