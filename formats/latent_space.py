@@ -91,6 +91,24 @@ class LatentSpace:
             names.append("tokenizer")
         return names
 
+    def with_users_of(self, data: LatentSpace) -> LatentSpace:
+        """Return this latent space with the users of new data added; its statistics stay.
+
+        Raises:
+            InputError: The new latents were made by another tokenizer.
+        """
+        fingerprints = {self.tokenizer_fingerprint, data.tokenizer_fingerprint} - {""}
+        if len(fingerprints) > 1:
+            fault = "were made by another tokenizer than the latents of the checkpoint"
+            name = self.tokenizer or "the checkpoint's tokenizer"
+            raise InputError("latents", fault, f"Extract them with --model.tokenizer_path {name}.")
+        return replace(
+            self,
+            user_ids=torch.cat([self.user_ids, data.user_ids]).unique(),
+            tokenizer=data.tokenizer or self.tokenizer,
+            axes=data.axes or self.axes,
+        )
+
     def to_checkpoint(self) -> dict[str, Any]:
         """Convert to plain tensors, numbers and strings, which load with ``weights_only=True``."""
         return {
