@@ -21,7 +21,12 @@ def spectrogram_sheet(
         axes: Time and speeds of every image; None draws no axes.
         height: Height of a row in pixels.
     """
-    if axes is None:
-        return contact_sheet(rows, height=height)
-    across, up = Scale(0.0, axes.seconds, "s"), Scale(axes.low_speed, axes.high_speed, "m/s")
+    across, up = scales(axes)
     return contact_sheet(rows, height=height, across=across, up=up)
+
+
+def scales(axes: SpectrogramAxes | None) -> tuple[Scale | None, Scale | None]:
+    """Return the scales along width and height of spectrograms, or None where the axes are not known."""
+    if axes is None:
+        return None, None
+    return Scale(0.0, axes.seconds, "s"), Scale(axes.low_speed, axes.high_speed, "m/s")
