@@ -161,7 +161,7 @@ function interval(right, total) {  // Wilson's, of 95 %
   const half = Z * Math.sqrt(p * (1 - p) / total + Z * Z / (4 * total * total)) / d;
   return [Math.max(0, middle - half), Math.min(1, middle + half)];
 }
-const percent = (share) => (100 * share).toFixed(0) + " %";
+const percent = (share) => (100 * share).toFixed(0) + "\\u00a0%";
 
 function answer(kind) {
   if (answers.length >= count) return;
@@ -195,8 +195,8 @@ function showResult() {
   const truth = truths(), right = answers.filter((a, i) => a === truth[i]).length;
   const [low, high] = interval(right, count);
   element("accuracy").textContent = percent(right / count) + " right (" + right + " of " + count + ")";
-  element("interval").textContent = "95 % confidence interval: " + percent(low) + " to " + percent(high) +
-    " (Wilson). Guessing: 50 %.";
+  element("interval").textContent = "95\\u00a0% confidence interval: " + percent(low) + " to " + percent(high) +
+    " (Wilson). Guessing: 50\\u00a0%.";
   element("verdict").textContent = low > 0.5 ? "The generated images were recognised more often than by guessing."
     : high < 0.5 ? "The answers are worse than guessing: differences were seen, but taken the wrong way."
     : "These answers do not show a difference between real and generated images.";

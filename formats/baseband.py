@@ -92,9 +92,9 @@ def _read_arrays(path: Path, variable: str | None) -> Mapping[str, NDArray[Any]]
 def _read_mat(path: Path, variable: str | None) -> Mapping[str, NDArray[Any]]:
     try:
         contents = {name: int(np.prod(shape, dtype=object)) for name, shape, _ in whosmat(path)}
-    except NotImplementedError as fault:  # SciPy's way to say that it is an HDF5 file
+    except NotImplementedError as error:  # SciPy's way to say that it is an HDF5 file
         remedy = "Save it in MATLAB as version 7: save('recording.mat', 'iq', '-v7')."
-        raise InputError(path, "is a MATLAB file of version 7.3 (HDF5), which is not read", remedy) from fault
+        raise InputError(path, "is a MATLAB file of version 7.3 (HDF5), which is not read", remedy) from error
     names = _chosen(list(contents), variable, path)
     large = [name for name in names if contents[name] * 16 > MAX_ARRAY_BYTES]
     if large:

@@ -62,8 +62,10 @@ RANGES = {
     "guidance_interval_start": SHARE,
     "guided_channels": or_none(AT_LEAST_1),
     "sample_seed": AT_LEAST_0,
-    "zero_doppler_row": SHARE,
+    "zero_doppler_row": or_none(SHARE),
 }
+
+SIMULATED_ZERO_DOPPLER = 0.8
 
 
 class UserConditionedDiTModule(TrainingSteps):
@@ -114,7 +116,8 @@ class UserConditionedDiTModule(TrainingSteps):
         compile: Compile the network with torch.compile.
         gradient_checkpointing: Recompute blocks in the backward pass: less memory, a third more time.
         zero_doppler_row: Place of zero Doppler in the images as a share of their height from the top, for the torso
-            speed that ``test`` measures; 0.8 in simulated images, 0.5 where the axis is symmetric.
+            speed that ``test`` measures, 0.5 where the axis is symmetric; None takes it from the ``axes.json`` of the
+            training images, or 0.8, as in simulated images, where there is none.
         shipped_weights: Name of a generator in the repository's ``weights`` to predict with where no training
             checkpoint is named; its sampling settings are those on its card.
         inception_weights: File of torch-fidelity's Inception weights for ``test``; None looks in torch's cache.
@@ -152,7 +155,7 @@ class UserConditionedDiTModule(TrainingSteps):
         sample_seed: int = 0,
         compile: bool = False,
         gradient_checkpointing: bool = False,
-        zero_doppler_row: float = 0.8,
+        zero_doppler_row: float | None = None,
         shipped_weights: str | None = None,
         inception_weights: str | None = None,
     ) -> None:
@@ -481,6 +484,15 @@ class UserConditionedDiTModule(TrainingSteps):
 
     # --- test -------------------------------------------------------------------------------------------------
 
+    @property
+    def zero_doppler_row(self) -> float:
+        """Place of zero Doppler in the images as a share of their height from the top."""
+        row: float | None = self.hparams["zero_doppler_row"]
+        axes = self.latent_space.axes if self.latent_space else None
+        if row is None and axes is not None:
+            return min(max(axes.zero_doppler_row, 0.0), 1.0)
+        return SIMULATED_ZERO_DOPPLER if row is None else row
+
     def on_test_start(self) -> None:
         """Start an evaluation.
 
@@ -491,7 +503,7 @@ class UserConditionedDiTModule(TrainingSteps):
             raise InputError("model", "has random weights", "Name a training checkpoint with --ckpt_path.")
         num_users, h = len(self.require_latent_space().user_ids), self.hparams
         self.evaluation = MicroDopplerEvaluation(
-            num_users, h["inception_weights"], zero_doppler_row=h["zero_doppler_row"]
+            num_users, h["inception_weights"], zero_doppler_row=self.zero_doppler_row
         )
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:

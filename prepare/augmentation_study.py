@@ -122,14 +122,16 @@ def _accuracies(
 ) -> list[dict[str, Any]]:
     """Train and test each pair of classifiers."""
     runs: list[dict[str, Any]] = []
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for count in counts:
         for seed in range(seeds):
             rows = _draw(train.users, count, seed)
             images, users = torch.cat([train.small[rows], added.small]), torch.cat([train.users[rows], added.users])
             steps = max(240, math.ceil(10 * len(users) / 32))  # the same for both, so that only the images differ
             for kind, size in zip(KINDS, (len(rows), len(users)), strict=True):
-                classifier = fit_classifier(images[:size], users[:size], num_users, seed, steps)
-                right = torch.cat([classifier(part).argmax(1) for part in val.small.split(256)]) == val.users
+                classifier = fit_classifier(images[:size], users[:size], num_users, seed, steps, device=device)
+                found = torch.cat([classifier(part.to(device)).argmax(1).cpu() for part in val.small.split(256)])
+                right = found == val.users
                 accuracy = float(right.double().mean())
                 runs.append(
                     {"real_per_user": count, "training": kind, "seed": seed, "images": size, "accuracy": accuracy}

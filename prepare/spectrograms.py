@@ -138,8 +138,7 @@ def spectrograms(
     names = ", ".join(map(str, users))
     print(
         f"{out}: wrote {written} spectrograms of users {names} from {len(found)} recordings{kept}\n"
-        f"each shows {axes.seconds:.3g} s and {axes.low_speed:.3g} … {axes.high_speed:.3g} m/s; "
-        f"for `test`: --model.zero_doppler_row {axes.zero_doppler_row:.3f}"
+        f"each shows {axes.seconds:.3g} s and {axes.low_speed:.3g} … {axes.high_speed:.3g} m/s"
     )
 
 

@@ -34,7 +34,7 @@ class Scale:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return about four round values, each as a share of the side and its text."""
-        values = MaxNLocator(4).tick_values(self.first, self.last)
+        values = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(self.first, self.last)
         inside = [value for value in values if self.first <= value <= self.last]
         texts = [f"{value:g}" for value in inside[:-1]] + [f"{inside[-1]:g} {self.unit}"]
         return [((v - self.first) / (self.last - self.first), text) for v, text in zip(inside, texts, strict=True)]
@@ -104,7 +104,8 @@ def contact_sheet(
                 sheet.paste(image, (left + (width - image.width) // 2, top))
     if across:
         for column, (left, width) in enumerate(zip(lefts, widths, strict=True)):
-            shown = max(cells[column].width for cells in scaled.values() if column < len(cells) and cells[column])
+            of_column = [cells[column] for cells in scaled.values() if column < len(cells)]
+            shown = max((image.width for image in of_column if image), default=width)
             _draw_across(draw, across, left + (width - shown) // 2, size[1] - foot - MARGIN, shown, font)
     return np.asarray(sheet)
 

@@ -40,7 +40,7 @@ def test_both_kinds_are_trained_alike_and_results_are_written(
 ) -> None:
     calls: list[tuple[Tensor, Tensor, int, int]] = []
 
-    def quick(images: Tensor, users: Tensor, num_users: int, seed: int, steps: int) -> Any:
+    def quick(images: Tensor, users: Tensor, num_users: int, seed: int, steps: int, device: torch.device) -> Any:
         assert num_users == 2  # user 2 has no samples
         calls.append((images, users, seed, steps))
         means = torch.stack([images[users == user].double().mean(0) for user in range(num_users)]).flatten(1)

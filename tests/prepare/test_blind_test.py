@@ -144,6 +144,7 @@ def test_a_browser_counts_answers_and_computes_the_interval(folders: tuple[Path,
         [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True, timeout=120
     )
     shown = dict(re.findall(r'id="([\w-]+)"[^>]*>([^<]*)<', done.stdout))
+    shown = {name: re.sub("&nbsp;|\u00a0", " ", text) for name, text in shown.items()}
     assert shown["accuracy"] == "90 % right (9 of 10)"
     assert shown["interval"].startswith("95 % confidence interval: 60 % to 98 %")  # Wilson's for 9 of 10
     assert shown["verdict"].startswith("The generated images were recognised")
