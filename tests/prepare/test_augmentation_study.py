@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cli import main
+from datamodules.spectrograms import find_spectrograms
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
 from formats.spectrogram_axes import SpectrogramAxes
@@ -98,7 +99,7 @@ def test_studies_that_cannot_be_made_are_refused(folders: tuple[Path, Path], tmp
 
 def test_without_axes_units_are_those_of_the_image(folders: tuple[Path, Path]) -> None:
     real, _ = folders
-    files = study.find_spectrograms(real, "val")
+    files = find_spectrograms(real, "val")
     images = study._load([file for file in files if file.user_id != 2], [1, 5], None)
     rows = study._compare_measures(images, images, images, [1, 5], None)
     assert {row["measure"]: row["unit"] for row in rows}["torso_speed"] == "image heights"
