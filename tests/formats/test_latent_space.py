@@ -43,6 +43,7 @@ def test_users_of_new_data_are_added() -> None:
     assert both.user_ids.tolist() == [1, 2, 3, 5, 9]
     assert both.differences(replace(SPACE, user_ids=both.user_ids)) == []  # the statistics stay
     assert both.tokenizer == "here.safetensors"
+    assert both.axes == SPACE.axes == SPACE.with_users_of(replace(data, axes=None)).axes
     assert SPACE.with_users_of(replace(data, tokenizer_fingerprint="")).tokenizer_fingerprint == "abc"
     with pytest.raises(InputError, match=r"latents: were made by another tokenizer.*tokenizer_path tokenizer\.safe"):
         SPACE.with_users_of(replace(data, tokenizer_fingerprint="def"))

@@ -251,3 +251,11 @@ def test_torso_is_the_bright_line_of_every_sample() -> None:
     clean = [radar_return(walker, radar, np.random.default_rng(seed), noise=False) for seed in range(12)]
     powers = [np.mean(np.abs(signal) ** 2) for signal in clean]
     assert max(powers) / min(powers) < 1.3
+
+
+def test_images_have_a_window_per_column_where_samples_suffice() -> None:
+    settings = Radar(carrier_ghz=24.0).image_settings
+    assert settings.num_windows == 256
+    assert settings.seconds == pytest.approx(256 * int(2.5 * settings.sample_rate / 256) / settings.sample_rate)
+    assert replace(settings, sample_rate=100.0).num_windows == 250
+    assert replace(settings, hop=50).num_windows == int(2.5 * settings.sample_rate / 50)
