@@ -29,8 +29,11 @@ TASKS = (
         prepare=(
             "prepare.microdoppler_sample:microdoppler_sample",
             "prepare.latent_statistics:latent_statistics",
+            "prepare.spectrograms:spectrograms",
             "prepare.tune_guidance:tune_guidance",
             "prepare.spectrogram_comparison:spectrogram_comparison",
+            "prepare.augmentation_study:augmentation_study",
+            "prepare.blind_test:blind_test",
         ),
         pipeline=(
             "prepare.pipeline:microdoppler",

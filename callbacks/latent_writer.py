@@ -26,6 +26,7 @@ from formats.latent_shards import (
 )
 from formats.latent_statistics import published_statistics, write_statistics
 from formats.ranges import Range, check_ranges
+from formats.spectrogram_axes import SpectrogramAxes
 from lightning_modules.latent_extraction import LatentExtractionModule
 from networks.tokenizers import LappedPCA
 from networks.tokenizers.lapped_pca import LATENT_CHANNELS
@@ -38,8 +39,8 @@ class LatentShardWriter(PredictionWriter):
 
     Next to the shards it writes ``extraction.json`` (how they were made; a repeated run must agree with it),
     ``index.json`` (every image in order), ``latents_stats.pt``, ``latents_stats_imagenet.pt`` if ImageNet's are given
-    or next to a published tokenizer, ``stats_recommendation.txt``, and ``tokenizer.safetensors`` if the module names no
-    tokenizer.
+    or next to a published tokenizer, ``stats_recommendation.txt``, ``axes.json`` if the images have one, and
+    ``tokenizer.safetensors`` if the module names no tokenizer.
 
     Args:
         latent_channels: Latent channels of the LappedPCA that is fitted if the module names no tokenizer, at least 5.
@@ -83,7 +84,7 @@ class LatentShardWriter(PredictionWriter):
             splits={split: len(dataset) for split, dataset in data.datasets.items()},
             files_digest=data.digest(),
         )
-        record = ExtractionRecord.read(folder)
+        record, axes = ExtractionRecord.read(folder), SpectrogramAxes.read(data.data_dir)
         if record is not None:
             # Images and tokenizer may have moved, but must have the same content.
             old, new = asdict(record), asdict(settings)
@@ -94,6 +95,8 @@ class LatentShardWriter(PredictionWriter):
         trainer.strategy.barrier("compared")
         if trainer.is_global_zero:
             write_json(folder / EXTRACTION, asdict(settings))
+            if axes is not None:
+                axes.write(folder)
 
     def _fitted_tokenizer(self, trainer: Trainer, data: SpectrogramDataModule) -> Path:
         """Fit LappedPCA to the training images, on the first process unless its file exists, and return that file."""

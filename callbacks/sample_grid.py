@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.image_logging import is_due, log_image
-from exporters.visualization.contact_sheet import contact_sheet
 from exporters.visualization.latents import latent_images
+from exporters.visualization.spectrogram_sheet import spectrogram_sheet
 from formats.errors import InputError
 from formats.ranges import AT_LEAST_1, check_ranges
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
@@ -70,4 +70,5 @@ class SampleGrid(Callback):
             images = latent_images(pl_module.generate_latents(user_ids, indices))
         n = self.samples_per_user
         rows = {f"user {user}": list(images[row * n : row * n + n]) for row, user in enumerate(users)}
-        log_image(trainer, "samples", contact_sheet(rows, height=192))
+        axes = pl_module.require_latent_space().axes
+        log_image(trainer, "samples", spectrogram_sheet(rows, axes, height=192))

@@ -12,7 +12,7 @@ from batches.microdoppler import SampleRequestBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.sample_requests import SampleRequestDataModule, sample_name, sample_pattern
-from exporters.visualization.contact_sheet import contact_sheet
+from exporters.visualization.spectrogram_sheet import spectrogram_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
@@ -37,7 +37,7 @@ REMEDY = "Choose another --data.output_dir, or move that folder away."
 
 
 class SampleWriter(PredictionWriter):
-    """Write ``micro_doppler_user01_001.png``, …, ``micro_doppler_grid.png`` and ``generation.json``.
+    """Write ``micro_doppler_user01_001.png``, …, ``micro_doppler_grid.png``, ``generation.json`` and ``axes.json``.
 
     Each process writes its own samples; names contain user and number, so that none overwrites another's. Where the
     folder holds samples of another guidance scale or number of steps, these go to a folder of their own in it, such as
@@ -89,6 +89,8 @@ class SampleWriter(PredictionWriter):
         trainer.strategy.barrier("compared")
         if trainer.is_global_zero:
             write_json(self.output_dir / SETTINGS, settings)
+            if space.axes is not None:
+                space.axes.write(self.output_dir)
 
     def write_on_batch_end(  # noqa: D102
         self,
@@ -114,7 +116,8 @@ class SampleWriter(PredictionWriter):
                 paths = sorted(self.output_dir.glob(sample_pattern(user_id)))[: self.grid_columns]
                 if paths:
                     rows[f"user {user_id}"] = [read_rgb(path) for path in paths]
-            write_png(self.output_dir / GRID, contact_sheet(rows, height=192))
+            axes = pl_module.require_latent_space().axes
+            write_png(self.output_dir / GRID, spectrogram_sheet(rows, axes, height=192))
             pl_module.print(f"{self.output_dir}: samples of {len(rows)} users; grid in {self.output_dir / GRID}")
         trainer.strategy.barrier("grid")
 

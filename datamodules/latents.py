@@ -28,6 +28,7 @@ from formats.latent_shards import (
 from formats.latent_space import LatentSpace
 from formats.latent_statistics import measure_statistics, read_or_measure, recommended
 from formats.ranges import ABOVE_0
+from formats.spectrogram_axes import SpectrogramAxes
 
 StatisticsPolicy = Literal["auto", "dataset", "imagenet", "none"]
 
@@ -44,7 +45,11 @@ class LatentDataset(Dataset[LatentBatch]):
     def __init__(self, shards: list[LatentShard], user_ids: Tensor, flip: bool = False) -> None:
         self.shards, self.flip = shards, flip
         self.starts = torch.tensor([0, *(len(shard.latents) for shard in shards)]).cumsum(0)
-        self.classes = torch.searchsorted(user_ids, torch.cat([shard.labels for shard in shards]))
+        self.number_users(user_ids)
+
+    def number_users(self, user_ids: Tensor) -> None:
+        """Number the classes by ascending IDs (K,), among them all of the dataset's."""
+        self.classes = torch.searchsorted(user_ids, torch.cat([shard.labels for shard in self.shards]))
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -190,7 +195,13 @@ class LatentDataModule(ResumableDataModule):
         record = ExtractionRecord.read(self.data_dir)
         tokenizer = str((self.data_dir / record.tokenizer).resolve()) if record else ""
         fingerprint = record.tokenizer_fingerprint if record else ""
-        return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint)
+        axes = SpectrogramAxes.read(self.data_dir)
+        return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint, axes)
+
+    def number_users(self, user_ids: Tensor) -> None:
+        """Number the classes by the users (K,) of a model, which may know more than the data holds."""
+        for dataset in self.datasets.values():
+            dataset.number_users(user_ids)
 
     def train_latents(self, limit: int = 1024) -> tuple[Tensor, Tensor]:
         """Return training latents (N, C, H, W), at most ``limit`` of each user, and their classes (N,)."""

@@ -25,6 +25,19 @@ def sample_pattern(user_id: int) -> str:
     return f"micro_doppler_user{user_id:02d}_*.png"
 
 
+def find_samples(samples_dir: str | Path, user_ids: list[int]) -> dict[int, list[Path]]:
+    """List the generated images of each of these users who has any.
+
+    Raises:
+        InputError: The folder holds none.
+    """
+    found = {user: sorted(Path(samples_dir).glob(sample_pattern(user))) for user in user_ids}
+    if not any(found.values()):
+        remedy = "Generate some with configs/generate_microdoppler.yaml."
+        raise InputError(samples_dir, "holds no samples of these users", remedy)
+    return {user: paths for user, paths in found.items() if paths}
+
+
 def sample_request_loader(
     user_ids: list[int], samples_per_user: int, batch_size: int, rank: int, world_size: int
 ) -> DataLoader[SampleRequestBatch]:

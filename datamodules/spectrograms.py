@@ -32,6 +32,17 @@ class SpectrogramFile:
     user_id: int
 
 
+def user_folders(root: Path, split: str) -> list[tuple[int, Path]]:
+    """List the user IDs and folders ``<split>/ID_<n>/`` or ``ID_<n>/<split>/``, by ID."""
+    folders = []
+    for folder in [*root.glob(f"{split}/*"), *root.glob(f"*/{split}")]:
+        named = folder if folder.parent.name == split else folder.parent
+        match = USER_FOLDER.match(named.name)
+        if match and folder.is_dir():
+            folders.append((int(match[1]), folder))
+    return sorted(folders)
+
+
 def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]:
     """List a split's images by user and name, from ``<split>/ID_<n>/`` or ``ID_<n>/<split>/``.
 
@@ -46,15 +57,9 @@ def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]
             "Make sample data with `python cli.py prepare microdoppler-sample --out data/microdoppler`, or name "
             "your own folder with --data.data_dir.",
         )
-    folders = []
-    for folder in [*root.glob(f"{split}/*"), *root.glob(f"*/{split}")]:
-        named = folder if folder.parent.name == split else folder.parent
-        match = USER_FOLDER.match(named.name)
-        if match and folder.is_dir():
-            folders.append((int(match[1]), folder))
     files = [
         SpectrogramFile(path, user_id)
-        for user_id, folder in sorted(folders)
+        for user_id, folder in user_folders(root, split)
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in SUFFIXES
     ]

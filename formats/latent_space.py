@@ -10,6 +10,7 @@ from torch import Tensor
 
 from formats.errors import InputError
 from formats.latent_shards import LatentStatistics
+from formats.spectrogram_axes import AXES, SpectrogramAxes
 
 CHECKPOINT_KEY = "latent_space"
 
@@ -28,6 +29,7 @@ class LatentSpace:
         user_ids: (K,) int64, ascending, as in the folder names, possibly with gaps; class k is user_ids[k].
         tokenizer: Path of the tokenizer that made the latents; empty if not recorded.
         tokenizer_fingerprint: Hash of its weights; empty if not recorded.
+        axes: Time and speeds of the training images; None if not recorded.
     """
 
     statistics: LatentStatistics
@@ -36,6 +38,7 @@ class LatentSpace:
     user_ids: Tensor
     tokenizer: str = ""
     tokenizer_fingerprint: str = ""
+    axes: SpectrogramAxes | None = None
 
     def to(self, device: torch.device) -> LatentSpace:
         """Return a copy with the statistics on a device, to avoid copying them there in every step."""
@@ -88,6 +91,24 @@ class LatentSpace:
             names.append("tokenizer")
         return names
 
+    def with_users_of(self, data: LatentSpace) -> LatentSpace:
+        """Return this latent space with the users of new data added; its statistics stay.
+
+        Raises:
+            InputError: The new latents were made by another tokenizer.
+        """
+        fingerprints = {self.tokenizer_fingerprint, data.tokenizer_fingerprint} - {""}
+        if len(fingerprints) > 1:
+            fault = "were made by another tokenizer than the latents of the checkpoint"
+            name = self.tokenizer or "the checkpoint's tokenizer"
+            raise InputError("latents", fault, f"Extract them with --model.tokenizer_path {name}.")
+        return replace(
+            self,
+            user_ids=torch.cat([self.user_ids, data.user_ids]).unique(),
+            tokenizer=data.tokenizer or self.tokenizer,
+            axes=data.axes or self.axes,
+        )
+
     def to_checkpoint(self) -> dict[str, Any]:
         """Convert to plain tensors, numbers and strings, which load with ``weights_only=True``."""
         return {
@@ -98,10 +119,12 @@ class LatentSpace:
             "user_ids": self.user_ids,
             "tokenizer": self.tokenizer,
             "tokenizer_fingerprint": self.tokenizer_fingerprint,
+            "axes": self.axes.to_dict() if self.axes else None,
         }
 
     @classmethod
     def from_checkpoint(cls, content: dict[str, Any]) -> LatentSpace:
         """Inverse of :meth:`to_checkpoint`."""
-        rest = {key: value for key, value in content.items() if key not in ("mean", "std")}
-        return cls(LatentStatistics(content["mean"].cpu(), content["std"].cpu()), **rest)
+        rest = {key: value for key, value in content.items() if key not in ("mean", "std", "axes")}
+        axes = SpectrogramAxes.from_dict(content["axes"], f"{AXES} in the checkpoint") if content.get("axes") else None
+        return cls(LatentStatistics(content["mean"].cpu(), content["std"].cpu()), axes=axes, **rest)

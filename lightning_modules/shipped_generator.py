@@ -13,6 +13,7 @@ from torch import Tensor
 from formats.errors import InputError
 from formats.latent_shards import LatentStatistics
 from formats.latent_space import LatentSpace
+from formats.spectrogram_axes import SpectrogramAxes
 from networks.config import config_from
 from networks.lightning_dit import LightningDiTConfig
 from networks.shipped_weights import ShippedWeights, save_shipped
@@ -53,6 +54,7 @@ def save_generator(
     tensors |= {f"tokenizer.{key}": value for key, value in tokenizer.state_dict().items()}
     tensors |= {"mean": space.statistics.mean, "std": space.statistics.std, "user_ids": space.user_ids}
     content = {**card, "network": asdict(config), "policy": space.policy, "multiplier": space.multiplier}
+    content["axes"] = space.axes.to_dict() if space.axes else None
     return save_shipped(name, tensors, content, folder, dtype)
 
 
@@ -78,6 +80,7 @@ def restore_generator(
         float(card["multiplier"]),
         tensors["user_ids"],
         tokenizer_fingerprint=tokenizer.fingerprint(),
+        axes=SpectrogramAxes.from_dict(card["axes"], f"weights '{weights.name}'") if card.get("axes") else None,
     )
     config = config_from(LightningDiTConfig, card["network"])
     state = {key: value for key, value in tensors.items() if key.startswith(("network.", "mixture."))}

@@ -16,6 +16,7 @@ from batches.trainer import trainer_of
 from formats.errors import InputError
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
 from formats.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, DECAY, FINITE, SHARE, Range, check_ranges, or_none
+from lightning_modules.known_users import TrainedGenerator
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
@@ -61,8 +62,10 @@ RANGES = {
     "guidance_interval_start": SHARE,
     "guided_channels": or_none(AT_LEAST_1),
     "sample_seed": AT_LEAST_0,
-    "zero_doppler_row": SHARE,
+    "zero_doppler_row": or_none(SHARE),
 }
+
+SIMULATED_ZERO_DOPPLER = 0.8
 
 
 class UserConditionedDiTModule(TrainingSteps):
@@ -80,6 +83,9 @@ class UserConditionedDiTModule(TrainingSteps):
             data and stored in the checkpoint.
         published_checkpoint: A published LightningDiT file to start training from; the label table is initialised
             from scratch if the number of classes differs.
+        init_from: A training checkpoint to start from with more users, of the same network and tokenizer. Known users
+            keep their rows of the label table and their mixtures, and stay users even if the data holds none of their
+            latents; new users are added. Statistics stay those of the checkpoint.
         tokenizer_path: Tokenizer that decodes latents (see ``networks.tokenizers.load_tokenizer``); None uses the
             tokenizer of the training latents.
         learning_rate: Peak learning rate of AdamW.
@@ -111,7 +117,8 @@ class UserConditionedDiTModule(TrainingSteps):
         compile: Compile the network with torch.compile.
         gradient_checkpointing: Recompute blocks in the backward pass: less memory, a third more time.
         zero_doppler_row: Place of zero Doppler in the images as a share of their height from the top, for the torso
-            speed that ``test`` measures; 0.8 in simulated images, 0.5 where the axis is symmetric.
+            speed that ``test`` measures, 0.5 where the axis is symmetric; None takes it from the ``axes.json`` of the
+            training images, or 0.8, as in simulated images, where there is none.
         shipped_weights: Name of a generator in the repository's ``weights`` to predict with where no training
             checkpoint is named; its sampling settings are those on its card.
         inception_weights: File of torch-fidelity's Inception weights for ``test``; None looks in torch's cache.
@@ -124,6 +131,7 @@ class UserConditionedDiTModule(TrainingSteps):
         self,
         network: LightningDiTConfig = LightningDiTConfig(),
         published_checkpoint: str | None = None,
+        init_from: str | None = None,
         tokenizer_path: str | None = None,
         learning_rate: float = 1e-4,
         final_learning_rate_ratio: float = 0.1,
@@ -148,7 +156,7 @@ class UserConditionedDiTModule(TrainingSteps):
         sample_seed: int = 0,
         compile: bool = False,
         gradient_checkpointing: bool = False,
-        zero_doppler_row: float = 0.8,
+        zero_doppler_row: float | None = None,
         shipped_weights: str | None = None,
         inception_weights: str | None = None,
     ) -> None:
@@ -194,9 +202,13 @@ class UserConditionedDiTModule(TrainingSteps):
         datamodule: Any = getattr(trainer, "datamodule", None)
         if self.latent_space is None and self.hparams["shipped_weights"] and not trainer.ckpt_path:
             self._load_shipped(self.hparams["shipped_weights"])
-        if self.latent_space is None and hasattr(datamodule, "latent_space"):
+        # The network of a checkpoint that was trained with init_from is built; its users come with its weights.
+        is_restored = self.hparams["init_from"] is not None and self.network is not None
+        if self.latent_space is None and hasattr(datamodule, "latent_space") and not is_restored:
             self.latent_space = datamodule.latent_space
-            self._check_against(datamodule.latent_space, datamodule.latent_shape)
+            if self.hparams["init_from"]:
+                self._add_users(datamodule, TrainedGenerator.read(self.hparams["init_from"]).space)
+            self._check_against(self.require_latent_space(), datamodule.latent_shape)
         if self.network is None:
             if self.latent_space is None:
                 fault = "is not set, and the data does not say how many users there are"
@@ -209,9 +221,11 @@ class UserConditionedDiTModule(TrainingSteps):
         if self.hparams["published_checkpoint"] and trainer.state.fn == "fit":
             # Here rather than when training starts, so that the weight average starts from it too.
             self.print(load_published(network, self.hparams["published_checkpoint"]))
-        if self.mixture is not None and trainer.state.fn == "fit" and not trainer.ckpt_path:
-            latents, classes = datamodule.train_latents()
-            self.mixture.fit(self.require_latent_space().normalise(latents), classes)
+        if trainer.state.fn == "fit" and not is_restored:
+            new = self._load_known_users(self.hparams["init_from"]) if self.hparams["init_from"] else None
+            if self.mixture is not None and not trainer.ckpt_path:
+                latents, classes = datamodule.train_latents()
+                self.mixture.fit(self.require_latent_space().normalise(latents), classes, new)
         if self.hparams["compile"]:
             network.compile()
 
@@ -225,6 +239,25 @@ class UserConditionedDiTModule(TrainingSteps):
         self.load_state_dict(state)
         self._tokenizer[:], self._has_weights = [tokenizer], True
         self.print(weights.summary())
+
+    def _add_users(self, datamodule: Any, known: LatentSpace) -> None:
+        """Take the statistics of a checkpoint, and its users together with those of the data."""
+        if self.hparams["published_checkpoint"]:
+            remedy = "Leave one of them out."
+            raise InputError("--model.init_from", "is set together with --model.published_checkpoint", remedy)
+        self.latent_space = known.with_users_of(datamodule.latent_space)
+        datamodule.number_users(self.latent_space.user_ids)
+
+    def _load_known_users(self, path: str) -> list[int]:
+        """Load a trained generator, and return the classes of users that it does not know."""
+        start, space = TrainedGenerator.read(path), self.require_latent_space()
+        start.check_same(self.network_config, self.hparams)
+        self.load_state_dict(start.state_for(self.state_dict(), space.user_ids))
+        new = start.new_classes(space.user_ids)
+        added = ", ".join(str(user) for user in space.user_ids[new].tolist()) or "none"
+        known = ", ".join(str(user) for user in start.space.user_ids.tolist())
+        self.print(f"{path}: users {known} are known; new users: {added}. Its latent statistics are kept.")
+        return new
 
     def _check_against(self, space: LatentSpace, shape: tuple[int, ...]) -> None:
         config = self.network_config
@@ -263,6 +296,9 @@ class UserConditionedDiTModule(TrainingSteps):
 
     def on_fit_start(self) -> None:
         """Move the statistics to the device."""
+        if self.latent_space is None and self.hparams["init_from"]:
+            fault = "is set together with --model.init_from"
+            raise InputError("--model.network.num_classes", fault, "Leave it out; known and new users are counted.")
         self._has_weights = True
         self.latent_space = self.require_latent_space().to(self.device)
 
@@ -281,7 +317,11 @@ class UserConditionedDiTModule(TrainingSteps):
         if CHECKPOINT_KEY not in checkpoint:
             remedy = "Use a checkpoint that `fit` of UserConditionedDiTModule wrote."
             raise InputError("checkpoint", "holds no users and latent statistics", remedy)
-        stored = LatentSpace.from_checkpoint(checkpoint[CHECKPOINT_KEY])
+        stored, trainer = LatentSpace.from_checkpoint(checkpoint[CHECKPOINT_KEY]), trainer_of(self)
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        if self.latent_space is None and hasattr(datamodule, "latent_space"):  # trained with init_from
+            self._add_users(datamodule, stored)
+            self._check_against(stored, datamodule.latent_shape)
         differences = [] if self.latent_space is None else stored.differences(self.latent_space)
         if differences:
             fault = f"was trained with other data: {', '.join(differences)} differ"
@@ -445,6 +485,15 @@ class UserConditionedDiTModule(TrainingSteps):
 
     # --- test -------------------------------------------------------------------------------------------------
 
+    @property
+    def zero_doppler_row(self) -> float:
+        """Place of zero Doppler in the images as a share of their height from the top."""
+        row: float | None = self.hparams["zero_doppler_row"]
+        axes = self.latent_space.axes if self.latent_space else None
+        if row is None and axes is not None:
+            return min(max(axes.zero_doppler_row, 0.0), 1.0)
+        return SIMULATED_ZERO_DOPPLER if row is None else row
+
     def on_test_start(self) -> None:
         """Start an evaluation.
 
@@ -455,7 +504,7 @@ class UserConditionedDiTModule(TrainingSteps):
             raise InputError("model", "has random weights", "Name a training checkpoint with --ckpt_path.")
         num_users, h = len(self.require_latent_space().user_ids), self.hparams
         self.evaluation = MicroDopplerEvaluation(
-            num_users, h["inception_weights"], zero_doppler_row=h["zero_doppler_row"]
+            num_users, h["inception_weights"], zero_doppler_row=self.zero_doppler_row
         )
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:

@@ -13,9 +13,11 @@ import numpy as np
 
 from formats.errors import InputError
 from formats.images import write_png
+from formats.spectrogram_axes import SpectrogramAxes
 from prepare.output_folder import claim_folder
+from simulators.radar.doppler import COLORMAP
 from simulators.radar.gait import Walker
-from simulators.radar.spectrogram import COLORMAP, MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
+from simulators.radar.spectrogram import MAX_ASPECT, MAX_SPEED_CHANGE, Radar, walking_image
 
 SPLITS = ("train", "val")
 CANDIDATES = 64  # walkers drawn per user; the one most different from the earlier users is kept
@@ -31,10 +33,10 @@ def microdoppler_sample(
 ) -> None:
     """Simulate walking people seen by a radar and write their spectrograms as 256×256 RGB images.
 
-    Writes ``<out>/train/ID_<n>/ID_<n>_<0001>.png``, ``<out>/val/…`` and ``<out>/simulation.json`` with every
-    user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5, 7 …), as in real datasets. A second run with
-    the same settings writes missing images only. A user does not depend on the number of users, nor an
-    image on the number of images.
+    Writes ``<out>/train/ID_<n>/ID_<n>_<0001>.png``, ``<out>/val/…``, ``<out>/axes.json`` with time and speeds of an
+    image, and ``<out>/simulation.json`` with every user's parameters. User IDs begin at 1 and have gaps (1, 2, 4, 5,
+    7 …), as in real datasets. A second run with the same settings writes missing images only. A user does not depend
+    on the number of users, nor an image on the number of images.
 
     Args:
         out: Folder of the dataset: new, empty, or written before with the same settings.
@@ -66,6 +68,7 @@ def microdoppler_sample(
     }
     out = Path(out)
     claim_folder(out, simulation)
+    SpectrogramAxes(radar.image_settings.seconds, radar.low_speed, radar.high_speed).write(out)
 
     samples = list(_samples(out, list(users), (train_per_user, val_per_user)))
     missing = [sample for sample in samples if not sample[0].exists()]

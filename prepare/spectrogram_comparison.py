@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.sample_requests import sample_name
+from datamodules.sample_requests import find_samples
 from datamodules.spectrograms import SpectrogramDataset, SpectrogramFile, find_spectrograms
-from exporters.visualization.contact_sheet import contact_sheet
-from formats.errors import InputError
+from exporters.visualization.spectrogram_sheet import spectrogram_sheet
 from formats.images import write_png
+from formats.spectrogram_axes import SpectrogramAxes
 from metrics.spectrogram_physics import image_levels, measure
 
 
 def spectrogram_comparison(data_dir: Path, samples_dir: Path, out: Path, per_user: int = 3, split: str = "val") -> None:
-    """Draw typical real and generated spectrograms of every user who has samples.
+    """Draw typical real and generated spectrograms of every user who has samples, with axes in s and m/s.
 
     Typical are the images nearest to the median of their user's images in all measures of blocks, gait and noise,
     each measure divided by its median deviation: neither the best nor the worst are chosen.
@@ -34,18 +34,10 @@ def spectrogram_comparison(data_dir: Path, samples_dir: Path, out: Path, per_use
     """
     real = find_spectrograms(data_dir, split)
     rows: dict[str, list[NDArray[np.uint8]]] = {}
-    for user in sorted({file.user_id for file in real}):
-        stem = sample_name(user, 0).rsplit("_", 1)[0]
-        made = [SpectrogramFile(path, user) for path in sorted(samples_dir.glob(f"{stem}_*.png"))]
-        if made:
-            own = [file for file in real if file.user_id == user]
-            rows[f"{user} real"] = _typical(own, per_user)
-            rows[f"{user} generated"] = _typical(made, per_user)
-    if not rows:
-        raise InputError(
-            samples_dir, "holds no samples of these users", "Generate some with configs/generate_microdoppler.yaml."
-        )
-    write_png(out, contact_sheet(rows, height=256))
+    for user, made in find_samples(samples_dir, sorted({file.user_id for file in real})).items():
+        rows[f"{user} real"] = _typical([file for file in real if file.user_id == user], per_user)
+        rows[f"{user} generated"] = _typical([SpectrogramFile(path, user) for path in made], per_user)
+    write_png(out, spectrogram_sheet(rows, SpectrogramAxes.read(data_dir), height=256))
     print(f"{out}: {per_user} typical real and generated spectrograms of {len(rows) // 2} users")
 
 

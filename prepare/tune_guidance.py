@@ -63,7 +63,7 @@ def tune_guidance(
     found = []
     for scale in scales:
         module.hparams["guidance_scale"] = float(scale)
-        evaluation = MicroDopplerEvaluation(len(space.user_ids), zero_doppler_row=module.hparams["zero_doppler_row"])
+        evaluation = MicroDopplerEvaluation(len(space.user_ids), zero_doppler_row=module.zero_doppler_row)
         evaluation.add_real(images[::2], users[::2], "train")
         evaluation.add_real(images[1::2], users[1::2], "val")
         parts = zip(requested.split(_BATCH), indices.split(_BATCH), strict=True)

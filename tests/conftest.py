@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cli import main
+from formats.spectrogram_axes import SpectrogramAxes
 from tests.support.commands import extraction_words, training_words, write_spectrograms
 
 # The suite runs one process per core; a second thread in each would only contend with the other process.
@@ -35,7 +36,9 @@ def two_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def spectrograms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spectrograms(tmp_path_factory.mktemp("spectrograms"))
+    folder = write_spectrograms(tmp_path_factory.mktemp("spectrograms"))
+    SpectrogramAxes(2.0, -1.0, 4.0).write(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

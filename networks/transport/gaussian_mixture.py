@@ -8,6 +8,8 @@ such as rate and phase of a person's steps. It is fitted in a second, where a ne
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -60,16 +62,17 @@ class GaussianMixtureVelocity(nn.Module):
         self.register_buffer("variances", torch.ones(num_classes, num_components, rank))
         self.register_buffer("other_variance", torch.ones(num_classes, 1))
 
-    def fit(self, latents: Tensor, classes: Tensor) -> None:
+    def fit(self, latents: Tensor, classes: Tensor, labels: Iterable[int] | None = None) -> None:
         """Fit to normalised latents (N, C, H, W) and their classes (N,), by k-means along the strongest directions.
 
-        A class of fewer than twice as many latents as Gaussians uses half as many Gaussians as it has latents.
+        A class of fewer than twice as many latents as Gaussians uses half as many Gaussians as it has latents. Of
+        ``labels``, where given, only these classes are fitted, and the others stay as they are.
 
         Raises:
             ValueError: A class has too few latents for a Gaussian.
         """
         rank = self.variances.shape[2]
-        for label in range(len(self.means)):
+        for label in range(len(self.means)) if labels is None else labels:
             rows = latents[classes == label].flatten(1).double()
             if len(rows) <= rank:
                 raise ValueError(f"class {label} has {len(rows)} latents, but the mixture needs more than {rank}")

@@ -13,23 +13,24 @@ Example::
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from math import ceil, sqrt
+from math import ceil
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import gaussian
 
 from formats.errors import InputError
+from simulators.radar.doppler import (
+    COLORMAP,
+    Complex,
+    ImageSettings,
+    doppler_image,
+    doppler_power,
+    sharpest_window,
+    wavelength_of,
+)
 from simulators.radar.gait import Array, Body, Walker, walk
 
-SPEED_OF_LIGHT = 299_792_458.0
-Complex = NDArray[np.complex128]
-
-COLORMAP = "jet"  # of spectrogram images; any of matplotlib's
 MAX_ASPECT = 20.0  # degrees, drawn per sample
 MAX_SPEED_CHANGE = 0.03  # fraction of the walker's speed, drawn per sample
 POINTS = (1, 1, 1) + 2 * (3, 4, 2, 4, 14, 5)  # scatterers per part, more where speeds differ along it
@@ -71,7 +72,7 @@ class Radar:
     @property
     def wavelength(self) -> float:
         """λ in metres."""
-        return SPEED_OF_LIGHT / (self.carrier_ghz * 1e9)
+        return wavelength_of(self.carrier_ghz)
 
     @property
     def sample_rate(self) -> float:
@@ -79,24 +80,24 @@ class Radar:
         return float(ceil(4 * self.max_speed / self.wavelength))
 
     @property
-    def window_deviation(self) -> float:
-        """Standard deviation of the Gaussian window in seconds.
-
-        A limb of acceleration a is a chirp of rate 2a/λ, sharpest under a window of deviation √(λ / 4πa).
-        Taken for a = 12 m/s², between the swinging foot's ≈ 50 and the torso's ≈ 2: 5 ms at 77 GHz, where its
-        spectrum has a deviation of 31 Hz, 6 cm/s.
-        """
-        return sqrt(self.wavelength / (4 * np.pi * 12.0))
-
-    @property
-    def window_length(self) -> int:
-        """Number of samples in the window, six deviations."""
-        return ceil(6 * self.window_deviation * self.sample_rate)
+    def image_settings(self) -> ImageSettings:
+        """Settings of its images, whose window is six deviations long."""
+        deviation = sharpest_window(self.wavelength)
+        return ImageSettings(
+            self.sample_rate,
+            self.wavelength,
+            self.duration,
+            ceil(6 * deviation * self.sample_rate),
+            deviation * self.sample_rate,
+            self.low_speed,
+            self.high_speed,
+            self.dynamic_range_db,
+        )
 
     @property
     def num_samples(self) -> int:
-        """Number of samples in a signal: ``duration`` and half a window on either side, for the outer columns."""
-        return round(self.duration * self.sample_rate) + self.window_length
+        """Number of samples in a signal."""
+        return self.image_settings.num_samples
 
 
 def vary(walker: Walker, rng: np.random.Generator) -> tuple[Walker, float, float]:
@@ -177,69 +178,11 @@ def radar_return(
     return signal
 
 
-def spectrogram(signal: Complex, radar: Radar, columns: int = 256) -> tuple[Array, Array, Array]:
-    """Compute the power of the short-time Fourier transform.
-
-    Args:
-        signal: (T,) complex samples from ``radar_return``.
-        radar: The radar that made them.
-        columns: Number of time steps in ``radar.duration``.
-
-    Returns:
-        Doppler shift (F,) in Hz, ascending through 0, approaching positive; time (columns,) in seconds after
-        half a window from the signal's start; power (F, columns) in dB relative to the maximum, at most 0.
-    """
-    length = radar.window_length
-    window = gaussian(length, radar.window_deviation * radar.sample_rate)
-    hop = int(radar.duration * radar.sample_rate / columns)
-    bins = 1 << ceil(np.log2(1.5 * length))
-    stft = ShortTimeFFT(window, hop, radar.sample_rate, fft_mode="centered", mfft=bins)
-    first = ceil(length / 2 / hop)
-    power = stft.spectrogram(signal, p0=first - 1, p1=first + columns + 1)
-    power = (power[:, :-2] + 2 * power[:, 1:-1] + power[:, 2:]) / 4  # averages neighbouring columns against speckle
-    times = (first + np.arange(columns)) * hop / radar.sample_rate - length / 2 / radar.sample_rate
-    decibels = 10 * np.log10(np.maximum(power / power.max(), 1e-12))
-    return stft.f, times, decibels
-
-
-def spectrogram_image(
-    doppler_hz: Array, power_db: Array, radar: Radar, size: int = 256, colormap: str = COLORMAP
-) -> NDArray[np.uint8]:
-    """Render a spectrogram with a colour map, as is usual: time to the right, approaching speed upward.
-
-    Args:
-        doppler_hz: (F,) ascending Doppler shifts in Hz.
-        power_db: (F, W) power in dB relative to the maximum.
-        radar: Radar that sets the speed axis, the same for all images, and the dynamic range.
-        size: Height of the image; its width is W.
-        colormap: A matplotlib colour map: ``jet``, ``viridis``, ``turbo`` …
-
-    Returns:
-        (size, W, 3) uint8. Row 0 is ``radar.high_speed``, the last row ``radar.low_speed``.
-    """
-    speeds = np.linspace(radar.high_speed, radar.low_speed, size)
-    position = np.interp(2 * speeds / radar.wavelength, doppler_hz, np.arange(len(doppler_hz)))
-    below = np.minimum(position.astype(int), len(doppler_hz) - 2)
-    weight = (position - below)[:, None]
-    rows = (1 - weight) * power_db[below] + weight * power_db[below + 1]
-    level = np.clip(1 + rows / radar.dynamic_range_db, 0.0, 1.0)
-    image: NDArray[np.uint8] = _colours(colormap)[np.round(255 * level).astype(np.uint8)]
-    return image
-
-
-@lru_cache
-def _colours(colormap: str) -> NDArray[np.uint8]:
-    if colormap not in matplotlib.colormaps:
-        raise InputError("colormap", f"matplotlib does not have {colormap!r}", "Use jet, viridis, turbo or another.")
-    table = matplotlib.colormaps[colormap](np.linspace(0, 1, 256))[:, :3]
-    colours: NDArray[np.uint8] = np.round(255 * table).astype(np.uint8)
-    return colours
-
-
 def walking_image(
     walker: Walker, radar: Radar, rng: np.random.Generator, colormap: str = COLORMAP
 ) -> NDArray[np.uint8]:
     """Draw one sample of a user: the image of a walk drawn by ``vary``, uint8 (256, 256, 3)."""
     walked, aspect, start_phase = vary(walker, rng)
-    doppler_hz, _, power_db = spectrogram(radar_return(walked, radar, rng, aspect, start_phase), radar)
-    return spectrogram_image(doppler_hz, power_db, radar, colormap=colormap)
+    signal, settings = radar_return(walked, radar, rng, aspect, start_phase), radar.image_settings
+    doppler_hz, _, power_db = doppler_power(signal, settings)
+    return doppler_image(doppler_hz, power_db, settings, colormap)

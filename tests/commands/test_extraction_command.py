@@ -14,6 +14,7 @@ from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
 from formats.latent_shards import LatentStatistics, find_shards, open_shard
+from formats.spectrogram_axes import SpectrogramAxes
 from networks.tokenizers import load_tokenizer, to_unit
 from tests.support.commands import SIDE, USERS, extraction_words, run_command, write_spectrograms
 
@@ -36,6 +37,7 @@ def test_latents_are_those_of_the_tokenizer(spectrograms: Path, latents: Path) -
     measured = LatentStatistics.read(latents / "latents_stats.pt")
     train = open_shard(find_shards(latents, "train")[0]).latents
     assert_close(measured.mean, train.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert SpectrogramAxes.read(latents) == SpectrogramAxes.read(spectrograms) == SpectrogramAxes(2.0, -1.0, 4.0)
     assert "recommended: dataset" in (latents / "stats_recommendation.txt").read_text()
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from cli import main
 from formats.errors import InputError
 from formats.images import read_rgb
+from formats.spectrogram_axes import SpectrogramAxes
 from lightning_modules import microdoppler_measures
 from lightning_modules.classifier_training import fit_classifier
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
@@ -51,6 +52,7 @@ def test_samples_grid_and_settings(trained: Path, tmp_path: Path) -> None:
     assert settings["guidance_scale"] == 2.5  # what the user says overrides the checkpoint
     assert settings["num_steps"] == 3
     assert settings["latent_statistics"] == "dataset"
+    assert SpectrogramAxes.read(tmp_path / "out") == SpectrogramAxes(2.0, -1.0, 4.0)  # of the training images
 
 
 def test_generation_with_short_names(trained: Path, tmp_path: Path) -> None:

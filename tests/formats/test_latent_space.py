@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from formats.errors import InputError
 from formats.latent_shards import LatentStatistics
 from formats.latent_space import LatentSpace
+from formats.spectrogram_axes import SpectrogramAxes
 
 SPACE = LatentSpace(
     LatentStatistics(torch.tensor([1.0, -2.0]), torch.tensor([0.5, 4.0])),
@@ -19,6 +20,7 @@ SPACE = LatentSpace(
     user_ids=torch.tensor([1, 2, 5]),
     tokenizer="tokenizer.safetensors",
     tokenizer_fingerprint="abc",
+    axes=SpectrogramAxes(2.5, -1.5, 6.0),
 )
 
 
@@ -32,6 +34,19 @@ def test_users_become_classes() -> None:
     assert SPACE.classes(torch.tensor([5, 1, 2])).tolist() == [2, 0, 1]
     with pytest.raises(InputError, match=r"user 3, 9: is not among.*1, 2, 5"):
         SPACE.classes(torch.tensor([3, 1, 9]))
+
+
+def test_users_of_new_data_are_added() -> None:
+    statistics = LatentStatistics(torch.zeros(2), torch.ones(2))
+    data = replace(SPACE, statistics=statistics, user_ids=torch.tensor([2, 3, 9]), tokenizer="here.safetensors")
+    both = SPACE.with_users_of(data)
+    assert both.user_ids.tolist() == [1, 2, 3, 5, 9]
+    assert both.differences(replace(SPACE, user_ids=both.user_ids)) == []  # the statistics stay
+    assert both.tokenizer == "here.safetensors"
+    assert both.axes == SPACE.axes == SPACE.with_users_of(replace(data, axes=None)).axes
+    assert SPACE.with_users_of(replace(data, tokenizer_fingerprint="")).tokenizer_fingerprint == "abc"
+    with pytest.raises(InputError, match=r"latents: were made by another tokenizer.*tokenizer_path tokenizer\.safe"):
+        SPACE.with_users_of(replace(data, tokenizer_fingerprint="def"))
 
 
 @pytest.mark.parametrize(
@@ -53,4 +68,5 @@ def test_it_survives_a_checkpoint(tmp_path: Path) -> None:
     torch.save(SPACE.to_checkpoint(), tmp_path / "space.pt")
     restored = LatentSpace.from_checkpoint(torch.load(tmp_path / "space.pt", weights_only=True))
     assert SPACE.differences(restored) == []
-    assert (restored.policy, restored.tokenizer) == (SPACE.policy, SPACE.tokenizer)
+    names = ("policy", "tokenizer", "axes")
+    assert [getattr(restored, name) for name in names] == [getattr(SPACE, name) for name in names]

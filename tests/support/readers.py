@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
+from scipy.io import savemat
 
 from command_line.settings import read_sources
 from datamodules.region_graphs import read_ordered_regions
@@ -27,6 +28,7 @@ from decomposition.region_graph import region_graph
 from exporters.open_raster import write_open_raster
 from exporters.photoshop import write_psd
 from formats.aerial_megadepth import read_camera, read_labels, read_split, write_camera, write_split
+from formats.baseband import read_baseband
 from formats.exr import read_depth, write_depth
 from formats.images import read_grey, read_rgb, read_rgba, write_png
 from formats.latent_shards import ExtractionRecord, LatentStatistics, open_shard, write_shard
@@ -38,6 +40,7 @@ from formats.layered_art.photoshop import read_psd
 from formats.layered_art.stack import LayerStack
 from formats.local_files import read_csv, read_json_object
 from formats.restricted_pickle import read_npz
+from formats.spectrogram_axes import SpectrogramAxes
 from formats.svg.paint_order import draw_svg_layers
 from formats.torch_files import read_torch
 from formats.training_checkpoint import read_training_checkpoint
@@ -281,6 +284,17 @@ def _read_pca(path: Path) -> Any:
     return {name: tensor.clone() for name, tensor in load_tokenizer(path).state_dict().items()}
 
 
+def _recording(path: Path) -> Path:
+    samples = np.exp(1j * np.arange(24.0)).reshape(2, 12)
+    if path.suffix == ".mat":
+        savemat(path, {"iq": samples, "time": np.arange(12.0)}, do_compression=True)
+    elif path.suffix == ".npz":
+        np.savez(path, iq=samples)
+    else:
+        np.save(path, samples)
+    return path
+
+
 def _json(path: Path, content: Any) -> Path:
     return _text(path, json.dumps(content))
 
@@ -321,6 +335,14 @@ READERS = (
     Reader("statistics of latents", lambda folder: _statistics(folder / "file.pt"), _read_statistics, exact=True),
     Reader("latent space", lambda folder: _latent_space(folder / "file.pt"), _read_space, exact=True),
     Reader("extraction.json", _extraction, _read_extraction),
+    Reader("recording, .npy", lambda folder: _recording(folder / "file.npy"), read_baseband),
+    Reader("recording, .npz", lambda folder: _recording(folder / "file.npz"), read_baseband),
+    Reader("recording, .mat", lambda folder: _recording(folder / "file.mat"), read_baseband),
+    Reader(
+        "axes.json",
+        lambda folder: _json(folder / "axes.json", {"seconds": 2.5, "low_speed": -1.5, "high_speed": 6.0}),
+        lambda path: SpectrogramAxes.read(path.parent),
+    ),
     Reader("weights of torch", lambda folder: _checkpoint(folder / "file.ckpt"), read_state_dict, exact=True),
     Reader("weights of old torch", lambda folder: _checkpoint(folder / "file.pt", legacy=True), read_state_dict),
     Reader("weights as safetensors", lambda folder: _tensors(folder / "file.safetensors"), read_state_dict),

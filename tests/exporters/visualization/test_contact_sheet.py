@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from exporters.visualization.contact_sheet import contact_sheet, render_figure
+from exporters.visualization.contact_sheet import Scale, contact_sheet, render_figure
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -54,3 +54,16 @@ def test_a_sheet_without_images_is_refused() -> None:
 def test_a_figure_is_rendered_at_its_size() -> None:
     figure = Figure(figsize=(2, 1), dpi=50, facecolor="red")
     assert np.array_equal(render_figure(figure), plain(50, 100, RED))
+
+
+def test_scales_have_their_ticks_at_round_values_of_each_image() -> None:
+    up, across = Scale(-1.5, 6.0, "m/s"), Scale(0.0, 2.5, "s")
+    assert [text for _, text in up.ticks()] == ["0", "2", "4", "6 m/s"]
+    assert [share for share, _ in up.ticks()] == pytest.approx([0.2, 7 / 15, 11 / 15, 1])
+    sheet = contact_sheet({"a": [plain(100, 100, RED)] * 2}, height=100, across=across, up=up)
+    rows, columns = places(sheet, RED)
+    top, left = rows.min(), columns.min()
+    dark = (sheet < 64).all(-1)
+    assert [int(row - top) for row in np.flatnonzero(dark[:, left - 2])] == pytest.approx([0, 26, 53, 79], abs=1)
+    below = np.flatnonzero(dark[rows.max() + 3])
+    assert [int(column - left) for column in below] == pytest.approx([0, 40, 79, 108, 148, 187], abs=1)

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from formats.errors import InputError
+from simulators.radar.doppler import doppler_image, doppler_power, sharpest_window
 from simulators.radar.gait import PARTS, Array, Walker, walk
 from simulators.radar.spectrogram import (
     Radar,
     cross_sections,
     radar_return,
-    spectrogram,
-    spectrogram_image,
     vary,
     walking_image,
 )
@@ -35,7 +34,7 @@ def moments(walker: Walker, cycles: float = 2.0) -> Array:
 
 def power_of(walker: Walker, radar: Radar, aspect: float = 0.0, noise: bool = True) -> tuple[Array, Array, Array]:
     signal = radar_return(walker, radar, np.random.default_rng(3), aspect, start_phase=0.3, noise=noise)
-    return spectrogram(signal, radar)
+    return doppler_power(signal, radar.image_settings)
 
 
 # The walker
@@ -135,12 +134,12 @@ def test_torso_line_is_at_two_v_over_lambda(carrier_ghz: float, aspect: float) -
     radar, walker = Radar(carrier_ghz=carrier_ghz), Walker(arm_swing=0.5)
     doppler, times, power = power_of(walker, radar, aspect)
     line = doppler[power.argmax(axis=0)]
-    start = radar.window_length / 2 / radar.sample_rate
+    start = radar.image_settings.window_length / 2 / radar.sample_rate
     fine = np.arange(0, radar.duration + 0.2, 1e-3)
     torso = walk(walker, fine, 0.3).centres[PARTS.index("torso"), :, 0]
     expected = np.interp(times + start, fine, np.gradient(torso, fine))
     expected *= 2 * np.cos(np.radians(aspect)) / radar.wavelength
-    bin_width = 1 / (radar.window_length / radar.sample_rate)  # one bin of the window's own transform
+    bin_width = 1 / (radar.image_settings.window_length / radar.sample_rate)  # one bin of the window's own transform
     assert np.median(np.abs(line - expected)) < bin_width
     whole = times < int(radar.duration / walker.cycle_duration) * walker.cycle_duration
     mean = 2 * walker.speed * np.cos(np.radians(aspect)) / radar.wavelength
@@ -156,7 +155,7 @@ def test_envelope_is_bounded_by_the_fastest_limb(walker: Walker, carrier_ghz: fl
     times = np.arange(0, radar.duration + 0.1, 1 / RATE)
     velocity = np.gradient(np.stack(walk(walker, times, 0.3).ends()), times, axis=2)[..., 0]
     fastest, slowest = velocity.max(), velocity.min()
-    spread = 4 / (2 * np.pi * radar.window_deviation) * radar.wavelength / 2  # the window's, in m/s
+    spread = 2 / np.pi / sharpest_window(radar.wavelength) * radar.wavelength / 2  # the window's, in m/s
     speed = doppler * radar.wavelength / 2
     inside = clean[(speed > 0.85 * fastest) & (speed < fastest)]
     above, below = clean[speed > fastest + spread], clean[speed < slowest - spread]
@@ -189,7 +188,7 @@ def test_approaching_is_positive_and_up() -> None:
     away = power_of(Walker(), radar, aspect=180.0)[2]
     assert doppler[power.max(axis=1).argmax()] > 0
     assert doppler[away.max(axis=1).argmax()] < 0
-    image = spectrogram_image(doppler, power, radar, colormap="gray")[..., 0]
+    image = doppler_image(doppler, power, radar.image_settings, "gray")[..., 0]
     row = image.mean(axis=1).argmax()
     speed = radar.high_speed + (radar.low_speed - radar.high_speed) * row / 255
     assert abs(speed - 1.3) < 0.35
@@ -198,7 +197,7 @@ def test_approaching_is_positive_and_up() -> None:
 def test_returned_arrays_and_limits() -> None:
     radar = Radar()
     signal = radar_return(Walker(), radar, np.random.default_rng(0))
-    doppler, times, power = spectrogram(signal, radar)
+    doppler, times, power = doppler_power(signal, radar.image_settings)
     assert signal.shape == (radar.num_samples,)
     assert power.shape == (len(doppler), 256)
     assert power.max() <= 0
@@ -243,7 +242,8 @@ def test_walks_of_one_walker_vary_within_their_limits() -> None:
 def test_torso_is_the_bright_line_of_every_sample() -> None:
     radar, walker = Radar(), Walker()
     for seed in range(8):
-        doppler, _, power = spectrogram(radar_return(walker, radar, np.random.default_rng(seed)), radar)
+        signal = radar_return(walker, radar, np.random.default_rng(seed))
+        doppler, _, power = doppler_power(signal, radar.image_settings)
         line = doppler[power.argmax(axis=0)] * radar.wavelength / 2
         assert np.mean(np.abs(line - walker.speed) < 0.35) > 0.95
         assert np.median(power.max(axis=0)) > -6
@@ -251,3 +251,11 @@ def test_torso_is_the_bright_line_of_every_sample() -> None:
     clean = [radar_return(walker, radar, np.random.default_rng(seed), noise=False) for seed in range(12)]
     powers = [np.mean(np.abs(signal) ** 2) for signal in clean]
     assert max(powers) / min(powers) < 1.3
+
+
+def test_images_have_a_window_per_column_where_samples_suffice() -> None:
+    settings = Radar(carrier_ghz=24.0).image_settings
+    assert settings.num_windows == 256
+    assert settings.seconds == pytest.approx(256 * int(2.5 * settings.sample_rate / 256) / settings.sample_rate)
+    assert replace(settings, sample_rate=100.0).num_windows == 250
+    assert replace(settings, hop=50).num_windows == int(2.5 * settings.sample_rate / 50)
