@@ -170,7 +170,7 @@ def record(trainer: Trainer, module: PairDepthCameraModule, batch: PairBatch, ep
         ("learning rate", f"{h.learning_rate:g}"),
         ("weight decay", f"{h.weight_decay:g}"),
         ("epochs", f"{epochs} of {trainer.max_epochs}"),
-        ("batch size", str(data.batch_size) if hasattr(data, "batch_size") else str(len(batch["images"]))),
+        ("batch size", str(getattr(data, "batch_size", len(batch["images"])))),
         ("frozen modules", ", ".join(f"`{pattern}`" for pattern in h.frozen or ()) or "none"),
         ("parameters", f"{count / 1e6:.1f} M, of which {trained / 1e6:.1f} M are trained"),
         ("start", h.published_checkpoint or "random weights"),

@@ -63,7 +63,8 @@ def with_shipped_configs(args: Sequence[str]) -> list[str]:
             options.append([f"--config={_config_file(word.removeprefix('--config='))}"])
         else:
             options.append([word])
-    return list(itertools.chain.from_iterable(overlays_after_experiment(options, _path_of)))
+    ordered = overlays_after_experiment(options, _path_of)
+    return list(itertools.chain.from_iterable(ordered))
 
 
 def _path_of(option: Sequence[str]) -> Path | None:

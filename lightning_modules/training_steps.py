@@ -114,7 +114,8 @@ class TrainingSteps(LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log gradient norms before clipping, at the steps that are logged."""
         detail, step = self.hparams.get("log_gradients", "none"), self.trainer.global_step
-        if detail == "none" or (step + 1) % self.trainer.log_every_n_steps:
+        every: int = getattr(self.trainer, "log_every_n_steps", 1)  # Lightning sets it without declaring it
+        if detail == "none" or (step + 1) % every:
             return
         gradients = {name: part.grad for name, part in self.network.named_parameters() if part.grad is not None}
         parts: dict[str, list[Tensor]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import json
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -132,7 +131,8 @@ def overfit_config(data_dir: Path, path: Path) -> str:
     settings = settings[settings.index("seed_everything") :]
     for name, folder in (("data_dir", data_dir), ("segmentation_dir", data_dir / MASKS)):
         value = json.dumps(str(folder), ensure_ascii=False)  # quoted for YAML too
-        settings = re.sub(rf"(?m)^( +{name}: ).*", lambda match, value=value: match[1] + value, settings)
+        before, key, after = settings.partition(f" {name}: ")
+        settings = before + key + value + "\n" + after.partition("\n")[2]
     return HEADER.format(path=path) + settings
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from callbacks import overfit_report
 from callbacks.overfit_report import OverfitReport
 from formats.errors import InputError
+from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from tests.support.tiny_tasks import pair, tiny_trainer
 
 
@@ -22,6 +23,7 @@ class BreakWeights(Callback):
     """Makes the loss of the third epoch infinite."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, PairDepthCameraModule)
         if trainer.current_epoch == 2:
             pl_module.loss.camera_weight = math.inf
 

@@ -13,7 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch.optim import Optimizer
 
-from lightning_modules.training_steps import LargestNorm
+from lightning_modules.training_steps import LargestNorm, TrainingSteps
 from tests.support.tiny_tasks import TASKS, pair, tiny_trainer
 
 PARTS = {
@@ -30,6 +30,7 @@ class Gradients(Callback):
         self.steps: list[dict[str, torch.Tensor]] = []
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        assert isinstance(pl_module, TrainingSteps)
         parameters = pl_module.network.named_parameters()
         self.steps.append({name: part.grad.clone() for name, part in parameters if part.grad is not None})
 

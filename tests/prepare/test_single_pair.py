@@ -171,7 +171,7 @@ def test_all_options_have_defaults(
     ],
 )
 def test_a_missing_folder_names_its_option(
-    own_scene: Path, tmp_path: Path, option: str, arguments: dict[str, Path], fault: str
+    own_scene: Path, tmp_path: Path, option: str, arguments: dict[str, Any], fault: str
 ) -> None:
     bare = own_scene.rename(tmp_path / "bare")
     if arguments.keys() != {"source_seg_root"} and arguments:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from exporters.visualization.document import (
+    Block,
     Bullets,
     Figure,
     Heading,
@@ -23,7 +24,7 @@ from exporters.visualization.document import (
 )
 
 IMAGE = np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)
-BLOCKS = [
+BLOCKS: list[Block] = [
     Heading("A <title>", 1),
     Paragraph("Bold & `code <b>`", bold=True),
     Table(("name", "number"), [("a|b", "1"), ("c", "2")], numbers=frozenset({1}), marked=frozenset({1})),
