@@ -72,6 +72,7 @@ TASKS = (
         prepare=(
             "prepare.illustrations_sample:illustrations_sample",
             "prepare.layers:layers",
+            "prepare.parsed_dataset:parsed_dataset",
             "prepare.region_graphs:region_graphs",
             "prepare.region_pair_model:region_pair_model",
         ),

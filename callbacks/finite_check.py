@@ -22,7 +22,7 @@ MAX_SKIPPED_IN_A_ROW = 10
 LARGE = 1e6  # inputs are of the order of 1 to 1000; larger ones are named with a non-finite loss
 REMEDY = (
     "Check the data with `python cli.py prepare check-data --config …`, lower the learning rate, or pass "
-    "--trainer.on_nonfinite skip to leave out such steps."
+    "--trainer.on_nonfinite skip to leave out such steps; see docs/troubleshooting.md."
 )
 _GRADIENT, _LOSS = 1, 2  # codes of faults; a larger one covers the smaller
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from command_line.shortcuts import SHORTCUTS, expand_shortcut
 from command_line.tasks import TOOL_GROUPS, Task, UsageError, tool_targets
 from formats.disk_faults import disk_fault
 from formats.errors import InputError
@@ -20,6 +21,7 @@ LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
 def help_text(tasks: Sequence[Task]) -> str:
     """Return the help of the whole command line."""
     tools = {group: ", ".join(tool_targets(tasks, group)) for group in TOOL_GROUPS}
+    short = "\n".join(f"  {f'{name} {part.usage}':<21}{part.about}" for name, part in SHORTCUTS.items())
     return f"""\
 usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
 
@@ -29,6 +31,10 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
   predict    write the task's results from a checkpoint
   prepare    data tools: {tools["prepare"]}
   pipeline   whole jobs: {tools["pipeline"]}
+  configs    list the shipped configurations; `configs copy NAME` copies one to edit
+
+Results at once, with the weights of the repository (options of `predict` may follow):
+{short}
 
 --config may be given several times; later files override earlier ones, and options such as
 --trainer.max_epochs 10 override files. --print_config shows the complete configuration with comments.
@@ -56,6 +62,7 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
 
 
 def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
+    args = expand_shortcut(args)
     if not args or args[0] in ("-h", "--help"):
         print(help_text(tasks))
     elif args[0] == "--version":
@@ -64,12 +71,16 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
         from command_line.tools import run_tool
 
         run_tool(tasks, args[0], args[1:])
+    elif args[0] == "configs":
+        from command_line.configs import run_configs
+
+        run_configs(args[1:])
     elif args[0] in LIGHTNING_COMMANDS:
         from command_line.lightning_cli import run_lightning
 
         run_lightning(tasks, args)
     else:
-        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS])
+        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", *SHORTCUTS])
         raise UsageError("cli.py", f"unknown command '{args[0]}'", f"Choose from {commands}.")
 
 

@@ -104,18 +104,36 @@ def painted_orders(size: tuple[int, int], layers: Iterable[tuple[str, NDArray[np
     height, width = size
     orders = np.zeros(size, dtype=np.uint16)
     for order, (where, pixels, box) in enumerate(layers, start=1):
-        x0, y0, x1, y1 = _box(where, [0, 0, width, height] if box is None else box, width, height)
+        x0, y0, x1, y1 = place = box_on_canvas(where, [0, 0, width, height] if box is None else box, width, height)
+        check_layer_size(where, pixels, place, size)
         alpha = pixels[..., 3]
         if alpha.shape == size:
             alpha = alpha[y0:y1, x0:x1]
-        elif alpha.shape != (y1 - y0, x1 - x0):
-            fault = f"has {alpha.shape[1]}×{alpha.shape[0]} pixels, its box {x1 - x0}×{y1 - y0}, the canvas"
-            raise InputError(where, f"{fault} {width}×{height}", REMEDY)
         orders[y0:y1, x0:x1][alpha >= OPAQUE] = order
     return orders
 
 
-def _box(where: str, box: Any, width: int, height: int) -> tuple[int, int, int, int]:
+def check_layer_size(
+    where: str, pixels: NDArray[np.uint8], box: tuple[int, int, int, int], size: tuple[int, int]
+) -> None:
+    """Check that a layer (h, w, 4) is as large as its box or the canvas.
+
+    Raises:
+        InputError: It has another size.
+    """
+    x0, y0, x1, y1 = box
+    height, width = pixels.shape[:2]
+    if (height, width) not in (size, (y1 - y0, x1 - x0)):
+        fault = f"has {width}×{height} pixels, its box {x1 - x0}×{y1 - y0}, the canvas {size[1]}×{size[0]}"
+        raise InputError(where, fault, REMEDY)
+
+
+def box_on_canvas(where: str, box: Any, width: int, height: int) -> tuple[int, int, int, int]:
+    """Round a box [x0, y0, x1, y1] to pixels.
+
+    Raises:
+        InputError: It is malformed, empty or not within the canvas.
+    """
     try:
         x0, y0, x1, y1 = (round(float(side)) for side in box)
     except (TypeError, ValueError, OverflowError):

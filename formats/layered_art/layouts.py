@@ -14,11 +14,11 @@ from formats.images import on_white, read_grey, read_rgb, read_rgba
 from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredImage, painted_orders
 from formats.layered_art.pairs import layer_pair, read_layer_pair
 from formats.layered_art.parquet import LayeredParquet
+from formats.layered_art.stack import METADATA, WHOLE_IMAGE
 from formats.local_files import path_within, read_json_object
 
 Layout = Literal["auto", "pairs", "parsed_dataset", "parquet", "coco"]
 
-WHOLE_IMAGE = "00_whole_image.png"
 FOREMOST = 255  # order of the foremost layer in an 8-bit depth map
 
 
@@ -57,7 +57,7 @@ class ParsedDataset(LayeredArt):
     @classmethod
     def recognises(cls, root: Path) -> bool:
         """Recognise the metadata or the whole image of a sample."""
-        return any(any(root.glob(f"*/*/{name}")) for name in ("metadata.json", WHOLE_IMAGE))
+        return any(any(root.glob(f"*/*/{name}")) for name in (METADATA, WHOLE_IMAGE))
 
     def find(self) -> Iterator[ArtSample]:
         """List the folders in the categories' folders."""
@@ -67,11 +67,11 @@ class ParsedDataset(LayeredArt):
 
     def files(self, sample: ArtSample) -> list[Path]:
         """Return the metadata and the whole image; the metadata lists the layers."""
-        return [sample.path / "metadata.json", sample.path / WHOLE_IMAGE]
+        return [sample.path / METADATA, sample.path / WHOLE_IMAGE]
 
     def read(self, sample: ArtSample) -> LayeredImage:
         """Read the whole image, and compute paint orders from the alpha of the layers."""
-        layers = _layers(sample.path / "metadata.json")
+        layers = _layers(sample.path / METADATA)
         image = on_white(read_rgba(sample.path / WHOLE_IMAGE))
         orders = painted_orders((image.shape[0], image.shape[1]), self._opened(sample.path, layers))
         return LayeredImage(image, orders, max(1, len(layers)))
@@ -79,7 +79,7 @@ class ParsedDataset(LayeredArt):
     def _opened(self, folder: Path, layers: list[dict[str, Any]]) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for number, layer in enumerate(layers):
             name = Path(str(layer.get("image_path") or f"{number + 2:02d}_layer_{number:02d}.png")).name
-            path = path_within(folder, name, folder / "metadata.json")
+            path = path_within(folder, name, folder / METADATA)
             yield str(path), read_rgba(path), layer["box"]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 
 from formats.errors import InputError
 from formats.images import on_white, open_image
-from formats.layered_art.base import REMEDY, ArtSample, LayeredArt, LayeredImage, painted_orders
+from formats.layered_art.base import (
+    REMEDY,
+    ArtSample,
+    LayeredArt,
+    LayeredImage,
+    box_on_canvas,
+    check_layer_size,
+    painted_orders,
+)
 from formats.layered_art.pairs import MAX_LAYERS
+from formats.layered_art.stack import LayerStack, StackLayer
 from formats.local_files import require_file
 
 CATEGORY_COLUMNS = ("style_category", "style", "category")
@@ -52,6 +61,8 @@ class LayeredParquet(LayeredArt):
     group on average, so that row groups should be small for training.
     """
 
+    COLUMNS: ClassVar[re.Pattern[str]] = re.compile(r"whole_image|layer_count|layer_\d+(_box)?")
+
     @classmethod
     def recognises(cls, root: Path) -> bool:
         """Recognise a folder with a parquet file."""
@@ -69,7 +80,7 @@ class LayeredParquet(LayeredArt):
                 columns = file.schema_arrow.names
                 if "whole_image" not in columns:
                     raise InputError(path, "has no column whole_image", "Give PrismLayersPro rows.")
-                self._columns[path] = [name for name in columns if name == "whole_image" or _is_of_layer(name)]
+                self._columns[path] = [name for name in columns if self.COLUMNS.fullmatch(name)]
                 category_column = next((name for name in CATEGORY_COLUMNS if name in columns), None)
                 known = [name for name in (category_column, "id") if name in columns]
                 table = file.read(known).to_pydict() if known else {}
@@ -89,14 +100,18 @@ class LayeredParquet(LayeredArt):
         """Decode the row's images and compute paint orders from the alpha of its layers."""
         row, where = self._row(sample), f"{sample.path} row {sample.row}"
         image = on_white(_decode(row["whole_image"], f"{where} whole_image"))
+        count = self._count(row, where)
+        orders = painted_orders((image.shape[0], image.shape[1]), self._layers(row, count, where))
+        return LayeredImage(image, orders, max(1, count))
+
+    def _count(self, row: dict[str, Any], where: str) -> int:
         count = row.get("layer_count")
         if count is None:
             count = next(number for number in itertools.count() if row.get(f"layer_{number:02d}") is None)
         if not isinstance(count, int) or not 0 <= count <= MAX_LAYERS:
             fault = f"has the layer_count {count!r}, which is not a whole number from 0 to {MAX_LAYERS}"
             raise InputError(where, fault, REMEDY)
-        orders = painted_orders((image.shape[0], image.shape[1]), self._layers(row, count, where))
-        return LayeredImage(image, orders, max(1, count))
+        return count
 
     def _layers(self, row: dict[str, Any], count: int, where: str) -> Iterator[tuple[str, NDArray[np.uint8], Any]]:
         for name in (f"layer_{number:02d}" for number in range(count)):
@@ -121,8 +136,30 @@ class LayeredParquet(LayeredArt):
         return self.__dict__ | {"_open": None}
 
 
-def _is_of_layer(name: str) -> bool:
-    return name == "layer_count" or re.fullmatch(r"layer_\d+(_box)?", name) is not None
+class LayeredParquetStacks(LayeredParquet):
+    """The same rows with their base image and captions, for conversion."""
+
+    COLUMNS = re.compile(r"(whole|base)_(image|caption)|layer_count|layer_\d+(_box|_caption)?")
+
+    def read_stack(self, sample: ArtSample) -> LayerStack:
+        """Decode all images of a row.
+
+        Raises:
+            InputError: A column is missing or broken, or a layer does not fit its box.
+        """
+        row, where = self._row(sample), f"{sample.path} row {sample.row}"
+        whole = _decode(row["whole_image"], f"{where} whole_image")
+        size = whole.shape[0], whole.shape[1]
+        base = np.full_like(whole, 255)
+        if row.get("base_image") is not None:
+            base = _decode(row["base_image"], f"{where} base_image")
+        layers = []
+        for number, (place, pixels, given) in enumerate(self._layers(row, self._count(row, where), where)):
+            box = box_on_canvas(place, [0, 0, size[1], size[0]] if given is None else given, size[1], size[0])
+            check_layer_size(place, pixels, box, size)
+            layers.append(StackLayer(str(row.get(f"layer_{number:02d}_caption") or ""), pixels, box))
+        captions = (str(row.get(f"{name}_caption") or "") for name in ("whole", "base"))
+        return LayerStack(whole, base, layers, *captions)
 
 
 def _opened(path: Path) -> pq.ParquetFile:

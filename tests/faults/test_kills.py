@@ -43,10 +43,3 @@ def test_a_kill_leaves_a_whole_file(tmp_path: Path, memory_disk: Path, kind: str
     assert counts["whole"] == rounds
     assert counts["temporary files"] > 0  # some kills came while writing
     assert counts["left for ever"] == 0
-
-
-@pytest.mark.faults
-def test_lightnings_writer_breaks_files_on_two_disks(tmp_path: Path, memory_disk: Path) -> None:
-    """The reason for a writer of our own; if this fails, Lightning's is as good."""
-    counts = kill(tmp_path, memory_disk, "lightning", 30, megabytes=64)
-    assert counts.get("broken", 0) > 0

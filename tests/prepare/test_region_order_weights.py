@@ -66,7 +66,6 @@ def test_drawn_pairs_are_of_different_layers_and_weigh_one_image() -> None:
 
 @pytest.mark.slow
 def test_stored_trees_answer_as_the_library_that_fitted_them() -> None:
-    pytest.importorskip("sklearn")
     training = samples(12)
     trees = fit_pair_model(training)
     again = fit_pair_model(training)
@@ -134,7 +133,6 @@ DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">
 
 @pytest.mark.slow
 def test_weights_are_made_from_svg_files(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)
     (tmp_path / "svg").mkdir()
     for number in range(40):

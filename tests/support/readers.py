@@ -22,14 +22,20 @@ from safetensors.torch import save_file
 from command_line.settings import read_sources
 from datamodules.region_graphs import read_ordered_regions
 from decomposition.colour_regions import colour_regions
+from decomposition.layer import Layer
 from decomposition.region_graph import region_graph
+from exporters.open_raster import write_open_raster
+from exporters.photoshop import write_psd
 from formats.aerial_megadepth import read_camera, read_labels, read_split, write_camera, write_split
 from formats.exr import read_depth, write_depth
 from formats.images import read_grey, read_rgb, read_rgba, write_png
 from formats.latent_shards import ExtractionRecord, LatentStatistics, open_shard, write_shard
 from formats.latent_space import LatentSpace
 from formats.layered_art.layouts import open_layered_art
+from formats.layered_art.open_raster import read_open_raster
 from formats.layered_art.pairs import layer_pair, write_layer_pair
+from formats.layered_art.photoshop import read_psd
+from formats.layered_art.stack import LayerStack
 from formats.local_files import read_csv, read_json_object
 from formats.restricted_pickle import read_npz
 from formats.svg.paint_order import draw_svg_layers
@@ -113,6 +119,16 @@ def _parquet(folder: Path) -> Path:
     columns |= {"layer_01": encoded, "layer_01_box": [None] * 3}
     pq.write_table(pa.table(columns), folder / "rows.parquet", row_group_size=2)
     return folder / "rows.parquet"
+
+
+def _layered(path: Path, write: Callable[[Path, list[Layer]], None]) -> Path:
+    pixels = np.dstack([IMAGE, np.full((12, 16), 255, np.uint8)])
+    write(path, [Layer("below", pixels, 0.0), Layer("above", np.where(pixels[..., :1] > 99, pixels, 0), 1.0)])
+    return path
+
+
+def _stack(stack: LayerStack) -> Any:
+    return [stack.whole, stack.base, *((layer.caption, layer.pixels, layer.box) for layer in stack.layers)]
 
 
 def _art(levels: int) -> Callable[[Path], Any]:
@@ -295,6 +311,12 @@ READERS = (
     Reader("COCO annotations", _coco, _art(1)),
     Reader("pairs of orders", _pairs, _art(2)),
     Reader("parquet", _parquet, _art(0)),
+    Reader("PSD", lambda folder: _layered(folder / "file.psd", write_psd), lambda path: _stack(read_psd(path))),
+    Reader(
+        "OpenRaster",
+        lambda folder: _layered(folder / "file.ora", write_open_raster),
+        lambda path: _stack(read_open_raster(path)),
+    ),
     Reader("latents", lambda folder: _latents(folder / "file.safetensors"), _shard),
     Reader("statistics of latents", lambda folder: _statistics(folder / "file.pt"), _read_statistics, exact=True),
     Reader("latent space", lambda folder: _latent_space(folder / "file.pt"), _read_space, exact=True),
