@@ -57,7 +57,8 @@ def test_a_configuration_is_checked_as_training_reads_it(
     assert f"configuration: {config}" in out
     assert f"training dataset: {scene / 'train.npz'}, 3 pairs" in out
     assert "training loader: 1 batch of 2 pairs per epoch" in out
-    assert "batch: images [2, 2, 3, 42, 56]" in out
+    assert out.count("batch: images [2, 2, 3, 42, 56]") == 2  # of training, and of validation
+    assert out.count("batch: images [1, 2, 3, 42, 56]") == 1  # the third pair
     assert f"validation dataset: {scene / 'val.npz'}, 2 pairs" in out
     assert "validation loader: 1 batch of 2 pairs" in out
     check_pairs(configs=[config], npz=Path("val.npz"), image_size=28)

@@ -157,7 +157,8 @@ def test_all_options_have_defaults(
     assert "fit --config training/dataset_aerialmd_single/single_pair.yaml" in capsys.readouterr().out
     before = contents(out)
     (root.parent / "cropped_seg").rename(root / "seg")
-    single_pair(source_npz=scene / "train.npz", create_config=True)
+    shutil.copyfile(scene / "train.npz", "pairs.npz")
+    single_pair(source_npz=Path("pairs.npz"), create_config=True)
     assert contents(out) == before
 
 
