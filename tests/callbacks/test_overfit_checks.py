@@ -165,6 +165,7 @@ def test_advice_follows_the_numbers(setup: Setup, text: str) -> None:
 
 
 def test_advice_on_loss_weights_names_the_smaller_loss() -> None:
+    assert "_weight`" not in advice(history(end=0.5))  # both are half of the errors
     rows = history(end=0.5, train__loss_camera=0.001, train__loss_reg_depth=0.5)
     lines = what_to_try(rows, criteria(rows, 0, SETUP), SETUP)
     (camera,) = (line for line in lines if "camera_weight" in line)
@@ -179,7 +180,10 @@ def test_a_run_that_still_falls_should_go_on() -> None:
     for row in rows:
         row["train/loss_objective"] = row["val/loss_objective"] = 5 - row["epoch"] / 10
     text = advice(rows)
-    assert "`--trainer.max_epochs 200` or `--model.learning_rate 0.0003` instead of 0.0001, since the objective" in text
+    assert (
+        "`--trainer.max_epochs 200` or `--model.learning_rate 0.0003` instead of 0.0001, since the smoothed objective"
+        in text
+    )
     assert "still fell by 0.5 in the last 5 epochs" in text
     assert "since there were only 4" in advice(rows[:4])
 
