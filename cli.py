@@ -58,7 +58,7 @@ TASKS = (
             "prepare.aerial_city_sample:aerial_city_sample",
             "prepare.scenes_sample:scenes_sample",
             "prepare.single_pair:single_pair",
-            "prepare.single_pair:check_pairs",
+            "prepare.check_pairs:check_pairs",
         ),
         pipeline=("prepare.depth_simulated:depth_simulated",),
     ),

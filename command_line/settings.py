@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from configs import find_config
+from configs import find_config, overlays_after_experiment
 from formats.errors import InputError
 from formats.local_files import parse_yaml, read_text
 
@@ -48,18 +50,29 @@ class ClassSettings:
 def with_shipped_configs(args: Sequence[str]) -> list[str]:
     """Replace names of shipped configuration files with their paths, unless a local file has that name.
 
+    Shipped overlays are applied after the experiment, also where they are named before it.
+
     Raises:
         InputError: A configuration file does not exist.
     """
-    found: list[str] = []
+    options: list[list[str]] = []  # each word, and --config with its file
     for position, word in enumerate(args):
         if position and args[position - 1] in CONFIG_OPTIONS:
-            found.append(_config_file(word))
+            options[-1].append(_config_file(word))
         elif word.startswith("--config="):
-            found.append(f"--config={_config_file(word.removeprefix('--config='))}")
+            options.append([f"--config={_config_file(word.removeprefix('--config='))}"])
         else:
-            found.append(word)
-    return found
+            options.append([word])
+    ordered = overlays_after_experiment(options, _path_of)
+    return list(itertools.chain.from_iterable(ordered))
+
+
+def _path_of(option: Sequence[str]) -> Path | None:
+    """Return the configuration file of an option."""
+    if not option[0].startswith("--config=") and (option[0] not in CONFIG_OPTIONS or len(option) == 1):
+        return None
+    value = option[-1].removeprefix("--config=")
+    return None if _is_inline(value) else Path(value)
 
 
 def _config_file(value: str) -> str:

@@ -11,6 +11,7 @@ from lightning import LightningModule
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import SaveConfigCallback
 
+from callbacks.batch_description import BatchDescription
 from callbacks.checkpoint_io import AtomicCheckpointIO
 from callbacks.last_checkpoint import LastCheckpoint
 from formats.finite import OnNonFinite
@@ -28,15 +29,23 @@ class Trainer(lightning.Trainer):
             without a GPU.
         on_nonfinite: What to do where a loss or gradient is NaN or infinite: ``raise`` stops with an error that names
             samples, losses and parts of the network; ``skip`` leaves out the training step and counts it.
+        describe_batch: Print the first training batch: keys, shapes, types and ranges, with the valid share of masks.
     """
 
     def __init__(
-        self, *args: Any, precision: Precision = "auto", on_nonfinite: OnNonFinite = "raise", **kwargs: Any
+        self,
+        *args: Any,
+        precision: Precision = "auto",
+        on_nonfinite: OnNonFinite = "raise",
+        describe_batch: bool = False,
+        **kwargs: Any,
     ) -> None:
         from callbacks.finite_check import FiniteCheck  # it imports the tasks, which `fit --help` does not need
 
         kwargs["plugins"] = _with_default(_as_list(kwargs.get("plugins")), CheckpointIO, AtomicCheckpointIO)
         callbacks = [FiniteCheck(on_nonfinite), *_as_list(kwargs.get("callbacks"))]
+        if describe_batch:
+            callbacks.append(BatchDescription())
         if kwargs.get("enable_checkpointing") is not False:
             callbacks = _with_default(callbacks, LastCheckpoint, LastCheckpoint)
         kwargs["callbacks"] = callbacks

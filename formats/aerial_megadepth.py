@@ -93,6 +93,12 @@ def image_files(root: str | Path, segmentation_root: str | Path | None, scene: s
     return ImageFiles(photo, depth, camera, mask)
 
 
+def split_path(root: str | Path, name: str | Path) -> Path:
+    """Return the path of a split file: that of the dataset in ``root`` if it has one of this name, else ``name``."""
+    inside = Path(root) / name
+    return inside if inside.is_file() or not Path(name).is_file() else Path(name)
+
+
 def read_split(path: str | Path) -> Split:
     """Read a split file in any of its variants: structured, float or object pairs; and names that are None.
 

@@ -16,6 +16,7 @@ from formats.ranges import AT_LEAST_0, AT_LEAST_1, DECAY, SHARE, check_ranges, o
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
+from lightning_modules.training_steps import GradientNorms
 from losses.processes import Processes
 from losses.scale_invariant import ScaleInvariantLoss
 from metrics.layer_order import LayerOrder
@@ -61,6 +62,8 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
         gradient_checkpointing: Recompute blocks in the backward pass, to save memory.
         window_chunk_size: Number of windows that pass through the encoder at a time, to save memory; null for all.
         compile: Compile the network with torch.compile.
+        log_gradients: Gradient norms to log, before clipping: ``none``, those of the ``parts`` of the network, or
+            ``full``, those of each parameter too, with the ten largest at the end.
     """
 
     network: LayerIndexNet
@@ -79,6 +82,7 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
         gradient_checkpointing: bool = False,
         window_chunk_size: int | None = None,
         compile: bool = False,
+        log_gradients: GradientNorms = "parts",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()

@@ -17,7 +17,7 @@ from geometry.pose_encoding import decode_pose
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.pretrained import PretrainedMixin
 from lightning_modules.schedules import warmup_cosine
-from lightning_modules.training_steps import whole_tensor
+from lightning_modules.training_steps import GradientNorms
 from losses.camera import CameraDistance
 from losses.dense import GradientTerm
 from losses.pair_objective import DepthGradient, PairLoss, normalised_targets
@@ -101,6 +101,8 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
         valid_range: Quantile above which dense errors are left out; null keeps all.
         gradient_checkpointing: Recompute blocks in the backward pass, to save memory.
         frames_chunk_size: Number of frames that pass through a dense head at a time, to save memory.
+        log_gradients: Gradient norms to log, before clipping: ``none``, those of the ``parts`` of the network, or
+            ``full``, those of each parameter too, with the ten largest at the end.
     """
 
     SHIPPED_WEIGHTS = "depth_simulated"
@@ -131,6 +133,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
         valid_range: float | None = 0.98,
         gradient_checkpointing: bool = False,
         frames_chunk_size: int = 8,
+        log_gradients: GradientNorms = "parts",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -203,14 +206,13 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
-        """Clip each part separately, and log the norms before clipping."""
-        limit = self.hparams["clip_norm"] or float("inf")
-        for part in PARTS:
+        """Clip each part separately."""
+        limit = self.hparams["clip_norm"]
+        for part in PARTS if limit else ():
             module = getattr(self.network, part)
             gradients = [p for p in module.parameters() if p.grad is not None] if module is not None else []
             if gradients:
-                norm = whole_tensor(nn.utils.clip_grad_norm_(gradients, limit))
-                self.log(f"grad_norm/{part}", norm)
+                nn.utils.clip_grad_norm_(gradients, limit)
 
     # --- steps ---
 

@@ -27,6 +27,7 @@ from formats.images import resize_rgb
 from formats.ranges import AT_LEAST_0, check_ranges
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.schedules import warmup_cosine
+from lightning_modules.training_steps import GradientNorms
 from losses.layer_ranking import adjacent_pair_loss, ranking_loss, region_pair_weights
 from losses.processes import Processes
 from metrics.layer_order import LayerOrder
@@ -77,6 +78,8 @@ class RegionOrderModule(EvaluationSteps):
         background_weight: Weight of the ranking loss that includes pairs with the background.
         contact_weight: Weight of the loss over adjacent regions, by the root of their common boundary.
         noise: Standard deviation of noise on the measurements in training, in units of their spread.
+        log_gradients: Gradient norms to log, before clipping: ``none``, those of the ``parts`` of the network, or
+            ``full``, those of each parameter too, with the ten largest at the end.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class RegionOrderModule(EvaluationSteps):
         background_weight: float = 0.4,
         contact_weight: float = 0.4,
         noise: float = 0.05,
+        log_gradients: GradientNorms = "parts",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()

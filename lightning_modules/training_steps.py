@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,20 +12,37 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from batches.trainer import trainer_of
 from formats.finite import check_finite_checkpoint
 from losses.processes import Processes
 
 NONFINITE = "nonfinite"  # loss term that counts values which the loss replaced since they are not finite
+GRADIENT_NORMS = "grad_norm/"  # what their logged names begin with
+MOST_LISTED = 10  # parameters that are listed with the largest gradients
+GradientNorms = Literal["none", "parts", "full"]
+
+
+class LargestNorm(NamedTuple):
+    """Largest gradient norm of a parameter in a run, and its training step, from 1."""
+
+    norm: float
+    step: int
 
 
 class TrainingSteps(LightningModule):
     """Train on the terms of :meth:`losses`, averaged over all processes.
 
+    Norms of gradients before clipping are logged as the setting ``log_gradients`` of the module says: ``parts`` logs
+    that of each part of the network, ``full`` also that of each parameter, and lists the ten largest of the run at its
+    end.
+
     Attributes:
         step_batch: Batch of the last step, with its random numbers.
         step_terms: Losses of the last step by name, equal on all processes in training.
+        largest_gradients: With ``log_gradients`` full, the largest gradient norm so far, by parameter.
     """
 
     OBJECTIVE: ClassVar[str] = "loss"  # the term to minimise
@@ -35,6 +53,7 @@ class TrainingSteps(LightningModule):
         super().__init__()
         self.step_batch: Any = None
         self.step_terms: dict[str, Tensor] = {}
+        self.largest_gradients: dict[str, LargestNorm] = {}
 
     def losses(self, batch: Any, processes: Processes = Processes()) -> dict[str, Tensor]:
         """Compute all terms of a batch, scalars by name; their mean over the processes is that of the whole batch."""
@@ -92,6 +111,40 @@ class TrainingSteps(LightningModule):
         self.log_losses(self.step_terms, _batch_size(batch))
         return terms[self.OBJECTIVE]
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log gradient norms before clipping, at the steps that are logged."""
+        detail, step = self.hparams.get("log_gradients", "none"), self.trainer.global_step
+        every: int = getattr(self.trainer, "log_every_n_steps", 1)  # Lightning sets it without declaring it
+        if detail == "none" or (step + 1) % every:
+            return
+        gradients = {name: part.grad for name, part in self.network.named_parameters() if part.grad is not None}
+        parts: dict[str, list[Tensor]] = {}
+        for name, gradient in gradients.items():
+            parts.setdefault(name.partition(".")[0], []).append(gradient)
+        for part, members in parts.items():
+            self.log(GRADIENT_NORMS + part, whole_tensor(get_total_norm(members)))
+        if detail == "full" and gradients:
+            norms = torch.stack([whole_tensor(gradient.norm()) for gradient in gradients.values()]).tolist()
+            named = dict(zip(gradients, norms, strict=True))
+            for name, norm in named.items():
+                largest = self.largest_gradients.get(name)
+                if largest is None or not norm <= largest.norm:  # NaN counts as the largest
+                    self.largest_gradients[name] = LargestNorm(norm, step + 1)
+            # Past `self.log`, which would take longer than a step for a thousand names.
+            for logger in self.loggers:
+                logger.log_metrics({GRADIENT_NORMS + name: norm for name, norm in named.items()}, step)
+
+    def most_gradients(self) -> list[tuple[str, LargestNorm]]:
+        """Return the ten parameters with the largest gradient norms of the run, in descending order."""
+        found = sorted(self.largest_gradients.items(), key=_norm_or_infinite, reverse=True)
+        return found[:MOST_LISTED]
+
+    def on_train_end(self) -> None:
+        """List the largest gradients."""
+        if self.largest_gradients:
+            lines = [f"  {norm:<9.3g} {name}, step {step}" for name, (norm, step) in self.most_gradients()]
+            self.print("\n".join(["largest gradient norms by parameter:", *lines]))
+
     def sample_generators(self, seed: int, count: int) -> list[torch.Generator]:
         """Return a generator for each sample of this training step, on the module's device.
 
@@ -104,6 +157,11 @@ class TrainingSteps(LightningModule):
             np.random.SeedSequence((seed, step, first + row)).generate_state(1, np.uint64)[0] for row in range(count)
         ]
         return [torch.Generator(self.device).manual_seed(int(key >> 1)) for key in keys]
+
+
+def _norm_or_infinite(item: tuple[str, LargestNorm]) -> float:
+    norm = item[1].norm
+    return math.inf if math.isnan(norm) else norm
 
 
 def whole_tensor(value: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
 from lightning_modules.shipped_generator import MIXTURE, SAMPLING, restore_generator
-from lightning_modules.training_steps import TrainingSteps
+from lightning_modules.training_steps import GradientNorms, TrainingSteps
 from losses.flow_matching import direction_loss, velocity_loss
 from losses.processes import Processes
 from networks.checkpoints import load_published
@@ -122,6 +122,8 @@ class UserConditionedDiTModule(TrainingSteps):
         shipped_weights: Name of a generator in the repository's ``weights`` to predict with where no training
             checkpoint is named; its sampling settings are those on its card.
         inception_weights: File of torch-fidelity's Inception weights for ``test``; None looks in torch's cache.
+        log_gradients: Gradient norms to log, before clipping: ``none``, those of the ``parts`` of the network, or
+            ``full``, those of each parameter too, with the ten largest at the end.
     """
 
     latent_space: LatentSpace | None = None
@@ -159,6 +161,7 @@ class UserConditionedDiTModule(TrainingSteps):
         zero_doppler_row: float | None = None,
         shipped_weights: str | None = None,
         inception_weights: str | None = None,
+        log_gradients: GradientNorms = "parts",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()

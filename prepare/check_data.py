@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning import LightningDataModule
 
-from configs import find_config
+from configs import find_config, overlays_after_experiment
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from datamodules.content_check import value_faults
 from datamodules.latents import LatentDataModule, LatentDataset
@@ -74,14 +75,7 @@ def _faults(dataset: Any, indices: list[int]) -> list[str]:
 
 def _datamodule(configs: list[str], data_dir: str | None) -> Any:
     """Build the datamodule that configuration files name."""
-    class_name, settings = "", dict[str, Any]()
-    for name in configs:
-        data = _read(find_config(name)).get("data") or {}
-        class_name = str(data.get("class_path") or class_name).rpartition(".")[2]
-        settings |= data.get("init_args") or {}
-    if class_name not in CLASSES:
-        fault = f"names the datamodule '{class_name}'" if class_name else "names no datamodule"
-        raise InputError(", ".join(configs), fault, f"Give data.class_path, one of {', '.join(CLASSES)}.")
+    class_name, settings = data_settings(configs, tuple(CLASSES))
     if data_dir is not None:
         settings["data_dir"] = data_dir
         settings.pop("val_data_dir", None)
@@ -91,6 +85,27 @@ def _datamodule(configs: list[str], data_dir: str | None) -> Any:
         return CLASSES[class_name](**settings)
     except TypeError as error:
         raise InputError(", ".join(configs), f"has wrong data.init_args: {error}", "Correct them.") from error
+
+
+def data_settings(configs: list[str], classes: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the class and arguments of the datamodule that configuration files name.
+
+    Args:
+        configs: Configuration files; later files override earlier ones.
+        classes: Names of the classes that can be checked.
+
+    Raises:
+        InputError: A file cannot be read, or the class is not one of these.
+    """
+    class_name, settings = "", dict[str, Any]()
+    for path in overlays_after_experiment([find_config(name) for name in configs], lambda path: path):
+        data = _read(path).get("data") or {}
+        class_name = str(data.get("class_path") or class_name).rpartition(".")[2]
+        settings |= data.get("init_args") or {}
+    if class_name not in classes:
+        fault = f"names the datamodule '{class_name}'" if class_name else "names no datamodule"
+        raise InputError(", ".join(configs), fault, f"Give data.class_path, one of {', '.join(classes)}.")
+    return class_name, settings
 
 
 def _read(path: Path) -> dict[str, Any]:

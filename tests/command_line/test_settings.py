@@ -81,3 +81,17 @@ def test_a_file_of_the_users_comes_first(tmp_path: Path) -> None:
 def test_missing_configurations_are_named() -> None:
     with pytest.raises(InputError, match=r"nowhere\.yaml: no such configuration file"):
         with_shipped_configs(["--config", "nowhere.yaml"])
+
+
+def test_overlays_follow_the_experiment_that_they_change(tmp_path: Path) -> None:
+    experiment, own = "layer_index.yaml", tmp_path / "own.yaml"
+    own.write_text("trainer: {max_epochs: 3}")
+    named = ["-c", "overlays/cpu.yaml", "--config=overlays/ddp.yaml", f"--config={own}", "--seed_everything", "1"]
+    words = with_shipped_configs([*named, "--config", experiment, "--trainer.max_epochs=4"])
+    overlays = FOLDER / "overlays"
+    first = [f"--config={own}", "--seed_everything", "1", "--config", str(FOLDER / experiment)]
+    moved = ["-c", str(overlays / "cpu.yaml"), f"--config={overlays / 'ddp.yaml'}"]
+    assert words == [*first, *moved, "--trainer.max_epochs=4"]
+    assert with_shipped_configs(words) == words
+    alone = ["--config", str(overlays / "cpu.yaml"), f"--config={own}"]
+    assert with_shipped_configs(alone) == alone

@@ -12,6 +12,7 @@ import pycolmap
 import pytest
 import torch
 import trimesh
+import yaml
 from numpy.testing import assert_allclose
 from torch.testing import assert_close
 
@@ -40,8 +41,8 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def single(city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of one pair."""
     folder = tmp_path_factory.mktemp("single")
-    words = [f"--source_root={city}", f"--source_seg_root={city}/seg", f"--source_npz={city}/train.npz"]
-    main(["prepare", "single-pair", *words, f"--output_root={folder}", "--pair_index", "1", "--create_config"])
+    words = [f"--source_root={city}", f"--output_root={folder}", "--pair_index", "1", "--create_config"]
+    main(["prepare", "single-pair", *words])
     return folder
 
 
@@ -84,12 +85,33 @@ def published(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_prepared_pair_is_a_data_set_and_a_configuration(single: Path) -> None:
-    assert (single / "single_pair.yaml").is_file()
+@pytest.mark.parametrize("overlay_first", [True, False])
+def test_the_written_configuration_composes_with_the_small_network_in_either_order(
+    single: Path, overlay_first: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--config=overlays/tiny_pair.yaml", f"--config={single}/single_pair.yaml"]
+    with pytest.raises(SystemExit):
+        main(["fit", *(files if overlay_first else files[::-1]), "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert (config["trainer"]["max_epochs"], config["data"]["init_args"]["image_size"]) == (1500, 112)
+    model = config["model"]["init_args"]
+    assert (model["learning_rate"], model["network"]["embed_dim"]) == (1e-3, 192)
+    assert config["data"]["init_args"]["data_dir"] == str(single)
+
+
+def test_the_written_configuration_is_complete(single: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (single / "train.npz").read_bytes() == (single / "val.npz").read_bytes()
-    main(
-        words("pair_single_overfit.yaml", single, f"--config={single}/single_pair.yaml", "--trainer.fast_dev_run=true")
-    )
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", f"{single}/single_pair.yaml", "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert (config["trainer"]["max_epochs"], config["model"]["init_args"]["learning_rate"]) == (100, 1e-4)
+    main(["prepare", "check-pairs", "--config", f"{single}/single_pair.yaml"])
+    assert "batch: images [1, 2, 3, 392, 518], depths [1, 2, 392, 518]" in capsys.readouterr().out
+
+
+def test_a_missing_data_set_names_the_option() -> None:
+    with pytest.raises(InputError, match=r"^--source_root: training/dataset_aerialmd/cropped is not a folder"):
+        main(["prepare", "single-pair", "--create_config"])
 
 
 def test_pair_index_out_of_range_names_the_range(city: Path, tmp_path: Path) -> None:
@@ -114,17 +136,23 @@ def test_training_logs_every_term_norms_and_images(trained: Path) -> None:
 @pytest.mark.slow
 def test_overfit_test_reports_and_judges(single: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two epochs are not enough, and the report says so."""
-    main(words("pair_single_overfit.yaml", single, "--trainer.max_epochs=2"))
+    files = [f"--config={SMALL_NETWORK}", f"--config={single}/single_pair.yaml"]
+    main(["fit", *files, "--data.image_size=56", "--trainer.max_epochs=2", "--trainer.enable_model_summary=false"])
     out = capsys.readouterr().out
+    assert "first training batch:\n  images" in out
     verdict = next(line for line in out.splitlines() if line.startswith(("PASS", "FAIL")))
     assert verdict.startswith("FAIL")
     assert "absolute relative error" in verdict
-    folder = tmp_path / "runs" / "pair_single_overfit" / "version_0" / "report"
+    runs = tmp_path / "runs" / "pair_single_overfit"
+    assert len(list((runs / "tensorboard" / "version_0").glob("events.out.tfevents*"))) == 1
+    folder = runs / "version_0" / "report"
     text = (folder / "report.md").read_text()
     assert verdict in text
+    assert "| configuration | `runs/pair_single_overfit/version_0/config.yaml` |" in text
     linked = [part.split(")")[0] for part in text.split("](")[1:]]
-    assert len(linked) == 5  # losses, metrics, depth, point cloud, cameras
+    assert len(linked) == 6  # losses, metrics, gradients, depth, point cloud, cameras
     assert all((folder / name).is_file() for name in linked)
+    assert (folder / "report.html").read_text().count("data:image/png;base64,") == 6
 
 
 def test_frozen_parts_do_not_train(city: Path, published: Path, tmp_path: Path) -> None:

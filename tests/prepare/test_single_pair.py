@@ -1,4 +1,4 @@
-"""One pair as a separate dataset, and the check of pairs."""
+"""One pair as a separate dataset."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
+from configs import FOLDER
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from formats.aerial_megadepth import read_split
 from formats.errors import InputError
-from formats.exr import write_depth
-from prepare.single_pair import check_pairs, single_pair
+from prepare.single_pair import single_pair
 from tests.support.aerial_scene import write_scene
 
 
@@ -29,7 +29,7 @@ def own_scene(scene: Path, tmp_path: Path) -> Path:
 
 
 def take(root: Path, out: Path, **arguments: Any) -> None:
-    single_pair(root, root / "seg", root / "train.npz", out, **arguments)
+    single_pair(root, output_root=out, **arguments)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -64,17 +64,34 @@ def test_what_is_loaded_is_the_pair(scene: Path, tmp_path: Path) -> None:
         assert (taken[key] == original[key]).all()
 
 
-def test_the_configuration_names_the_data(scene: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_the_configuration_is_the_shipped_test_on_this_data(scene: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out: #1"  # characters that mean something in YAML
     take(scene, out, create_config=True)
-    config = yaml.safe_load((out / "single_pair.yaml").read_text())
-    data = AerialMegaDepthDataModule(**config["data"]["init_args"])
-    data.prepare_data()
-    data.setup("fit")
-    assert len(data.datasets["train"]) == len(data.datasets["val"]) == 1
-    assert config["data"]["class_path"] == "AerialMegaDepthDataModule"
-    assert data.datasets["val"].files(0)[0].mask == out / "seg" / "0001" / "a.jpg.png"
-    assert config["trainer"]["max_epochs"] == 100
+    text = (out / "single_pair.yaml").read_text()
+    config, shipped = yaml.safe_load(text), yaml.safe_load((FOLDER / "pair_single_overfit.yaml").read_text())
+    assert config["data"]["init_args"].pop("segmentation_dir") == str(out / "seg")
+    assert config["data"]["init_args"].pop("data_dir") == str(out)
+    del shipped["data"]["init_args"]["segmentation_dir"], shipped["data"]["init_args"]["data_dir"]
+    assert config == shipped
+    assert (
+        f"# Over-fit test of one pair: ends with PASS or FAIL and a report.\n#\n#   python cli.py fit --config {out}"
+        in text
+    )
+    assert "# all pixels count" in text
+
+
+def test_the_shipped_test_is_that_of_the_guide() -> None:
+    config = yaml.safe_load((FOLDER / "pair_single_overfit.yaml").read_text())
+    model, data, trainer = config["model"]["init_args"], config["data"]["init_args"], config["trainer"]
+    assert (model["learning_rate"], model["weight_decay"], model["frozen"]) == (1e-4, 0.01, [])
+    assert data["batch_size"] == 1
+    assert not any(value for name, value in data.items() if name.endswith("_augmentation"))
+    assert (trainer["max_epochs"], trainer["log_every_n_steps"], trainer["check_val_every_n_epoch"]) == (100, 1, 1)
+    loggers = [part["class_path"] for part in trainer["logger"]]
+    assert loggers == ["CSVLogger", "TensorBoardLogger", "WandbLogger"]
+    callbacks = {part["class_path"]: part.get("init_args", {}) for part in trainer["callbacks"]}
+    assert {"OverfitReport", "ModelCheckpoint", "LastCheckpoint"} <= callbacks.keys()
+    assert 100 % callbacks["PairImages"]["every_n_epochs"] == 0
 
 
 def test_a_second_run_changes_nothing_and_another_pair_is_refused(scene: Path, tmp_path: Path) -> None:
@@ -126,35 +143,42 @@ def test_a_pair_of_two_scenes_takes_each_image_from_its_own(
     assert read_split(tmp_path / "out" / "val.npz").images_scene_name == ["0001", "0002"]
 
 
-def test_the_check_prints_what_training_sees(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check_pairs(scene, scene / "seg", scene / "val.npz", image_size=56)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "aerial_megadepth_0001_0"
-    assert lines[1] == f"  {scene / '0001' / 'a.jpg.jpg'}"
-    assert "image 3×42×56  depth 42×56  extrinsics 3×4  intrinsics 3×3" in lines[2]
-    data = AerialMegaDepthDataModule(str(scene), str(scene / "seg"), image_size=56, num_workers=0)
-    data.setup("validate")
-    depth = data.datasets["val"].__getitems__([0])["depths"][0, 0]
-    count, valid = int((depth > 0).sum()), depth[depth > 0]
-    assert f"valid depth {count} of 2352 pixels ({100 * count / 2352:.1f} %)" in lines[3]
-    assert f"range {valid.min():.2f} to {valid.max():.2f} m" in lines[3]
-    assert lines[-1].endswith("val.npz: 2 of 2 pairs checked, all can be used")
+def test_all_options_have_defaults(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The masks are in ``cropped_seg`` or in ``cropped/seg``, and the split is a file of the dataset."""
+    monkeypatch.setattr("prepare.single_pair.check_pairs", lambda *_, **__: None)
+    root = tmp_path / "training" / "dataset_aerialmd" / "cropped"
+    shutil.copytree(scene, root)
+    (root / "seg").rename(root.parent / "cropped_seg")
+    single_pair(create_config=True)
+    out = tmp_path / "training" / "dataset_aerialmd_single"
+    assert (out / "seg" / "0001" / "a.jpg.png").read_bytes() == (scene / "seg" / "0001" / "a.jpg.png").read_bytes()
+    assert "fit --config training/dataset_aerialmd_single/single_pair.yaml" in capsys.readouterr().out
+    before = contents(out)
+    (root.parent / "cropped_seg").rename(root / "seg")
+    shutil.copyfile(scene / "train.npz", "pairs.npz")
+    single_pair(source_npz=Path("pairs.npz"), create_config=True)
+    assert contents(out) == before
 
 
-def test_the_check_names_every_pair_that_cannot_be_used(own_scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_depth(own_scene / "0001" / "a.jpg.exr", np.zeros((72, 96), np.float32))
-    (own_scene / "seg" / "0002" / "y.png.png").unlink()
-    with pytest.raises(InputError, match=r"train\.npz: 2 of 3 pairs cannot be used"):
-        check_pairs(own_scene, own_scene / "seg", image_size=56)
-    out = capsys.readouterr().out
-    assert "aerial_megadepth_0002_2: " in out
-    assert "y.png.png: no such file" in out
-    assert "a.jpg.exr: has no valid depth within 2000 m outside the sky" in out
-    assert "aerial_megadepth_0001_1\n" in out
-
-
-def test_a_part_can_be_checked(scene: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check_pairs(scene, image_size=56, limit=1)
-    assert "1 of 3 pairs checked" in capsys.readouterr().out
-    with pytest.raises(InputError, match="--image_size: must be a positive multiple of 14, not 100"):
-        check_pairs(scene, image_size=100)
+@pytest.mark.parametrize(
+    ("option", "arguments", "fault"),
+    [
+        ("--source_root", {"source_root": Path("nowhere")}, "nowhere is not a folder"),
+        ("--source_seg_root", {"source_seg_root": Path("nowhere")}, "nowhere is not a folder"),
+        ("--source_seg_root", {}, "neither .*bare_seg nor .*bare/seg is a folder"),
+        ("--source_npz", {"source_npz": Path("other.npz")}, "other.npz is neither a file in .* nor a path"),
+    ],
+)
+def test_a_missing_folder_names_its_option(
+    own_scene: Path, tmp_path: Path, option: str, arguments: dict[str, Any], fault: str
+) -> None:
+    bare = own_scene.rename(tmp_path / "bare")
+    if arguments.keys() != {"source_seg_root"} and arguments:
+        arguments = {"source_seg_root": bare / "seg"} | arguments
+    else:
+        shutil.move(bare / "seg", tmp_path / "masks")
+    with pytest.raises(InputError, match=rf"^{option}: {fault}"):
+        single_pair(**{"source_root": bare, "output_root": tmp_path / "out"} | arguments)
+    assert not (tmp_path / "out").exists()
