@@ -17,7 +17,7 @@ from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
 from formats.errors import InputError
 from formats.latent_shards import LatentStatistics, open_shard, write_shard
 from lightning_modules.classifier_training import fit_classifier
-from lightning_modules.known_users import LABEL_TABLE
+from lightning_modules.known_users import LABEL_TABLE, TrainedGenerator
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from networks.lightning_dit import LightningDiTConfig
 from networks.spectrogram_classifier import shrink
@@ -109,6 +109,14 @@ def test_training_is_continued_and_evaluated_without_the_first_checkpoint(known:
         trained(others, tmp_path / "none.ckpt", tmp_path / "more.ckpt", network=network, **settings)
     with pytest.raises(InputError, match="num_classes: is set together with --model.init_from"):
         trained(data, tmp_path / "none.ckpt", network=network, **settings)
+
+
+def test_a_new_user_starts_as_the_mean_of_the_known_ones(known: Path) -> None:
+    start, users = TrainedGenerator.read(known), torch.tensor([2, 4, 5, 9])
+    own = {name: torch.zeros_like(value) for name, value in start.state.items() if not name.startswith("mixture.")}
+    own[LABEL_TABLE] = torch.zeros(5, own[LABEL_TABLE].shape[1])
+    state, table = start.state_for(own, users), start.state[LABEL_TABLE]
+    assert torch.equal(state[LABEL_TABLE], torch.stack([table[0], table[:3].mean(0), *table[1:]]))
 
 
 def test_other_models_are_refused(known: Path, tmp_path: Path) -> None:
