@@ -165,7 +165,7 @@ def test_advice_follows_the_numbers(setup: Setup, text: str) -> None:
 
 
 def test_advice_on_loss_weights_names_the_smaller_loss() -> None:
-    assert "_weight`" not in advice(history(end=0.5))  # both are half of the errors
+    assert "_weight " not in advice(history(end=0.5))  # both are half of the errors
     rows = history(end=0.5, train__loss_camera=0.001, train__loss_reg_depth=0.5)
     lines = what_to_try(rows, criteria(rows, 0, SETUP), SETUP)
     (camera,) = (line for line in lines if "camera_weight" in line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,6 @@ from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from formats.errors import InputError
 from formats.exr import write_depth
 from prepare.check_pairs import check_pairs
-from tests.support.aerial_scene import write_scene
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scene(tmp_path_factory.mktemp("aerial"))
-
-
-@pytest.fixture
-def own_scene(scene: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(scene, tmp_path / "aerial")
 
 
 def write_config(path: Path, scene: Path, **init_args: object) -> str:

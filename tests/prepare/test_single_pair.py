@@ -15,17 +15,6 @@ from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from formats.aerial_megadepth import read_split
 from formats.errors import InputError
 from prepare.single_pair import single_pair
-from tests.support.aerial_scene import write_scene
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scene(tmp_path_factory.mktemp("aerial"))
-
-
-@pytest.fixture
-def own_scene(scene: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(scene, tmp_path / "aerial")
 
 
 def take(root: Path, out: Path, **arguments: Any) -> None:
