@@ -87,11 +87,7 @@ TASKS = (
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run one command: ``args``, by default those of the command line.
-
-    Raises:
-        InputError: A setting, file or folder cannot be used.
-    """
+    """Run one command: ``args``, by default those of the command line; errors are raised as InputError."""
     run_command(TASKS, sys.argv[1:] if args is None else list(args))
 
 

@@ -66,9 +66,10 @@ class SampleGrid(Callback):
         user_ids, indices = torch.tensor(requests).unbind(dim=1)
         if self.tokenizer is not None:
             images = pl_module.generate(user_ids, indices).permute(0, 2, 3, 1).cpu().numpy()
+            axes = pl_module.require_latent_space().axes
         else:
+            axes = None  # of the image, which latents are not
             images = latent_images(pl_module.generate_latents(user_ids, indices))
         n = self.samples_per_user
         rows = {f"user {user}": list(images[row * n : row * n + n]) for row, user in enumerate(users)}
-        axes = pl_module.require_latent_space().axes
         log_image(trainer, "samples", spectrogram_sheet(rows, axes, height=192))

@@ -153,7 +153,7 @@ def test_a_new_person_is_recognised_after_a_short_fine_tuning(tmp_path: Path) ->
         "--trainer.accelerator=cpu",
     ]
     training = [f"--config={ROOT}/configs/dit_microdoppler.yaml"]
-    training += [f"--config={ROOT}/configs/overlays/tiny_microdoppler.yaml", "--model.num_points=20"]
+    training += [f"--config={ROOT}/configs/overlays/tiny_microdoppler.yaml", "--model.num_steps=20"]
     training += [f"--config={ROOT}/configs/overlays/linear_latents.yaml", "--trainer.logger=CSVLogger"]
     training += ["--model.network.hidden_size=64", "--model.network.depth=2", "--model.network.num_heads=2"]
     training += ["--model.mixture_components=8", "--trainer.limit_val_batches=0", "--trainer.callbacks=LastCheckpoint"]

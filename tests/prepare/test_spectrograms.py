@@ -32,7 +32,8 @@ def save(path: Path, samples: NDArray[Any]) -> Path:
 def tone(speed: float, count: int = 1200) -> NDArray[np.complex128]:
     """Return of a target at a constant speed in m/s, in the radar of ``SMALL``."""
     doppler = 2 * speed * 24e9 / 299_792_458.0
-    return np.exp(2j * np.pi * doppler * np.arange(count) / 1000)
+    samples: NDArray[np.complex128] = np.exp(2j * np.pi * doppler * np.arange(count) / 1000)
+    return samples
 
 
 def speed_of(path: Path) -> float:

@@ -63,7 +63,7 @@ def test_scales_have_their_ticks_at_round_values_of_each_image() -> None:
     sheet = contact_sheet({"a": [plain(100, 100, RED)] * 2}, height=100, across=across, up=up)
     rows, columns = places(sheet, RED)
     top, left = rows.min(), columns.min()
-    dark = (sheet < 64).all(-1)
+    dark = np.asarray((sheet < 64).all(-1))
     assert [int(row - top) for row in np.flatnonzero(dark[:, left - 2])] == pytest.approx([0, 26, 53, 79], abs=1)
     below = np.flatnonzero(dark[rows.max() + 3])
     assert [int(column - left) for column in below] == pytest.approx([0, 40, 79, 108, 148, 187], abs=1)
