@@ -105,7 +105,7 @@ def with_full_names(command: str, args: Sequence[str], tasks: Sequence[Task]) ->
         UsageError: A short name belongs to other commands or modules only.
     """
     sources = read_sources(args)
-    classes = {key: (named_class(sources, key) or "").rpartition(".")[2] for key in ("model", "data")}
+    classes = {key: str(named_class(sources, key) or "").rpartition(".")[2] for key in ("model", "data")}
     names = names_of(command, classes["model"])
     lists = _lists(classes, tasks)
     groups = _groups(args)

@@ -58,6 +58,7 @@ def test_two_processes_write_the_same_bytes_as_one(spectrograms: Path, tmp_path:
     assert torch.equal(one.std, two.std)
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_number_of_threads(
     spectrograms: Path, latents: Path, tmp_path: Path, two_threads: None
 ) -> None:
@@ -117,6 +118,7 @@ def test_imagenet_statistics_are_found_next_to_a_tokenizer(spectrograms: Path, l
     assert (tmp_path / "out" / "latents_stats_imagenet.pt").is_file()
 
 
+@pytest.mark.slow
 def test_statistics_missing_after_an_interruption_are_written(spectrograms: Path, tmp_path: Path) -> None:
     words = extraction_words(spectrograms, tmp_path)
     main(words)

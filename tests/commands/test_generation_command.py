@@ -173,6 +173,7 @@ def test_samples_of_other_settings_are_kept(trained: Path, tmp_path: Path) -> No
     assert samples(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_another_guidance_scale_or_number_of_steps_is_another_set(trained: Path, tmp_path: Path) -> None:
     out, user = tmp_path / "out", "--data.user_ids=[1]"
     main(words(trained, out, user))

@@ -71,6 +71,7 @@ def trained(illustrations: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder / "runs" / "layer_index" / "version_0" / "checkpoints" / "last.ckpt"
 
 
+@pytest.mark.slow
 def test_training_logs_losses_metrics_both_learning_rates_and_images(trained: Path) -> None:
     run = trained.parents[1]
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
@@ -274,6 +275,7 @@ def test_two_processes_write_what_one_writes(trained: Path, tmp_path: Path, monk
     assert [name for name in one.keys() | two.keys() if one.get(name) != two.get(name)] == []
 
 
+@pytest.mark.slow
 def test_predictions_do_not_depend_on_the_number_of_threads(trained: Path, tmp_path: Path) -> None:
     path = draw_image(tmp_path / "my.png", (90, 60))
     before = torch.get_num_threads()

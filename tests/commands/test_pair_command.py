@@ -155,6 +155,7 @@ def test_overfit_test_reports_and_judges(single: Path, tmp_path: Path, capsys: p
     assert (folder / "report.html").read_text().count("data:image/png;base64,") == 6
 
 
+@pytest.mark.slow
 def test_frozen_parts_do_not_train(city: Path, published: Path, tmp_path: Path) -> None:
     start = [f"--model.published_checkpoint={published}", "--model.frozen=[aggregator.*]", "--trainer.max_epochs=1"]
     main(words("pair_aerialmd.yaml", city, *start))
@@ -180,6 +181,7 @@ def test_settings_that_cannot_work_are_refused(city: Path, option: str, message:
         main(words("pair_aerialmd.yaml", city, option))
 
 
+@pytest.mark.slow
 def test_single_settings_of_the_network_can_be_changed(city: Path, tmp_path: Path) -> None:
     options = ["--model.network.enable_point=true", "--model.network.dpt_features=32", "--trainer.max_epochs=1"]
     main(words("pair_aerialmd.yaml", city, *options, "--trainer.limit_train_batches=1"))
@@ -315,6 +317,7 @@ def test_random_weights_are_refused_and_published_ones_predict(trained: Path, pu
     assert len(list((tmp_path / "out").rglob("*_depth.exr"))) == 1
 
 
+@pytest.mark.slow
 def test_images_of_another_kind_are_predicted_from_a_folder(trained: Path, tmp_path: Path) -> None:
     for name in ("b", "a"):
         write_png(tmp_path / "images" / f"{name}.png", np.full((60, 80, 3), 128, np.uint8))

@@ -12,7 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from cli import main
-from exporters.visualization.contact_sheet import contact_sheet
+from exporters.visualization.spectrogram_sheet import spectrogram_sheet
 from formats.errors import InputError
 from formats.images import read_rgb
 from formats.latent_shards import LatentStatistics
@@ -131,7 +131,8 @@ def test_images_show_the_chosen_users_drawn_with_the_average(latents: Path, tmp_
     (checkpoint,) = (run / "checkpoints").iterdir()  # its state_dict is the average
     module = UserConditionedDiTModule.load_from_checkpoint(checkpoint, weights_only=True)
     samples = module.generate(torch.tensor([5, 5, 1, 1]), torch.tensor([0, 1, 0, 1])).permute(0, 2, 3, 1).numpy()
-    expected = contact_sheet({"user 5": list(samples[:2]), "user 1": list(samples[2:])}, height=192)
+    rows = {"user 5": list(samples[:2]), "user 1": list(samples[2:])}
+    expected = spectrogram_sheet(rows, module.require_latent_space().axes, height=192)
     np.testing.assert_allclose(read_rgb(image).astype(int), expected.astype(int), rtol=0, atol=1)
     weights = load_checkpoint(checkpoint)["current_model_state"]
     assert not torch.equal(weights["network.x_embedder.proj.weight"], module.require_network().x_embedder.proj.weight)

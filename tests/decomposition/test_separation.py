@@ -245,6 +245,7 @@ def test_the_number_of_layers_can_be_given() -> None:
     assert "9 layers were requested" in more.note
 
 
+@pytest.mark.slow
 def test_no_more_layers_than_allowed() -> None:
     index = np.repeat(np.linspace(0, 1, 40, dtype=np.float32), 20)[None].repeat(60, 0)
     image = np.zeros((*index.shape, 4), np.uint8)

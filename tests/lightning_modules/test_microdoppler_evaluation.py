@@ -120,6 +120,7 @@ def test_users_that_were_not_generated_are_left_out_of_the_comparison() -> None:
     assert "accuracy_real_to_generated_user_0" not in results
 
 
+@pytest.mark.slow
 def test_padding_rows_and_order_change_nothing(good: Results) -> None:
     evaluation = MicroDopplerEvaluation(USERS)
     order = torch.randperm(160, generator=torch.Generator().manual_seed(0))

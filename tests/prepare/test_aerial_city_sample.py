@@ -74,6 +74,7 @@ def test_files_hold_what_the_simulator_made(sample: Path) -> None:
     assert read_split(sample / "train.npz").scores[2] == pair.overlap
 
 
+@pytest.mark.slow
 def test_a_scene_and_a_pair_do_not_depend_on_how_many_there_are(sample: Path, tmp_path: Path) -> None:
     aerial_city_sample(tmp_path / "few", num_scenes=2, val_scenes=1, pairs_per_scene=1, **SMALL)
     aerial_city_sample(tmp_path / "other", num_scenes=2, val_scenes=1, pairs_per_scene=1, seed=1, **SMALL)

@@ -214,6 +214,7 @@ def test_unusual_names_and_links_appear_in_the_report(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 3
 
 
+@pytest.mark.slow
 def test_the_pair_of_a_deleted_file_is_removed(tmp_path: Path) -> None:
     write(tmp_path / "svg", **{"x/a": GOOD, "x/b": GOOD})
     layers(str(tmp_path / "svg"), str(tmp_path / "out"), size=32, num_workers=1)

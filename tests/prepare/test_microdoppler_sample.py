@@ -82,6 +82,7 @@ def test_users_are_spread_out_and_do_not_depend_on_their_number() -> None:
     assert draw_users(1, 0) != draw_users(1, 1)
 
 
+@pytest.mark.slow
 def test_every_drawn_user_fits_the_radar() -> None:
     for seed in range(3):
         for walker in draw_users(8, seed).values():

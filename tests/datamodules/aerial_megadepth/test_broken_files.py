@@ -99,6 +99,7 @@ def test_an_error_in_a_worker_is_still_one_line(own_scene: Path) -> None:
         assert "a.jpg.exr: is truncated" in error_of(loader)
 
 
+@pytest.mark.slow
 def test_skipped_samples_of_workers_are_listed_once_an_epoch(own_scene: Path, caplog: pytest.LogCaptureFixture) -> None:
     truncate(own_scene / "0001" / "b.jpg.exr")
     loader = ready(own_scene, num_workers=2, on_error="skip").train_dataloader()

@@ -103,6 +103,7 @@ def test_images_without_a_colour_map_are_coded_as_rgb() -> None:
     assert (decoded - to_unit(images)).abs().mean() < 0.05
 
 
+@pytest.mark.slow
 def test_order_of_batches_does_not_matter() -> None:
     images = grainy_images(12)
     first, again = LappedPCA.fit(images.split(5), CHANNELS), LappedPCA.fit(images.split(5), CHANNELS)

@@ -180,6 +180,7 @@ def test_both_views_agree_about_the_colour_of_a_point(scene: Scene) -> None:
     assert difference.mean() < 0.6 * by_chance.mean()
 
 
+@pytest.mark.slow
 def test_texture_is_the_same_from_a_nearby_camera() -> None:
     city = draw_city(np.random.default_rng(5))
     cameras = [Camera.look(np.array([x, -150.0, 160.0]), 90.0, -45.0, 0.0, 50.0) for x in (0.0, 25.0)]

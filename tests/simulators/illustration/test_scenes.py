@@ -102,6 +102,7 @@ def test_the_same_seed_gives_the_same_illustration_and_another_seed_another() ->
         assert one.orders.dtype == np.uint16
 
 
+@pytest.mark.slow
 def test_random_illustrations_have_many_layers_small_ones_on_top() -> None:
     drawn = [random_illustration(seed, 96) for seed in range(40)]
     for _, orders in drawn:
