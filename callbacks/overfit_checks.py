@@ -171,7 +171,8 @@ def conclusion(judged: Sequence[Criterion], advice: Sequence[str]) -> str:
     missed = [name for name in failed if name in {limit[0] for limit in LIMITS}]
     memorised = "does not memorise" if missed else "memorises"
     follow = f" Next step: {advice[0].partition('try ')[2]}" if advice else ""
-    return f"The network {memorised} this pair; {len(failed)} of {len(judged)} criteria failed.{follow} See docs/troubleshooting.md."
+    failures = f"{len(failed)} of {len(judged)} criteria failed"
+    return f"The network {memorised} this pair; {failures}.{follow} See docs/troubleshooting.md."
 
 
 # --- advice ---

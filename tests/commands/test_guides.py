@@ -31,7 +31,7 @@ SHORT += [
 PAIR = ["--config=overlays/tiny_pair.yaml", *SHORT, "--data.image_size=56"]
 LINEAR = ["--config=overlays/linear_latents.yaml", "--config=overlays/tiny_microdoppler.yaml", *SMALL_MODEL]
 LAYERS = ["--config=overlays/tiny_layers.yaml", *SHORT, "--data.data_dir=data/layered_art", "--data.val_data_dir=null"]
-LAYERS += ["--data.val_share=0.5", "--data.image_size=96", "--data.batch_size=1"]
+LAYERS += ["--data.val_share=0.3", "--data.image_size=96", "--data.batch_size=1"]
 SMALL: dict[str, list[str]] = {
     "fit single_pair.yaml": PAIR,
     "fit pair_aerialmd.yaml": PAIR,
@@ -42,7 +42,6 @@ SMALL: dict[str, list[str]] = {
     "predict layers_decompose.yaml": [],
     "prepare augmentation-study": ["--counts", "2", "--seeds", "2", "--generated_per_user", "2"],
     "prepare blind-test": ["--num_images=4"],
-    "prepare spectrograms": ["--image_size=32"],
     "pipeline microdoppler": [
         *("--max_epochs=1", "--batch_size=4", f"--image_size={SIDE}", "--num_steps=2", "--devices=1"),
         *("--overlays", "overlays/tiny_microdoppler.yaml", "small.yaml"),
@@ -86,7 +85,7 @@ def write_data(folder: Path) -> None:
     sizes = ["--num_scenes=3", "--val_scenes=1", "--pairs_per_scene=1", "--width=112", "--height=84"]
     main(["prepare", "aerial-city-sample", "--out=training/dataset_aerialmd/cropped", *sizes])
     shutil.copytree("training/dataset_aerialmd/cropped", "data/aerial_megadepth")
-    main(["prepare", "illustrations-sample", "--out=drawings", "--num_images=6", "--size=96"])
+    main(["prepare", "illustrations-sample", "--out=drawings", "--num_images=16", "--size=96"])
     whole = [path.read_bytes() for path in sorted((folder / "drawings" / "images").rglob("*.png"))]
     columns = {"id": [str(number) for number in range(len(whole))], "layer_count": [1] * len(whole)}
     columns |= {"whole_image": whole, "layer_00": whole, "layer_00_box": [[0, 0, 96, 96]] * len(whole)}
