@@ -196,6 +196,5 @@ def test_what_went_wrong_is_named() -> None:
     assert "rotation error 0.5° in epoch 100 (limit 0.5°)" in lines[1]
     assert lines[-1].startswith("What went wrong: training stopped: step 3: the loss is not finite; not met: objective")
     text = conclusion(judged, ["objective 0.5: try more epochs."])
-    assert (
-        text == f"The network does not memorise this pair; 5 of {len(judged)} criteria failed. Next step: more epochs."
-    )
+    failed = f"The network does not memorise this pair; 5 of {len(judged)} criteria failed."
+    assert text == f"{failed} Next step: more epochs. See docs/troubleshooting.md."

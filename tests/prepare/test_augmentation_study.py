@@ -17,8 +17,8 @@ from datamodules.spectrograms import find_spectrograms
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
 from formats.spectrogram_axes import SpectrogramAxes
+from lightning_modules.classifier_training import fit_classifier
 from prepare import augmentation_study as study
-from prepare.microdoppler_sample import microdoppler_sample
 from tests.support.commands import USERS, write_spectrograms
 
 
@@ -106,16 +106,33 @@ def test_without_axes_units_are_those_of_the_image(folders: tuple[Path, Path]) -
     assert rows[0]["real_mean"] == pytest.approx(0.8 - 15 / 64, abs=0.02)
 
 
+def _write_bands(folder: Path, name: str, count: int, rows: dict[int, int | None], seed: int) -> None:
+    """Write ``count`` noisy images per user with a bright band at the user's row, or without one."""
+    rng = np.random.default_rng(seed)
+    for user, row in rows.items():
+        for number in range(1, count + 1):
+            image = rng.integers(0, 90, (64, 64, 3))
+            if row is not None:
+                image[row : row + 6] += 150
+            write_png(folder / name.format(user=user, number=number), image.astype(np.uint8))
+
+
 @pytest.mark.slow
-def test_more_images_of_the_same_people_help(tmp_path: Path) -> None:
-    """Simulated images in the place of generated ones are worth as much as real ones."""
+@pytest.mark.parametrize(("bands", "accuracy"), [({1: 10, 2: 40}, 1.0), ({1: 40, 2: 10}, 0.0)])
+def test_generated_images_decide_where_real_ones_show_nothing(
+    bands: dict[int, int | None], accuracy: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real training images hold no band, so that bands at the right and at the wrong rows give 1 and 0."""
+
+    def short(images: Tensor, users: Tensor, num_users: int, seed: int, steps: int, device: torch.device) -> Any:
+        return fit_classifier(images, users, num_users, seed, steps // 4, device=device)
+
+    monkeypatch.setattr(study, "fit_classifier", short)
     real, generated = tmp_path / "real", tmp_path / "generated"
-    microdoppler_sample(real, num_users=4, train_per_user=2, val_per_user=8)
-    microdoppler_sample(tmp_path / "more", num_users=4, train_per_user=12, val_per_user=1, seed=0)
-    for folder in (tmp_path / "more/train").iterdir():
-        for number, path in enumerate(sorted(folder.iterdir())[2:], 1):  # the first two are those of `real`
-            name = f"micro_doppler_user{int(folder.name[3:]):02d}_{number:03d}.png"
-            write_png(generated / name, read_rgb(path))
+    _write_bands(real, "train/ID_{user}/{number:03d}.png", 3, {1: None, 2: None}, seed=0)
+    _write_bands(real, "val/ID_{user}/{number:03d}.png", 8, {1: 10, 2: 40}, seed=1)
+    _write_bands(generated, "micro_doppler_user{user:02d}_{number:03d}.png", 12, bands, seed=2)
     study.augmentation_study(real, generated, tmp_path / "out", [2], 2)
     entry = json.loads((tmp_path / "out/study.json").read_text())["accuracy"][0]
-    assert entry["difference_mean"] > 0.02
+    assert entry["real_mean"] == pytest.approx(0.5, abs=0.4)
+    assert entry["with_generated_mean"] == accuracy
