@@ -190,7 +190,7 @@ def _image_settings(
 
 @dataclass(frozen=True)
 class _Cutting:
-    """How recordings are cut into the samples of images."""
+    """Cuts recordings into the samples of images."""
 
     settings: ImageSettings
     step: int
