@@ -21,9 +21,14 @@ from exporters.photoshop import write_psd
 from exporters.relief import HEIGHT_MM, layer_heights, write_relief
 from exporters.visualization.layer_index import colour_index, index_to_16bit
 from exporters.visualization.layer_stack import before_after_figure
+from exporters.visualization.report.layers import LayeredImage, layers_section
+from exporters.visualization.report.page import Section
 from formats.errors import InputError
 from formats.images import write_png
 from formats.ranges import ABOVE_0, AT_LEAST_1, check_ranges
+
+REPORTED = 6  # images in the report
+REPORTED_BYTES = 4_200_000  # for all of them
 
 
 class LayerWriter(PredictionWriter):
@@ -56,6 +61,7 @@ class LayerWriter(PredictionWriter):
         )
         self.max_layers = max_layers
         self.relief_width_mm, self.relief_height_mm = relief_width_mm, relief_height_mm
+        self.written: list[LayeredImage] = []  # the first images, for the report
 
     def write_on_batch_end(  # noqa: D102
         self,
@@ -74,9 +80,16 @@ class LayerWriter(PredictionWriter):
         if "layers" in batch and "orders" in batch and data.num_layers is None:
             exact = exact_separation(batch["layers"].cpu().numpy(), batch["orders"].cpu().numpy())
         separation = self.write(folder, image, index, data.num_layers, exact)
+        if len(self.written) < REPORTED:
+            names = [layer.name for layer in separation.layers]
+            self.written.append(LayeredImage(folder, names, separation.note))
         count = len(separation.layers)
         note = f" ({separation.note})" if separation.note else ""
         print(f"{batch['name']}: {count} layer{'s' if count > 1 else ''} in {folder}{note}")
+
+    def report_sections(self, trainer: Trainer, pl_module: LightningModule) -> list[Section]:
+        """Show the first images of this process in the report of the run."""
+        return [layers_section(image, REPORTED_BYTES // len(self.written)) for image in self.written]
 
     def write(
         self,

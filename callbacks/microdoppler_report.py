@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from lightning import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from exporters.visualization.report.page import Section, table
+from exporters.visualization.report.spectrograms import SpectrogramRow, spectrograms_section, values_by_user
 from formats.atomic import write_json
 from formats.errors import InputError
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
@@ -37,8 +42,54 @@ _REAL: dict[str, str | float] = {  # where the key of the real images' value is 
 }
 
 
+SHOWN = 4  # images of each user and kind in the report of the run
+SHOWN_USERS = 12
+
+
 class MicroDopplerReport(Callback):
     """Print the results of ``test`` as a table and write them to ``evaluation.json`` in the run's folder."""
+
+    def __init__(self) -> None:
+        self.images: dict[tuple[int, str], list[NDArray[np.uint8]]] = {}  # by user and kind
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the images of an earlier test."""
+        self.images = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first validation and generated images of each user."""
+        if dataloader_idx == 0:
+            return
+        kind = "real" if dataloader_idx == 1 else "generated"
+        images = batch["images"] if dataloader_idx == 1 else outputs["generated"]
+        for row, user in enumerate(batch["user_ids"].tolist()):
+            kept = self.images.setdefault((user, kind), [])
+            if len(kept) < SHOWN and ("weights" not in batch or batch["weights"][row] > 0):
+                kept.append(images[row].permute(1, 2, 0).cpu().numpy())
+
+    def report_sections(self, trainer: Trainer, pl_module: LightningModule) -> list[Section]:
+        """Show real next to generated images, with the measures, in the report of the run."""
+        assert isinstance(pl_module, UserConditionedDiTModule)
+        if pl_module.test_results is None:
+            return []
+        space = pl_module.require_latent_space()
+        users = [user for user in space.user_ids.tolist() if (user, "generated") in self.images][:SHOWN_USERS]
+        rows = [
+            SpectrogramRow(user, kind, self.images[user, kind])
+            for user in users
+            for kind in ("real", "generated")
+            if self.images.get((user, kind))
+        ]
+        measures = quality_tables(pl_module.test_results, space.user_ids.tolist())
+        return [spectrograms_section("Real and generated spectrograms", rows, space.axes, measures)]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report on the first process.
@@ -62,21 +113,41 @@ def evaluation_table(results: Mapping[str, float | int | str]) -> Table:
     First the measures with a bar, the one that is missed most leading, with the user who is worst in it; then the
     others.
     """
-    table = Table(title=_title(results), caption=_caption(results))
-    table.caption_justify = "left"
-    table.add_column("measure")
+    shown = Table(title=_title(results), caption=_caption(results))
+    shown.caption_justify = "left"
+    shown.add_column("measure")
     for column in ("generated", "real", "bar", "met", "worst user class"):
-        table.add_column(column, justify="right", no_wrap=column != "worst user class")
+        shown.add_column(column, justify="right", no_wrap=column != "worst user class")
     for bar, score in rank(results):
         user = worst_user(bar, results)
         worst = "" if user is None else f"{user}: {_number(results[f'{bar.key}_user_{user}'])}"
         values = (_number(results[bar.key]), _number(_real_value(bar.key, results)))
-        table.add_row(bar.label, *values, bar.text(), "yes" if score <= 1 else "no", worst)
-    table.add_section()
+        shown.add_row(bar.label, *values, bar.text(), "yes" if score <= 1 else "no", worst)
+    shown.add_section()
     for label, key, better in _ROWS:
         if key in results:
-            table.add_row(label, _number(results[key]), _number(_real_value(key, results)), better)
-    return table
+            shown.add_row(label, _number(results[key]), _number(_real_value(key, results)), better)
+    return shown
+
+
+def quality_tables(results: Mapping[str, float | int | str], user_ids: list[int]) -> str:
+    """Lay out the measures as HTML: each next to its value on real data and its bar, then those of each user.
+
+    Args:
+        results: Results of ``MicroDopplerEvaluation.compute``.
+        user_ids: ID of each class, as in the folder names.
+    """
+    rows, by_user = [], dict[str, dict[int, float]]()
+    for bar, score in rank(results):
+        values = (_number(results[bar.key]), _number(_real_value(bar.key, results)))
+        rows.append((bar.label, *values, bar.text(), "✓ met" if score <= 1 else "✗ missed"))
+        stem = f"{bar.key}_user_"
+        found = {user_ids[int(key.removeprefix(stem))]: float(results[key]) for key in results if key.startswith(stem)}
+        if found:
+            by_user[bar.label] = found
+    shown = table(("measure", "generated", "real", "bar", "result"), rows, _title(results), (1, 2, 3))
+    header, lines = values_by_user(by_user)
+    return shown + (table(header, lines, "Generated images of each user", range(1, len(header))) if lines else "")
 
 
 def _title(results: Mapping[str, float | int | str]) -> str:

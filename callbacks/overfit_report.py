@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from lightning import Callback, LightningModule, Trainer
 
 from batches.pair import PairBatch
 from callbacks.overfit_checks import Setup, conclusion, criteria, observations, what_to_try
-from callbacks.pair_images import point_cloud_image, scene_images
+from callbacks.pair_images import point_cloud_image, predict_first_scene, scene_images
 from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from exporters.visualization.depth import LEGEND
 from exporters.visualization.overfit_report import Findings, verdict_line, write_report
+from exporters.visualization.report.page import Section
 from formats.errors import InputError
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from lightning_modules.training_steps import GRADIENT_NORMS
@@ -45,6 +47,7 @@ class OverfitReport(Callback):
         self.history: list[dict[str, float]] = []
         self.nonfinite = 0.0
         self.batch: PairBatch | None = None
+        self.verdict: tuple[str, Path] | None = None  # and the report
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an interrupted test needs to continue."""
@@ -97,8 +100,9 @@ class OverfitReport(Callback):
         if not stopped:
             module.eval()
             batch: PairBatch = module.transfer_batch_to_device(self.batch, module.device, 0)
-            sheet, cameras = scene_images(module, batch)
-            images = {"depth": sheet, "point cloud": point_cloud_image(module, batch), "cameras": cameras}
+            scene = predict_first_scene(module, batch)
+            sheet, cameras = scene_images(scene)
+            images = {"depth": sheet, "point cloud": point_cloud_image(scene), "cameras": cameras}
         setup = run_setup(trainer, module, self.batch, len(self.history))
         judged = criteria(self.history, self.nonfinite, setup)
         advice = what_to_try(self.history, judged, setup)
@@ -111,8 +115,19 @@ class OverfitReport(Callback):
             [(name, norm, step) for name, (norm, step) in module.most_gradients()],
         )
         path = write_report(folder, self.history, images, findings, LEGEND)
+        self.verdict = verdict_line(judged), path.with_suffix(".html")
         print("\n".join([verdict_line(judged), *(f"  {line}" for line in advice)]))
         print(f"report: {path} and {path.with_suffix('.html').name}")
+
+    def report_sections(self, trainer: Trainer, pl_module: LightningModule) -> list[Section]:
+        """Link the report of the test in the report of the run."""
+        if self.verdict is None:
+            return []
+        verdict, path = self.verdict
+        run = Path(trainer.log_dir or trainer.default_root_dir)
+        link = path.relative_to(run).as_posix() if path.is_relative_to(run) else path.resolve().as_uri()
+        body = f'<p><strong>{escape(verdict)}</strong></p><p><a href="{escape(link)}">Full report of the test</a></p>'
+        return [Section("Over-fit test", body, first=True)]
 
 
 def _valid_pixels(batch: PairBatch) -> list[tuple[int, int]]:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from batches.pair import PairBatch
 from batches.trainer import datamodule_of
+from callbacks.pair_images import KEYS
 from exporters.cameras_json import write_cameras_json
 from exporters.colmap import write_colmap_text
 from exporters.point_cloud import point_cloud, write_glb, write_ply
 from exporters.visualization.depth import colour_depth, depth_range
+from exporters.visualization.report.page import Section
+from exporters.visualization.report.scene import Scene, scene_section
 from formats.atomic import write_json
 from formats.exr import write_depth
 from formats.images import write_png
 from formats.ranges import AT_LEAST_1, DECAY, check_ranges
 from lightning_modules.pair_depth_camera import ScenePrediction
+from losses.pair_objective import normalised_targets
 from networks.shipped_weights import ShippedWeights
 
 
@@ -30,12 +35,7 @@ class PairOutput(Protocol):
     output_dir: str
 
 
-KEYS: tuple[Literal["depth", "confidence", "extrinsics", "intrinsics"], ...] = (
-    "depth",
-    "confidence",
-    "extrinsics",
-    "intrinsics",
-)
+REPORTED = 4  # scenes in the report of the run
 
 
 class PairWriter(BasePredictionWriter):
@@ -59,6 +59,7 @@ class PairWriter(BasePredictionWriter):
             {"confidence_quantile": DECAY, "max_points": AT_LEAST_1},
         )
         self.confidence_quantile, self.max_points = confidence_quantile, max_points
+        self.sections: list[Section] = []  # on the first scenes
 
     def write_on_batch_end(
         self,
@@ -81,10 +82,19 @@ class PairWriter(BasePredictionWriter):
             self._write_scene(output_dir / name, names, batch["images"][row].float().cpu(), scene)
             report = confidence_report(scene["confidence"], getattr(pl_module, "shipped", None))
             write_json(output_dir / name / "confidence.json", report)
+            if len(self.sections) < REPORTED:
+                true = _true_scene(batch, row) if "depths" in batch else None
+                shown, predicted = batch["images"][row].float().cpu(), Scene(**scene)
+                title = f"Depth and cameras of {name}"
+                self.sections.append(scene_section(title, names, shown, predicted, true, report.get("note", "")))
             if "note" in report:
                 pl_module.print(f"{name}: {report['note']}")
         if batch_idx == 0:
             pl_module.print(f"writing depth, cameras and point clouds to {output_dir}")
+
+    def report_sections(self, trainer: Trainer, pl_module: LightningModule) -> list[Section]:
+        """Show the first scenes of this process in the report of the run."""
+        return self.sections
 
     def _write_scene(self, folder: Path, names: list[str], images: Any, scene: Any) -> None:
         near, far = depth_range(scene["depth"])
@@ -100,6 +110,16 @@ class PairWriter(BasePredictionWriter):
         write_ply(folder / "points.ply", points, colours)
         write_glb(folder / "points.glb", points, colours)
         write_colmap_text(folder / "colmap", names, *cameras, width, height, points, colours)
+
+
+def _true_scene(batch: PairBatch, row: int) -> Scene:
+    """Return the truth in the frame and scale of predictions."""
+    one = cast(PairBatch, {key: values[row : row + 1] for key, values in cast(dict[str, Any], batch).items()})
+    targets = normalised_targets(one)
+    depth, extrinsics, intrinsics, mask = (
+        targets[key][0].cpu() for key in ("depths", "extrinsics", "intrinsics", "point_masks")
+    )
+    return Scene(depth, extrinsics, intrinsics, mask=mask)
 
 
 def confidence_report(confidence: Tensor, shipped: ShippedWeights | None) -> dict[str, Any]:

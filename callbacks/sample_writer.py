@@ -6,19 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from lightning import LightningModule, Trainer
+from numpy.typing import NDArray
 
 from batches.microdoppler import SampleRequestBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.sample_requests import SampleRequestDataModule, sample_name, sample_pattern
+from exporters.visualization.report.page import Section, table
+from exporters.visualization.report.spectrograms import SpectrogramRow, spectrograms_section, values_by_user
 from exporters.visualization.spectrogram_sheet import spectrogram_sheet
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
 from formats.local_files import read_json_object
 from formats.ranges import AT_LEAST_1, check_ranges
+from formats.spectrogram_axes import SpectrogramAxes
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
+from metrics.spectrogram_units import WALK_MEASURES, walk_measures
 
 SETTINGS = "generation.json"
 GRID = "micro_doppler_grid.png"
@@ -32,6 +39,7 @@ SAMPLING = (
     "sample_seed",
 )
 
+SMALLEST = 64  # pixels of an image that can be measured
 OWN_FOLDER = {"guidance_scale", "num_steps"}  # settings that may differ within a folder
 REMEDY = "Choose another --data.output_dir, or move that folder away."
 
@@ -111,15 +119,43 @@ class SampleWriter(PredictionWriter):
         trainer.strategy.barrier("samples")
         if trainer.is_global_zero and not trainer.interrupted:
             assert isinstance(pl_module, UserConditionedDiTModule)
-            rows = {}
-            for user_id in pl_module.require_latent_space().user_ids.tolist():
-                paths = sorted(self.output_dir.glob(sample_pattern(user_id)))[: self.grid_columns]
-                if paths:
-                    rows[f"user {user_id}"] = [read_rgb(path) for path in paths]
-            axes = pl_module.require_latent_space().axes
+            samples, axes = self._samples(pl_module), pl_module.require_latent_space().axes
+            rows = {f"user {user_id}": images for user_id, images in samples.items()}
             write_png(self.output_dir / GRID, spectrogram_sheet(rows, axes, height=192))
             pl_module.print(f"{self.output_dir}: samples of {len(rows)} users; grid in {self.output_dir / GRID}")
         trainer.strategy.barrier("grid")
+
+    def _samples(self, module: UserConditionedDiTModule) -> dict[int, list[NDArray[np.uint8]]]:
+        """Read the first images of each user who has any."""
+        samples = {}
+        for user_id in module.require_latent_space().user_ids.tolist():
+            paths = sorted(self.output_dir.glob(sample_pattern(user_id)))[: self.grid_columns]
+            if paths:
+                samples[user_id] = [read_rgb(path) for path in paths]
+        return samples
+
+    def report_sections(self, trainer: Trainer, pl_module: LightningModule) -> list[Section]:
+        """Show the samples of each user with their measures in the report of the run."""
+        assert isinstance(pl_module, UserConditionedDiTModule)
+        samples, axes = self._samples(pl_module), pl_module.require_latent_space().axes
+        if not samples:
+            return []
+        rows = [SpectrogramRow(user, "generated", images) for user, images in samples.items()]
+        text = "<p>Real images of the same users are shown next to generated ones by <code>test</code>.</p>\n"
+        return [spectrograms_section("Generated spectrograms", rows, axes, text + _measures(samples, axes))]
+
+
+def _measures(samples: Mapping[int, list[NDArray[np.uint8]]], axes: SpectrogramAxes | None) -> str:
+    """Return a table of the median of each measure of a user's samples; "" without axes."""
+    if axes is None or min(samples[next(iter(samples))][0].shape[:2]) < SMALLEST:
+        return ""
+    values: dict[str, dict[int, float]] = {}
+    for user, images in samples.items():
+        medians = walk_measures(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), axes).median(0).values
+        for (label, unit), value in zip(WALK_MEASURES.values(), medians.tolist(), strict=True):
+            values.setdefault(f"{label} ({unit})", {})[user] = value
+    header, rows = values_by_user(values)
+    return table(header, rows, "Median of the shown samples", range(1, len(header)))
 
 
 def _differences(folder: Path, settings: Mapping[str, Any]) -> set[str]:

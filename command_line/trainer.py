@@ -30,6 +30,7 @@ class Trainer(lightning.Trainer):
         on_nonfinite: What to do where a loss or gradient is NaN or infinite: ``raise`` stops with an error that names
             samples, losses and parts of the network; ``skip`` leaves out the training step and counts it.
         describe_batch: Print the first training batch: keys, shapes, types and ranges, with the valid share of masks.
+        report: End ``fit``, ``test`` and ``predict`` with ``report.html``, a page with settings, curves and results.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Trainer(lightning.Trainer):
         precision: Precision = "auto",
         on_nonfinite: OnNonFinite = "raise",
         describe_batch: bool = False,
+        report: bool = True,
         **kwargs: Any,
     ) -> None:
         from callbacks.finite_check import FiniteCheck  # it imports the tasks, which `fit --help` does not need
@@ -46,6 +48,10 @@ class Trainer(lightning.Trainer):
         callbacks = [FiniteCheck(on_nonfinite), *_as_list(kwargs.get("callbacks"))]
         if describe_batch:
             callbacks.append(BatchDescription())
+        if report:
+            from callbacks.run_report import RunReport
+
+            callbacks.append(RunReport())
         if kwargs.get("enable_checkpointing") is not False:
             callbacks = _with_default(callbacks, LastCheckpoint, LastCheckpoint)
         kwargs["callbacks"] = callbacks

@@ -510,13 +510,16 @@ class UserConditionedDiTModule(TrainingSteps):
             num_users, h["inception_weights"], zero_doppler_row=self.zero_doppler_row
         )
 
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> dict[str, Tensor] | None:
         """Collect real training images, real validation images, then the requested generated ones.
 
         Args:
             batch: :class:`SpectrogramBatch` from the first two loaders, :class:`SampleRequestBatch` from the third.
             batch_idx: Unused.
             dataloader_idx: Index of the loader.
+
+        Returns:
+            ``generated``, images (B, 3, H, W) uint8, from the third loader.
         """
         classes = self.require_latent_space().classes(batch["user_ids"])
         if dataloader_idx == 0:
@@ -524,7 +527,10 @@ class UserConditionedDiTModule(TrainingSteps):
         elif dataloader_idx == 1:
             self.evaluation.add_real(batch["images"], classes, "val", batch["weights"])
         else:
-            self.evaluation.add_generated(self.generate(batch["user_ids"], batch["indices"]), classes)
+            images = self.generate(batch["user_ids"], batch["indices"])
+            self.evaluation.add_generated(images, classes)
+            return {"generated": images}
+        return None
 
     def on_test_epoch_end(self) -> None:
         """Compare, on every process, and log; ``test_results`` holds the comparison for callbacks."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from batches.pair import PairBatch
 from callbacks import pair_images
-from callbacks.pair_images import CAPTIONS, scene_images
+from callbacks.pair_images import CAPTIONS, predict_first_scene, scene_images
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from tests.support.batches import pair_batch
 
@@ -49,18 +49,18 @@ def columns(panels: Panels) -> dict[str, NDArray[np.uint8]]:
 
 def test_the_first_scene_is_drawn(panels: Panels) -> None:
     batch = pair_batch()
-    scene_images(module_predicting(batch["depths"], batch), batch)
+    scene_images(predict_first_scene(module_predicting(batch["depths"], batch), batch))
     image = (batch["images"][0, 0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     np.testing.assert_array_equal(columns(panels)["input"], image)
 
 
 def test_prediction_and_truth_are_next_to_each_other(panels: Panels) -> None:
     batch = pair_batch()
-    scene_images(module_predicting(batch["depths"], batch), batch)
+    scene_images(predict_first_scene(module_predicting(batch["depths"], batch), batch))
     exact = columns(panels)
     mask = batch["point_masks"][0, 0].numpy()
     np.testing.assert_array_equal(exact["predicted depth"][mask], exact["true depth"][mask])
-    scene_images(module_predicting(1.5 * batch["depths"], batch), batch)
+    scene_images(predict_first_scene(module_predicting(1.5 * batch["depths"], batch), batch))
     wrong = columns(panels)
     np.testing.assert_array_equal(wrong["true depth"], exact["true depth"])
     assert (wrong["predicted depth"] != exact["predicted depth"]).any()
@@ -70,8 +70,8 @@ def test_prediction_and_truth_are_next_to_each_other(panels: Panels) -> None:
 def test_cameras_are_drawn_from_prediction_and_truth(panels: Panels) -> None:
     batch = pair_batch()
     module = module_predicting(batch["depths"], batch)
-    _, cameras = scene_images(module, batch)
+    _, cameras = scene_images(predict_first_scene(module, batch))
     moved = cast(Any, {**batch, "extrinsics": batch["extrinsics"].clone()})
     moved["extrinsics"][0, 1, 0, 3] += 1
-    _, others = scene_images(module_predicting(batch["depths"], moved), batch)
+    _, others = scene_images(predict_first_scene(module_predicting(batch["depths"], moved), batch))
     assert (cameras != others).any()

@@ -239,7 +239,7 @@ def predict_words(trained: Path, out: Path, images: Path | str) -> list[str]:
 def test_predictions_open_in_other_programs(city: Path, trained: Path, tmp_path: Path) -> None:
     images = sorted(path for path in city.glob("*/*_aerial.jpeg.jpg"))[:2]
     main([*predict_words(trained, tmp_path / "out", f"[{images[0]}, {images[1]}]"), "--trainer.devices=1"])
-    (scene,) = (tmp_path / "out").iterdir()
+    (scene,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
     names = [f"{path.parent.name}_{path.name}" for path in images]  # the two files have the same name
     cameras = json.loads((scene / "cameras.json").read_text())
     assert len(cameras["cameras"]) == 2
@@ -322,5 +322,5 @@ def test_images_of_another_kind_are_predicted_from_a_folder(trained: Path, tmp_p
     for name in ("b", "a"):
         write_png(tmp_path / "images" / f"{name}.png", np.full((60, 80, 3), 128, np.uint8))
     main([*predict_words(trained, tmp_path / "out", tmp_path / "images"), "--trainer.devices=1"])
-    (scene,) = (tmp_path / "out").iterdir()
+    (scene,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
     assert {path.name for path in scene.glob("*.exr")} == {"a.png_depth.exr", "b.png_depth.exr"}

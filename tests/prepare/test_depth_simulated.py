@@ -111,7 +111,7 @@ def test_a_prediction_without_a_checkpoint_uses_the_shipped_weights(
     out = capsys.readouterr().out
     assert "using weights 'depth_simulated' from the repository: depth and cameras" in out
     assert "trained on simulated scenes alone" in out
-    (scene,) = (tmp_path / "out").iterdir()
+    (scene,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
     report = json.loads((scene / "confidence.json").read_text())
     assert report["weights"] == "depth_simulated"
     assert 0 < report["test_scenes_below"] < 1

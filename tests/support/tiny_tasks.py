@@ -106,6 +106,7 @@ def tiny_trainer(num_processes: int = 1, **settings: Any) -> Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "enable_checkpointing": False,
+        "report": False,
     }
     return Trainer(
         accelerator="cpu",
