@@ -19,6 +19,7 @@ from command_line.allowed_classes import OPTION, REMEDY, URL, check_sources, den
 from command_line.checkpoints import check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.continuing import checkpoint_of_runs, is_word, undamaged
+from command_line.early_checks import check_files
 from command_line.messages import shortened
 from command_line.out_of_memory import explained, memory_fault
 from command_line.output_folder import HELP, place_outputs
@@ -41,6 +42,7 @@ class TrilightCLI(LightningCLI):
 
     ckpt_path: str | None = None
     held: ExitStack  # of the locks
+    tasks: Sequence[Task]
     words_with_checkpoint: Callable[[Path], list[str]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -97,6 +99,7 @@ class TrilightCLI(LightningCLI):
         Raises:
             InputError: A setting cannot be used; the parser would wrap this error in its own.
         """
+        check_files(self._settings(), str(self.subcommand), self.tasks, self.ckpt_path)
         try:
             super().instantiate_classes()
         except ValueError as fault:
@@ -186,7 +189,7 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
     epilog = f"{class_list(tasks)} {short_names_help(command)}"
     try:
         with ExitStack() as held, explained_restoring(checkpoint):
-            _one_command(command, held, words_with_checkpoint)(
+            _one_command(command, tasks, held, words_with_checkpoint)(
                 LightningModule,
                 LightningDataModule,
                 subclass_mode_model=True,
@@ -197,18 +200,25 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
                 save_config_kwargs={"overwrite": True},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": epilog}},
+                parser_kwargs={
+                    "exit_on_error": False,
+                    "allow_abbrev": False,
+                    command: {"exit_on_error": False, "allow_abbrev": False, "epilog": epilog},
+                },
                 args=[command, *words],
             )
     except ArgumentError as fault:
         _explain(fault, sources, tasks, command)
 
 
-def _one_command(command: str, locks: ExitStack, words_of_checkpoint: Callable[[Path], list[str]]) -> type[TrilightCLI]:
+def _one_command(
+    command: str, known: Sequence[Task], locks: ExitStack, words_of_checkpoint: Callable[[Path], list[str]]
+) -> type[TrilightCLI]:
     """Return the command line with one subcommand; the parsers of the others take time to build."""
 
     class OneCommand(TrilightCLI):
         held = locks
+        tasks = known
         words_with_checkpoint = staticmethod(words_of_checkpoint)
 
         @staticmethod

@@ -136,14 +136,22 @@ class LatentDataModule(ResumableDataModule):
         self.num_workers, self.seed = num_workers, seed
         self.datasets: dict[str, LatentDataset] = {}
 
-    def prepare_data(self) -> None:
-        """Check that the files exist before anything else starts, and write statistics that are missing.
+    def check_files(self, stage: str) -> None:
+        """Check that the shards exist, before the model is built.
 
         Raises:
             InputError: A file is missing.
         """
         for split in ("train", "val"):
             find_shards(self.data_dir, split)
+
+    def prepare_data(self) -> None:
+        """Write statistics that are missing.
+
+        Raises:
+            InputError: A file of latents is missing.
+        """
+        self.check_files("fit")
         path = self.data_dir / STATISTICS
         if self.statistics in ("auto", "dataset") and not path.exists():
             own = measure_statistics(self.data_dir)
