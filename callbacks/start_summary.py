@@ -67,10 +67,11 @@ def summary_lines(trainer: Trainer, module: LightningModule, log_dir: str | None
     for parameter in module.parameters():
         sizes[parameter.requires_grad] += parameter.numel()
     training = trainer.state.fn == "fit"
-    counts = f"{count_text(sizes[True])} trained, {count_text(sizes[False])} frozen"
+    trained = f"{count_text(sizes[True])} trained, {count_text(sizes[False])} frozen"
+    parameters = trained if training else count_text(sum(sizes.values()))
     return [
         f"data:    {type(data).__name__}{_source(data)}{_splits(data)}",
-        f"network: {type(module).__name__}{name}, parameters: {counts if training else count_text(sum(sizes.values()))}",
+        f"network: {type(module).__name__}{name}, parameters: {parameters}",
         f"machine: {_devices(trainer)}, precision {trainer.precision}",
         f"results: {_results(trainer, data, log_dir, training)}",
     ]

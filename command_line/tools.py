@@ -50,6 +50,7 @@ def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
             prog=f"cli.py {group}",
             as_positional=False,
             exit_on_error=False,
+            allow_abbrev=False,
         )
     except ArgumentError as fault:
         for source in read_sources(words):
