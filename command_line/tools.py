@@ -108,7 +108,8 @@ def expand_options(args: Sequence[str], types: dict[str, object]) -> list[str]:
             is_list = len(values) == 1 and values[0].startswith("[")
             expanded.append(values[0] if is_list else yaml_list(values))
         kind = types.get(word.removeprefix("--"))
-        expanded.append(f"{word}=true" if kind is bool and following.startswith("--") else word)
+        is_flag = kind is bool or bool in typing.get_args(kind)
+        expanded.append(f"{word}=true" if is_flag and following.startswith("--") else word)
         values = [] if _is_list(kind) else None
     return expanded[:-1]
 
