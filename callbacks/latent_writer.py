@@ -83,6 +83,8 @@ class LatentShardWriter(PredictionWriter):
             image_size=data.image_size,
             splits={split: len(dataset) for split, dataset in data.datasets.items()},
             files_digest=data.digest(),
+            resize="pad" if data.resize == "pad" else "squeeze",
+            train_share=data.train_share,
         )
         record, axes = ExtractionRecord.read(folder), SpectrogramAxes.read(data.data_dir)
         if record is not None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from command_line.suggestions import nearest, suggestion
 from command_line.tasks import UsageError
 
 
@@ -56,7 +56,10 @@ def check_value(argument: Argument) -> None:
     # `--name 2` is parsed as a number, but is a valid string too.
     values = [argument.value, str(argument.value)] if isinstance(argument.value, int | float) else [argument.value]
     if not any(_fits(value, hints[argument.name]) for value in values):
-        remedy = f"Give a value of type {type_name(hints[argument.name])}."
+        hint = hints[argument.name]
+        near = nearest(argument.value, _words(hint)) if isinstance(argument.value, str) else None
+        guess = f"Did you mean '{near}'? " if near else ""
+        remedy = f"{guess}Give a value of type {type_name(hint)}."
         raise UsageError(argument.option, f"{argument.value!r} is not a valid value", remedy)
 
 
@@ -68,6 +71,15 @@ def _fits(value: Any, hint: Any) -> bool:
     except ArgumentError:
         return False
     return True
+
+
+def _words(hint: Any) -> Iterator[str]:
+    """Yield the words that a type allows."""
+    for part in typing.get_args(hint):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _words(part)
 
 
 def type_hints(owner: Any) -> dict[str, Any]:
@@ -95,10 +107,3 @@ def type_name(hint: Any) -> str:
     if type(None) in arguments:
         return " | ".join("None" if part is type(None) else type_name(part) for part in arguments)
     return hint.__name__ if inspect.isclass(hint) and not arguments else str(hint).replace("typing.", "")
-
-
-def suggestion(name: str, choices: Iterable[str], introduction: str) -> str:
-    """Return a sentence with the most similar choice, or with all of them."""
-    choices = list(choices)
-    near = difflib.get_close_matches(name, choices, n=1)
-    return f"Did you mean '{near[0]}'?" if near else f"{introduction} {', '.join(choices)}."

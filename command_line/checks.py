@@ -17,8 +17,10 @@ import lightning.pytorch.loggers
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
 
-from command_line.arguments import Argument, check_name, check_value, suggestion, type_hints
+from command_line.arguments import Argument, check_name, check_value, type_hints
 from command_line.settings import ClassSettings, Source, class_settings, listed_classes, named_class
+from command_line.short_names import GENERAL
+from command_line.suggestions import nearest, suggestion
 from command_line.tasks import SHARED_CALLBACKS, Task, UsageError, classes_by_name, load, short_name
 from command_line.trainer import Trainer
 
@@ -27,6 +29,25 @@ LISTED: dict[str, tuple[Any, type]] = {
     "logger": (lightning.pytorch.loggers, Logger),
 }
 
+# Options and keys of a configuration file at the top level.
+TOP_LEVEL = (
+    "model",
+    "data",
+    "trainer",
+    "seed_everything",
+    "ckpt_path",
+    "output_dir",
+    "num_threads",
+    "logger",
+    "config",
+    "print_config",
+    "help",
+    "help-all",
+    "verbose",
+    "weights_only",
+    "return_predictions",
+)
+
 
 def check_names(sources: Sequence[Source], tasks: Sequence[Task]) -> None:
     """Check the names of classes and options.
@@ -34,8 +55,23 @@ def check_names(sources: Sequence[Source], tasks: Sequence[Task]) -> None:
     Raises:
         UsageError: A class does not exist, or does not take an option; similar names are suggested.
     """
+    _check_top_level(sources)
     for argument in given_arguments(sources, tasks):
         check_name(argument)
+
+
+def _check_top_level(sources: Sequence[Source]) -> None:
+    """Suggest what a misspelt group or option means; names without a similar one are left to the parser."""
+    known = {*TOP_LEVEL, *(name for names in GENERAL.values() for name in names)}
+    for source in sources:
+        for key in source.settings:
+            near = nearest(str(key), known)
+            if key in known or near is None:
+                continue
+            if not source.name.startswith(f"--{key}"):  # a file, or --config with YAML
+                raise UsageError(source.name, f"there is no setting '{key}'", f"Did you mean '{near}'?")
+            rest = source.name.removeprefix(f"--{key}")
+            raise UsageError(source.name, "there is no such option", f"Did you mean '--{near}{rest}'?")
 
 
 def refuse_wrong_value(sources: Sequence[Source], tasks: Sequence[Task]) -> None:
@@ -46,6 +82,14 @@ def refuse_wrong_value(sources: Sequence[Source], tasks: Sequence[Task]) -> None
     """
     for argument in given_arguments(sources, tasks):
         check_value(argument)
+    for source in sources:
+        for name in ("num_threads", "output_dir", "seed_everything"):
+            if name in source.settings:
+                check_value(Argument(f"--{name}", _top_level, name, source.settings[name]))
+
+
+def _top_level(num_threads: int | None, output_dir: str | None, seed_everything: bool | int) -> None:
+    """Hold the types of options that belong to no class."""
 
 
 def given_arguments(sources: Sequence[Source], tasks: Sequence[Task]) -> Iterator[Argument]:

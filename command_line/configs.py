@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import configs
-from command_line.arguments import suggestion
+from command_line.suggestions import suggestion
 from command_line.tasks import UsageError
 from formats.atomic import write_text
 from formats.errors import InputError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.resumed_settings import ResumedSettings
 from callbacks.step_seed import StepSeed
-from command_line.allowed_classes import OPTION, REMEDY, URL, check_sources, denied_path, enforce, take_allowed_packages
+from command_line.allowed_classes import REMEDY, URL, check_sources, denied_path, enforce, take_allowed_packages
 from command_line.checkpoints import check_resumable, with_checkpoint_settings
 from command_line.checks import check_names, refuse_wrong_value
 from command_line.continuing import checkpoint_of_runs, is_word, undamaged
+from command_line.early_checks import check_files
+from command_line.help import class_lines
+from command_line.loggers import named_runs, with_loggers
 from command_line.messages import shortened
 from command_line.out_of_memory import explained, memory_fault
 from command_line.output_folder import HELP, place_outputs
@@ -26,7 +29,7 @@ from command_line.quiet import log_wandb_offline_without_account, silence_warnin
 from command_line.restoring import explained_restoring
 from command_line.settings import Source, last_value, read_sources, with_shipped_configs
 from command_line.short_names import short_names_help, with_full_names
-from command_line.tasks import Task, UsageError, import_named_classes, short_name
+from command_line.tasks import Task, UsageError, import_named_classes
 from command_line.threads import set_threads
 from command_line.trainer import SaveConfig, Trainer
 from formats.errors import InputError
@@ -41,6 +44,7 @@ class TrilightCLI(LightningCLI):
 
     ckpt_path: str | None = None
     held: ExitStack  # of the locks
+    tasks: Sequence[Task]
     words_with_checkpoint: Callable[[Path], list[str]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -97,8 +101,10 @@ class TrilightCLI(LightningCLI):
         Raises:
             InputError: A setting cannot be used; the parser would wrap this error in its own.
         """
+        check_files(self._settings(), str(self.subcommand), self.tasks, self.ckpt_path)
         try:
-            super().instantiate_classes()
+            with named_runs(self._settings(), self.tasks):
+                super().instantiate_classes()
         except ValueError as fault:
             cause: BaseException | None = fault
             while cause is not None and not isinstance(cause, InputError):
@@ -154,7 +160,8 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
     """
     own, packages = take_allowed_packages(args[1:])
     command = args[0]
-    words = with_full_names(command, with_shipped_configs(own), tasks)
+    own = ["--help" if word == "--help-all" else word for word in own]
+    words = with_full_names(command, with_loggers(with_shipped_configs(own)), tasks)
     sources = read_sources(words)
     check_sources(sources, tasks, packages)
     enforce(tasks, packages)
@@ -183,10 +190,10 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
         named = [*asked, f"--ckpt_path={path}"]
         return with_checkpoint_settings(named, read_sources(named), tasks, packages)
 
-    epilog = f"{class_list(tasks)} {short_names_help(command)}"
+    epilog = " ".join([*class_lines(tasks), short_names_help(command)])
     try:
         with ExitStack() as held, explained_restoring(checkpoint):
-            _one_command(command, held, words_with_checkpoint)(
+            _one_command(command, tasks, held, words_with_checkpoint)(
                 LightningModule,
                 LightningDataModule,
                 subclass_mode_model=True,
@@ -197,18 +204,25 @@ def run_lightning(tasks: Sequence[Task], args: Sequence[str]) -> None:
                 save_config_kwargs={"overwrite": True},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                parser_kwargs={"exit_on_error": False, command: {"exit_on_error": False, "epilog": epilog}},
+                parser_kwargs={
+                    "exit_on_error": False,
+                    "allow_abbrev": False,
+                    command: {"exit_on_error": False, "allow_abbrev": False, "epilog": epilog},
+                },
                 args=[command, *words],
             )
     except ArgumentError as fault:
         _explain(fault, sources, tasks, command)
 
 
-def _one_command(command: str, locks: ExitStack, words_of_checkpoint: Callable[[Path], list[str]]) -> type[TrilightCLI]:
+def _one_command(
+    command: str, known: Sequence[Task], locks: ExitStack, words_of_checkpoint: Callable[[Path], list[str]]
+) -> type[TrilightCLI]:
     """Return the command line with one subcommand; the parsers of the others take time to build."""
 
     class OneCommand(TrilightCLI):
         held = locks
+        tasks = known
         words_with_checkpoint = staticmethod(words_of_checkpoint)
 
         @staticmethod
@@ -216,17 +230,6 @@ def _one_command(command: str, locks: ExitStack, words_of_checkpoint: Callable[[
             return {command: LightningCLI.subcommands()[command]}
 
     return OneCommand
-
-
-def class_list(tasks: Sequence[Task]) -> str:
-    """Return the classes of all tasks, as help shows them."""
-    lines: list[str] = []
-    groups: Mapping[str, str] = {"--model": "modules", "--data": "datamodules", "--trainer.callbacks": "callbacks"}
-    for option, group in groups.items():
-        names = [short_name(target) for task in tasks for target in getattr(task, group)]
-        lines.append(f"{option}: {', '.join(names)}.")
-    lines.append(f"{OPTION} PACKAGE: also import classes of PACKAGE that a configuration or a checkpoint names.")
-    return " ".join(lines)
 
 
 def _explain(fault: ArgumentError, sources: Sequence[Source], tasks: Sequence[Task], command: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from command_line.shortcuts import SHORTCUTS, expand_shortcut
+from command_line.suggestions import suggestion
 from command_line.tasks import TOOL_GROUPS, Task, UsageError, tool_targets
 from formats.disk_faults import disk_fault
 from formats.errors import InputError
@@ -75,13 +76,17 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
         from command_line.configs import run_configs
 
         run_configs(args[1:])
+    elif args[0] in LIGHTNING_COMMANDS and not {"-h", "--help"}.isdisjoint(args):
+        from command_line.help import command_help
+
+        print(command_help(tasks, args[0]))
     elif args[0] in LIGHTNING_COMMANDS:
         from command_line.lightning_cli import run_lightning
 
         run_lightning(tasks, args)
     else:
-        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", *SHORTCUTS])
-        raise UsageError("cli.py", f"unknown command '{args[0]}'", f"Choose from {commands}.")
+        commands = [*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", *SHORTCUTS]
+        raise UsageError("cli.py", f"unknown command '{args[0]}'", suggestion(args[0], commands, "Choose from"))
 
 
 def exit_with_message(command: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -23,21 +24,30 @@ MESSAGES = (
     ".*Total length of `.*DataLoader` across ranks is zero.*",  # all latents or samples exist already
     ".*Metric `InceptionScore` will save all extracted features.*",
 )
+# Lines that StartSummary replaces.
+LINES = re.compile(r"💡 Tip|Seed set to|\w+ available: |LOCAL_RANK: |Using .*Automatic Mixed Precision")
+LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+)
 
 
 def silence_warnings() -> None:
-    """Silence Lightning's tips, and warnings about deliberate choices."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_not_a_tip)
+    """Silence Lightning's tips and lines about the machine, and warnings about deliberate choices."""
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(_is_shown)
     for message in MESSAGES:
         warnings.filterwarnings("ignore", message)
 
 
-def _is_not_a_tip(record: logging.LogRecord) -> bool:
-    return "💡 Tip" not in record.getMessage()
+def _is_shown(record: logging.LogRecord) -> bool:
+    return LINES.match(record.getMessage()) is None
 
 
 def log_wandb_offline_without_account() -> None:
-    """Let W&B log to files if no user is signed in, so that a run never stops to ask."""
+    """Let W&B log to files if no user is signed in, so that a run never stops to ask; and without lines of its own."""
+    os.environ.setdefault("WANDB_SILENT", "true")
     signed_in = os.environ.get("WANDB_API_KEY") or "api.wandb.ai" in _netrc()
     if not signed_in:
         os.environ.setdefault("WANDB_MODE", "offline")

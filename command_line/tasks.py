@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from command_line.suggestions import suggestion
 from formats.errors import InputError
 
 TOOL_GROUPS = ("prepare", "pipeline")
@@ -105,7 +106,7 @@ def load_tool(tasks: Iterable[Task], group: str, command: str) -> Callable[..., 
     """
     targets = tool_targets(tasks, group)
     if command not in targets:
-        raise UsageError(group, f"unknown command '{command}'", f"Choose from {', '.join(targets)}.")
+        raise UsageError(group, f"unknown command '{command}'", suggestion(command, targets, "Choose from"))
     tool: Callable[..., None] = load(targets[command])
     return tool
 

@@ -92,14 +92,26 @@ def choose_threads(num_threads: int | None, num_processes: int = 1) -> tuple[int
     """
     if num_threads is not None:
         check_settings({"--num_threads": ("at least 1", num_threads >= 1)})
-        return num_threads, f"threads: {num_threads}, as set by --num_threads"
+        return num_threads, f"threads: {num_threads}, as set by --num_threads{_advice(num_threads, num_processes)}"
     if "OMP_NUM_THREADS" in os.environ:
-        return None, f"threads: {torch.get_num_threads()}, as set by OMP_NUM_THREADS"
+        number = torch.get_num_threads()
+        return None, f"threads: {number}, as set by OMP_NUM_THREADS{_advice(number, num_processes)}"
     free = free_cores()
     chosen = max(1, min(default_threads(), round(free) // num_processes))
     each = " each" if num_processes > 1 else ""
     line = f"threads: {chosen}{each}, since {max(free, 0):.1f} of {len(allowed_cores())} cores are free"
     return chosen, f"{line}; --num_threads or OMP_NUM_THREADS sets another number"
+
+
+def _advice(num_threads: int, num_processes: int) -> str:
+    """Return what would be faster than threads that wait for busy cores, or nothing."""
+    if num_threads == 1:
+        return ""
+    free = free_cores()
+    fewer = max(1, round(free) // num_processes)
+    if fewer >= num_threads:
+        return ""
+    return f"; --num_threads {fewer} would be faster, since {max(free, 0):.1f} of {len(allowed_cores())} cores are free"
 
 
 def set_threads(num_threads: int | None, num_processes: int = 1) -> str:

@@ -50,6 +50,7 @@ def run_tool(tasks: Sequence[Task], group: str, args: Sequence[str]) -> None:
             prog=f"cli.py {group}",
             as_positional=False,
             exit_on_error=False,
+            allow_abbrev=False,
         )
     except ArgumentError as fault:
         for source in read_sources(words):
@@ -107,7 +108,8 @@ def expand_options(args: Sequence[str], types: dict[str, object]) -> list[str]:
             is_list = len(values) == 1 and values[0].startswith("[")
             expanded.append(values[0] if is_list else yaml_list(values))
         kind = types.get(word.removeprefix("--"))
-        expanded.append(f"{word}=true" if kind is bool and following.startswith("--") else word)
+        is_flag = kind is bool or bool in typing.get_args(kind)
+        expanded.append(f"{word}=true" if is_flag and following.startswith("--") else word)
         values = [] if _is_list(kind) else None
     return expanded[:-1]
 

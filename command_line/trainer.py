@@ -9,11 +9,15 @@ import lightning
 import torch
 from lightning import LightningModule
 from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import ModelSummary
 from lightning.pytorch.cli import SaveConfigCallback
 
 from callbacks.batch_description import BatchDescription
 from callbacks.checkpoint_io import AtomicCheckpointIO
 from callbacks.last_checkpoint import LastCheckpoint
+from callbacks.late_loggers import LateLoggers
+from callbacks.progress_lines import ProgressLines
+from callbacks.start_summary import StartSummary
 from formats.finite import OnNonFinite
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
@@ -22,7 +26,8 @@ Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf1
 class Trainer(lightning.Trainer):
     """Lightning's Trainer, with a precision chosen by the hardware, checkpoints that survive kills, and finite weights.
 
-    The last step is always saved: where ``callbacks`` has no :class:`LastCheckpoint`, one is added.
+    The last step is always saved: where ``callbacks`` has no :class:`LastCheckpoint`, one is added. Loggers open their
+    runs after data and model are set up, so that a refused command leaves no run behind.
 
     Args:
         precision: ``auto`` is bf16-mixed if the GPU supports it, 16-mixed on older GPUs, and 32-true
@@ -45,7 +50,11 @@ class Trainer(lightning.Trainer):
         from callbacks.finite_check import FiniteCheck  # it imports the tasks, which `fit --help` does not need
 
         kwargs["plugins"] = _with_default(_as_list(kwargs.get("plugins")), CheckpointIO, AtomicCheckpointIO)
-        callbacks = [FiniteCheck(on_nonfinite), *_as_list(kwargs.get("callbacks"))]
+        self._late_loggers = LateLoggers()
+        callbacks = [self._late_loggers, StartSummary(), FiniteCheck(on_nonfinite), *_as_list(kwargs.get("callbacks"))]
+        callbacks.append(ProgressLines())
+        if kwargs.get("enable_model_summary") is None:  # StartSummary says what users need of it
+            kwargs["enable_model_summary"] = any(isinstance(part, ModelSummary) for part in callbacks)
         if describe_batch:
             callbacks.append(BatchDescription())
         if report:
@@ -56,6 +65,26 @@ class Trainer(lightning.Trainer):
             callbacks = _with_default(callbacks, LastCheckpoint, LastCheckpoint)
         kwargs["callbacks"] = callbacks
         super().__init__(*args, precision=hardware_precision() if precision == "auto" else precision, **kwargs)
+
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Train; see Lightning's Trainer."""
+        with self._late_loggers.held(self):
+            super().fit(*args, **kwargs)
+
+    def validate(self, *args: Any, **kwargs: Any) -> Any:
+        """Validate; see Lightning's Trainer."""
+        with self._late_loggers.held(self):
+            return super().validate(*args, **kwargs)
+
+    def test(self, *args: Any, **kwargs: Any) -> Any:
+        """Test; see Lightning's Trainer."""
+        with self._late_loggers.held(self):
+            return super().test(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict; see Lightning's Trainer."""
+        with self._late_loggers.held(self):
+            return super().predict(*args, **kwargs)
 
 
 def _as_list(found: Any) -> list[Any]:
@@ -78,6 +107,12 @@ class SaveConfig(SaveConfigCallback):
     """Save the configuration with the logs of a training run; other commands record theirs with their output."""
 
     def setup(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write ``config.yaml`` once per run."""
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
+        """Wait until the loggers have opened their runs: what can be refused has not been before."""
+
+    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: LightningModule) -> None:
+        """Write ``config.yaml``."""
+        super().setup(trainer, pl_module, "fit")
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: LightningModule) -> None:
+        """Write ``config.yaml``, unless it has been written."""
+        super().setup(trainer, pl_module, "fit")

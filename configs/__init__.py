@@ -15,23 +15,24 @@ Item = TypeVar("Item")
 def find_config(path: str | Path) -> Path:
     """Return the path of a configuration file, from any working directory.
 
-    A file of the user's comes first; else the shipped file of that name, with or without the folder ``configs``.
+    A file of the user's comes first; else the shipped file of that name, with or without its folder.
 
     Args:
-        path: As typed, such as ``my.yaml``, ``configs/overlays/cpu.yaml`` or ``overlays/cpu.yaml``.
+        path: As typed, such as ``my.yaml``, ``configs/overlays/cpu.yaml``, ``overlays/cpu.yaml`` or ``cpu.yaml``.
 
     Returns:
         The file that exists; ``path`` itself if there is none.
 
     Example:
-        >>> find_config("overlays/cpu.yaml").is_absolute()
-        True
+        >>> find_config("overlays/cpu.yaml").is_absolute(), find_config("cpu.yaml").is_absolute()
+        (True, True)
         >>> find_config("nowhere.yaml")
         PosixPath('nowhere.yaml')
     """
     path = Path(path)
-    shipped = FOLDER / (path.relative_to(FOLDER.name) if path.parts[:1] == (FOLDER.name,) else path)
-    return shipped if not path.exists() and shipped.is_file() else path
+    name = path.relative_to(FOLDER.name) if path.parts[:1] == (FOLDER.name,) else path
+    shipped = [each for each in (FOLDER / name, FOLDER / "overlays" / name) if each.is_file()]
+    return shipped[0] if shipped and not path.exists() else path
 
 
 def overlays_after_experiment(items: Sequence[Item], path_of: Callable[[Item], Path | None]) -> list[Item]:

@@ -53,6 +53,14 @@ class IllustrationFolderDataModule(LightningDataModule):
         self.num_workers, self.output_dir = num_workers, output_dir
         self.files: list[tuple[Path, str]] = []
 
+    def check_files(self, stage: str) -> None:
+        """Check that there are images, before the model is built.
+
+        Raises:
+            InputError: A file or the folder is missing, or there are no images.
+        """
+        self.setup(stage)
+
     def setup(self, stage: str) -> None:
         """List the images.
 

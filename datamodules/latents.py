@@ -14,7 +14,8 @@ from batches.microdoppler import LatentBatch
 from datamodules.content_check import check_some
 from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
 from datamodules.sample_requests import sample_request_loader
-from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
+from datamodules.spectrogram_folders import TRAIN_SHARE
+from datamodules.spectrograms import Resize, SpectrogramDataset, find_spectrograms
 from formats.errors import InputError, check_settings
 from formats.latent_shards import (
     IMAGENET_STATISTICS,
@@ -136,14 +137,22 @@ class LatentDataModule(ResumableDataModule):
         self.num_workers, self.seed = num_workers, seed
         self.datasets: dict[str, LatentDataset] = {}
 
-    def prepare_data(self) -> None:
-        """Check that the files exist before anything else starts, and write statistics that are missing.
+    def check_files(self, stage: str) -> None:
+        """Check that the shards exist, before the model is built.
 
         Raises:
             InputError: A file is missing.
         """
         for split in ("train", "val"):
             find_shards(self.data_dir, split)
+
+    def prepare_data(self) -> None:
+        """Write statistics that are missing.
+
+        Raises:
+            InputError: A file of latents is missing.
+        """
+        self.check_files("fit")
         path = self.data_dir / STATISTICS
         if self.statistics in ("auto", "dataset") and not path.exists():
             own = measure_statistics(self.data_dir)
@@ -230,10 +239,12 @@ class LatentDataModule(ResumableDataModule):
             remedy = "Name the folder of spectrograms with --data.images_dir."
             raise InputError(self.data_dir, "does not say which images it was made from", remedy)
         side = 256 if record is None else record.image_size
+        resize: Resize = "squeeze" if record is None else record.resize
+        share = TRAIN_SHARE if record is None else record.train_share
         rank, world_size = self.process()
         loaders = [
             evaluation_loader(
-                SpectrogramDataset(find_spectrograms(folder, split), side, resize=True),
+                SpectrogramDataset(find_spectrograms(folder, split, share), side, resize),
                 self.batch_size,
                 rank,
                 world_size,

@@ -29,6 +29,8 @@ from formats.errors import InputError, check_settings
 from formats.layered_art.base import LayeredArt
 from formats.layered_art.layouts import Layout, open_layered_art
 
+STAGE_SPLITS: dict[str, tuple[SplitName, ...]] = {"fit": ("train", "val"), "test": ("test",)}
+
 
 class LayeredArtDataModule(ResumableDataModule):
     """Illustrations with their layer index as :class:`batches.layers.LayerBatch`.
@@ -118,6 +120,15 @@ class LayeredArtDataModule(ResumableDataModule):
         self.datasets: dict[str, LayeredArtDataset] = {}
         self._opened: dict[Path, LayeredArt] = {}
 
+    def check_files(self, stage: str) -> None:
+        """Find the samples of the splits that the stage needs, before the model is built.
+
+        Raises:
+            InputError: A folder is missing or has no known layout, or a split is empty.
+        """
+        for split in STAGE_SPLITS.get(stage, ("val",)):
+            self._files(split)
+
     def setup(self, stage: str) -> None:
         """List the samples of the splits that the stage needs, and check that their files exist.
 
@@ -125,8 +136,7 @@ class LayeredArtDataModule(ResumableDataModule):
             InputError: A folder is missing or has no known layout, a file is missing, a split is empty, or one of two
                 samples of each split cannot be read.
         """
-        splits: dict[str, tuple[SplitName, ...]] = {"fit": ("train", "val"), "test": ("test",)}
-        for split in splits.get(stage, ("val",)):
+        for split in STAGE_SPLITS.get(stage, ("val",)):
             if split not in self.datasets:
                 augmentation = self.augmentation if split == "train" else None
                 files = self._files(split)

@@ -58,6 +58,14 @@ class PairFolderDataModule(LightningDataModule):
         self.views, self.num_workers, self.output_dir = views, num_workers, output_dir
         self.scenes: list[list[Path]] = []
 
+    def check_files(self, stage: str) -> None:
+        """Check that there are images, before the model is built.
+
+        Raises:
+            InputError: A file or the folder is missing, or there are no images.
+        """
+        self.setup(stage)
+
     def setup(self, stage: str) -> None:
         """List the images.
 

@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from batches.microdoppler import ExtractionBatch, SpectrogramBatch
 from batches.trainer import process_of
 from datamodules.loading import PrebatchedDataset
+from datamodules.spectrogram_folders import LAYOUT, TRAIN_SHARE, SpectrogramFile, SpectrogramFolder, read_folder
 from formats.errors import InputError, check_settings
-from formats.images import SUFFIXES, read_rgb, resize_rgb
+from formats.images import image_kind, pad_to_square, read_rgb, resize_rgb
 from formats.latent_shards import shard_names
+from formats.spectrogram_axes import SpectrogramAxes
 
-USER_FOLDER = re.compile(r"ID[_-]?0*(\d+)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class SpectrogramFile:
-    """An image file and its user."""
-
-    path: Path
-    user_id: int
+Resize = bool | Literal["squeeze", "pad"]
+KIND_NOTES = ("grey becomes three equal channels", "16 bits are reduced to 8", "alpha is dropped")
+MAX_IMAGES_LOOKED_AT = 256  # of a split, when the folder is described
 
 
-def user_folders(root: Path, split: str) -> list[tuple[int, Path]]:
-    """List the user IDs and folders ``<split>/ID_<n>/`` or ``ID_<n>/<split>/``, by ID."""
-    folders = []
-    for folder in [*root.glob(f"{split}/*"), *root.glob(f"*/{split}")]:
-        named = folder if folder.parent.name == split else folder.parent
-        match = USER_FOLDER.match(named.name)
-        if match and folder.is_dir():
-            folders.append((int(match[1]), folder))
-    return sorted(folders)
-
-
-def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]:
-    """List a split's images by user and name, from ``<split>/ID_<n>/`` or ``ID_<n>/<split>/``.
+def find_spectrograms(data_dir: str | Path, split: str, train_share: float = TRAIN_SHARE) -> list[SpectrogramFile]:
+    """List a split's images by user and name; see :func:`datamodules.spectrogram_folders.read_folder`.
 
     Raises:
         InputError: The folder is missing, or holds no images of that split.
     """
-    root = Path(data_dir)
+    root = require_folder(Path(data_dir))
+    return _split_of(read_folder(root, train_share, (split,)), root, split)
+
+
+def _split_of(folder: SpectrogramFolder, root: Path, split: str) -> list[SpectrogramFile]:
+    files = folder.files.get(split)
+    if not files:
+        raise InputError(root, f"no images of split '{split}' were found in folders ID_<n>", LAYOUT)
+    return files
+
+
+def require_folder(root: Path) -> Path:
+    """Check that the folder of spectrograms exists.
+
+    Raises:
+        InputError: It does not.
+    """
     if not root.is_dir():
         raise InputError(
             root,
@@ -57,16 +59,7 @@ def find_spectrograms(data_dir: str | Path, split: str) -> list[SpectrogramFile]
             "Make sample data with `python cli.py prepare microdoppler-sample --out data/microdoppler`, or name "
             "your own folder with --data.data_dir.",
         )
-    files = [
-        SpectrogramFile(path, user_id)
-        for user_id, folder in user_folders(root, split)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES
-    ]
-    if not files:
-        layout = f"Expected {split}/ID_<n>/*.png or ID_<n>/{split}/*.png."
-        raise InputError(root, f"no images of split '{split}' were found in folders ID_<n>", layout)
-    return files
+    return root
 
 
 class SpectrogramDataset(Dataset[SpectrogramBatch]):
@@ -75,10 +68,11 @@ class SpectrogramDataset(Dataset[SpectrogramBatch]):
     Args:
         files: The images.
         image_size: Side in pixels.
-        resize: Resize images of another size, which are refused otherwise.
+        resize: Resize images of another size, which are refused otherwise: ``squeeze`` (or True) changes their aspect
+            to a square, ``pad`` surrounds them with their median colour.
     """
 
-    def __init__(self, files: list[SpectrogramFile], image_size: int = 256, resize: bool = False) -> None:
+    def __init__(self, files: list[SpectrogramFile], image_size: int = 256, resize: Resize = False) -> None:
         self.files, self.image_size, self.resize = files, image_size, resize
 
     def __len__(self) -> int:
@@ -92,12 +86,25 @@ class SpectrogramDataset(Dataset[SpectrogramBatch]):
         """
         image, side = read_rgb(self.files[index].path), self.image_size
         if image.shape[:2] != (side, side):
-            if not self.resize:
-                fault = f"is {image.shape[1]}×{image.shape[0]} pixels, not {side}×{side}"
-                remedy = "Pass --data.resize true, or the dataset's own size with --data.image_size."
-                raise InputError(self.files[index].path, fault, remedy)
+            self.check_size(index, image.shape[1], image.shape[0])
+            image = pad_to_square(image) if self.resize == "pad" else image
             image = resize_rgb(image, side, side)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+    def check_size(self, index: int, width: int, height: int) -> None:
+        """Check the size of image ``index``.
+
+        Raises:
+            InputError: It has another size and ``resize`` is off.
+        """
+        side = self.image_size
+        if self.resize or (width, height) == (side, side):
+            return
+        fault = f"is {width}×{height} pixels, not {side}×{side}"
+        remedy = "Pass --data.resize true, or the dataset's own size with --data.image_size."
+        if width != height:
+            remedy = "Pass --data.resize squeeze to change its aspect to a square, or --data.resize pad to fill it up."
+        raise InputError(self.files[index].path, fault, remedy)
 
     def __getitems__(self, indices: list[int]) -> SpectrogramBatch:
         """Return the batch of these indices; index −1 gives a padding row of weight 0."""
@@ -123,13 +130,17 @@ class SpectrogramDataModule(LightningDataModule):
     """Spectrograms to be turned into latents, batch by batch of the shards that will hold them.
 
     Args:
-        data_dir: Folder with ``train/ID_<n>/*.png`` and ``val/ID_<n>/*.png`` (or ``ID_<n>/train/``).
+        data_dir: Folder with ``train/ID_<n>/*.png`` and ``val/ID_<n>/*.png`` (or ``ID_<n>/train/``); or a folder per
+            user of any name, with or without splits; or images that ``users.csv`` in it assigns to users.
         output_dir: Folder for the latents. Shards that exist are not made again.
         splits: Names of the splits.
+        split: Share of each user's recordings for training, where the folder has no splits; of the images, where their
+            names do not tell recordings.
         batch_size: Images per step. The last bits of a latent depend on it, and on the machine.
         shard_size: Images per shard, and the largest number of latents held in memory.
         image_size: Side of the images in pixels.
-        resize: Resize images of another size, which are refused otherwise.
+        resize: Resize images of another size, which are refused otherwise: ``squeeze`` (or true) changes their aspect
+            to a square, ``pad`` surrounds them with their median colour.
         num_workers: Processes that read images.
         imagenet_statistics: ImageNet's latent statistics for the same tokenizer, to compare with and to copy
             next to the latents. None looks for ``latents_stats.pt`` next to a published tokenizer.
@@ -143,9 +154,10 @@ class SpectrogramDataModule(LightningDataModule):
         batch_size: int = 32,
         shard_size: int = 2048,
         image_size: int = 256,
-        resize: bool = False,
+        resize: Resize = False,
         num_workers: int = 2,
         imagenet_statistics: str | None = None,
+        split: float = TRAIN_SHARE,
     ) -> None:
         super().__init__()
         requirements = {
@@ -154,8 +166,10 @@ class SpectrogramDataModule(LightningDataModule):
             "--data.shard_size": ("at least 1", shard_size >= 1),
             "--data.image_size": ("at least 1", image_size >= 1),
             "--data.num_workers": ("at least 0", num_workers >= 0),
+            "--data.split": ("above 0 and below 1", 0 < split < 1),
         }
         check_settings(requirements)
+        self.train_share = split
         self.data_dir, self.output_dir = Path(data_dir), Path(output_dir)
         self.splits, self.batch_size, self.shard_size = splits, batch_size, shard_size
         self.image_size, self.resize, self.num_workers = image_size, resize, num_workers
@@ -163,15 +177,23 @@ class SpectrogramDataModule(LightningDataModule):
         self.datasets: dict[str, SpectrogramDataset] = {}
 
     def setup(self, stage: str) -> None:
-        """List the images of every split.
+        """List the images of every split, and say what is done with those of another kind.
 
         Raises:
-            InputError: A folder is missing or empty.
+            InputError: A folder is missing or empty, or one of 256 images of each split has another size.
         """
-        if not self.datasets:
-            for split in self.splits:
-                files = find_spectrograms(self.data_dir, split)
-                self.datasets[split] = SpectrogramDataset(files, self.image_size, self.resize)
+        if self.datasets:
+            return
+        folder = read_folder(require_folder(self.data_dir), self.train_share, self.splits)
+        for split in self.splits:
+            files = _split_of(folder, self.data_dir, split)
+            self.datasets[split] = SpectrogramDataset(files, self.image_size, self.resize)
+        if self.resize == "pad" and SpectrogramAxes.read(self.data_dir) is not None:
+            remedy = "Take away axes.json, or pass --data.resize squeeze."
+            raise InputError("--data.resize", "pad would move the axes in axes.json of these images", remedy)
+        notes = describe(folder, list(self.datasets.values()))
+        if notes:
+            rank_zero_info(f"{self.data_dir}: {'; '.join(notes)}")
 
     def shards(self, split: str) -> list[str]:
         """Return the file names of the shards of ``split``."""
@@ -221,3 +243,35 @@ class SpectrogramDataModule(LightningDataModule):
             "shard": part.shard,
             "shard_size": part.shard_size,
         }
+
+
+def describe(folder: SpectrogramFolder, datasets: Sequence[SpectrogramDataset]) -> list[str]:
+    """Return what is done with a folder that is not in the published layout, and with images of another kind.
+
+    Args:
+        folder: The folder.
+        datasets: Its splits, of whose images at most 256 each are looked at.
+
+    Raises:
+        InputError: An image has another size, and is not to be resized.
+    """
+    kinds: set[str] = set()
+    for dataset in datasets:
+        count = min(MAX_IMAGES_LOOKED_AT, len(dataset))
+        for index in sorted(set(torch.linspace(0, len(dataset) - 1, count).round().int().tolist())):
+            kind = image_kind(dataset.files[index].path)
+            if kind is None:  # named when it is read
+                continue
+            dataset.check_size(index, kind.width, kind.height)
+            if (kind.width, kind.height) != (dataset.image_size, dataset.image_size):
+                is_padded = dataset.resize == "pad" and kind.width != kind.height
+                how = "padded to a square and resized" if is_padded else "resized"
+                if kind.width != kind.height and not is_padded:
+                    how = "squeezed"
+                kinds.add(f"{kind.width}×{kind.height} is {how} to {dataset.image_size}×{dataset.image_size}")
+            kinds |= {note for is_so, note in zip(kind[2:], KIND_NOTES, strict=True) if is_so}
+    users = ", ".join(f"{name} = {number}" for name, number in folder.names.items())
+    sizes = sorted(note for note in kinds if note not in KIND_NOTES)
+    more = f"{len(sizes) - 1} other sizes likewise" if len(sizes) > 1 else ""
+    others = [note for note in KIND_NOTES if note in kinds]
+    return [note for note in (f"users {users}" if users else "", folder.how, *sizes[:1], more, *others) if note]

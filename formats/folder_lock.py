@@ -21,8 +21,8 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 def locked(folder: Path, name: str = NAME) -> Iterator[None]:
     """Hold a folder for this process; the system releases it should the process die.
 
-    A missing folder is created, and removed again if it is still empty. On file systems without locks, folders are
-    not protected.
+    A missing folder and missing parents are created, and removed again if they are still empty. On file systems
+    without locks, folders are not protected.
 
     Args:
         folder: Folder for the lock's file.
@@ -33,7 +33,7 @@ def locked(folder: Path, name: str = NAME) -> Iterator[None]:
     """
     descriptor = None
     try:
-        is_new = not folder.exists()
+        created = [part for part in (folder, *folder.parents) if not part.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(folder / name)
     except OSError as fault:
@@ -45,9 +45,9 @@ def locked(folder: Path, name: str = NAME) -> Iterator[None]:
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
             os.close(descriptor)
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()
+        with suppress(OSError):  # not empty
+            for part in created:
+                part.rmdir()
 
 
 def _acquire(path: Path) -> int | None:

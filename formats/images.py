@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,38 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     """
     with open_image(path) as image:
         return np.asarray(_eight_bits(image, path).convert("RGB"))
+
+
+class ImageKind(NamedTuple):
+    """Size and kind of an image, from its header."""
+
+    width: int
+    height: int
+    is_grey: bool
+    has_16_bits: bool
+    has_alpha: bool
+
+
+def image_kind(path: str | Path) -> ImageKind | None:
+    """Read the header of an image; None if it cannot be read."""
+    try:
+        with open_image(path) as image:
+            mode = image.mode
+            has_alpha = mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            return ImageKind(*image.size, mode[0] in "1LIF", mode.startswith("I"), has_alpha)
+    except InputError:
+        return None
+
+
+def pad_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Surround (H, W, 3) evenly with its median colour, so that it is a square."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = np.median(image, axis=(0, 1)).astype(np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return square
 
 
 def read_rgba(path: str | Path) -> NDArray[np.uint8]:

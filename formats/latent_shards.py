@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -234,6 +235,8 @@ class ExtractionRecord:
         image_size: Side of the images in pixels.
         splits: Images per split.
         files_digest: Hash of the images' names and sizes.
+        resize: What was done with images that are not square: ``squeeze`` or ``pad``.
+        train_share: Share of each user's images for training, if the folder has no splits.
     """
 
     images_dir: str
@@ -246,6 +249,8 @@ class ExtractionRecord:
     image_size: int
     splits: dict[str, int]
     files_digest: str
+    resize: Literal["squeeze", "pad"] = "squeeze"
+    train_share: float = 0.8
 
     @classmethod
     def read(cls, folder: str | Path) -> ExtractionRecord | None:

@@ -10,8 +10,9 @@ import csv
 import functools
 import io
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -163,10 +164,13 @@ def read_csv(path: str | Path, remedy: str) -> list[dict[str, str | None]]:
 def read_record(kind: type[Record], path: str | Path, remedy: str) -> Record:
     """Read a JSON file that holds the fields of a dataclass of strings, numbers and plain mappings.
 
+    Fields with a default may be missing.
+
     Raises:
         InputError: As for :func:`read_json`, or a field is missing, unknown or of another type.
     """
     content, hints = read_json_object(path, remedy), get_type_hints(kind)
+    content = {part.name: part.default for part in fields(cast(Any, kind)) if part.default is not MISSING} | content
     if content.keys() != hints.keys():
         differing = ", ".join(sorted(content.keys() ^ hints.keys()))
         raise InputError(path, f"is broken: it must hold {', '.join(hints)}, and differs in {differing}", remedy)
@@ -180,6 +184,8 @@ def _has_type(value: Any, hint: Any) -> bool:
     if get_origin(hint) is dict:
         key, part = get_args(hint)
         return isinstance(value, dict) and all(_has_type(k, key) and _has_type(v, part) for k, v in value.items())
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
     return isinstance(value, hint) and isinstance(value, bool) == (hint is bool)
 
 

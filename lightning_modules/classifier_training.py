@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from formats.errors import InputError
+from formats.progress import progress
 from networks.spectrogram_classifier import SpectrogramClassifier
 
 
@@ -63,7 +64,8 @@ def fit_classifier(
         order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(passes)])
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
-        for rows in order[: steps * batch_size].to(device).split(batch_size):
+        batches = order[: steps * batch_size].to(device).split(batch_size)
+        for rows in progress(batches, "training steps of the classifier"):
             loss = F.cross_entropy(model(shift_in_time(images[rows], generator)), users[rows])
             optimizer.zero_grad()
             loss.backward()

@@ -12,6 +12,7 @@ import numpy as np
 
 from formats.aerial_megadepth import ImageFiles, image_files, write_split
 from formats.errors import InputError
+from formats.progress import progress
 from prepare.output_folder import claim_folder
 from prepare.simulated_views import JPEG_QUALITY, write_view
 from simulators.city.cameras import (
@@ -91,7 +92,8 @@ def aerial_city_sample(
         # Threads, since most of the array operations release Python's lock and another process would have to import
         # the whole program again.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            scores = dict(zip(names, pool.map(Scene.write, scenes), strict=True))
+            written = progress(pool.map(Scene.write, scenes), "cities", len(scenes))
+            scores = dict(zip(names, written, strict=True))
         for split, members in splits.items():
             _write_split(out / f"{split}.npz", [scenes[names.index(name)] for name in members], scores)
     kept = f" ({images - missing} already existed)" if missing < images else ""

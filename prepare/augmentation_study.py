@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from datamodules.sample_requests import find_samples
-from datamodules.spectrograms import SpectrogramDataset, SpectrogramFile, find_spectrograms
+from datamodules.spectrogram_folders import SpectrogramFile
+from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
 from exporters.visualization.augmentation_study import accuracy_figure
 from formats.atomic import write_json, write_text
 from formats.errors import InputError, check_settings

@@ -17,6 +17,7 @@ from datamodules.layered_art import LayeredArtDataModule
 from datamodules.region_graphs import RegionGraphDataModule
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.errors import InputError
+from formats.progress import progress
 
 CLASSES: dict[str, type[LightningDataModule]] = {
     kind.__name__: kind
@@ -53,7 +54,7 @@ def check_data(configs: list[str], data_dir: str | None = None) -> None:
     for split, dataset in data.datasets.items():
         faults = list(getattr(dataset, "left_out", ()))
         size = LATENTS_AT_ONCE if isinstance(dataset, LatentDataset) else 1
-        for start in range(0, len(dataset), size):
+        for start in progress(range(0, len(dataset), size), f"{split} batches"):
             faults += _faults(dataset, list(range(start, min(start + size, len(dataset)))))
         for fault in faults:
             print(f"{split}: {fault}")

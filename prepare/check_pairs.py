@@ -9,6 +9,7 @@ from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from datamodules.aerial_megadepth.dataset import AerialMegaDepthDataset, LoadedPairs
 from formats.aerial_megadepth import split_path
 from formats.errors import InputError
+from formats.progress import progress
 from prepare.check_data import data_settings
 
 SHOWN = ("images", "depths", "point_masks", "extrinsics", "intrinsics")
@@ -89,7 +90,7 @@ def _check_split(data: AerialMegaDepthDataModule, name: str, path: Path, limit: 
     for fault in plain.left_out:
         print(fault)
     unusable, checked = len(plain.left_out), range(len(plain))[:limit]
-    for start in range(0, len(checked), data.batch_size):
+    for start in progress(range(0, len(checked), data.batch_size), f"{stage} batches"):
         indices = list(checked[start : start + data.batch_size])
         batch = plain.__getitems__(indices)
         for fault in batch["faults"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from formats.errors import InputError
 from formats.layered_art.pairs import LayerPair, layer_pair, write_layer_pair
+from formats.progress import progress
 from prepare.output_folder import claim_folder
 from simulators.illustration.scenes import KINDS, draw_illustration
 
@@ -46,7 +47,7 @@ def illustrations_sample(out: str, num_images: int = 400, size: int = 512, seed:
     missing = [number for number, files in enumerate(pairs) if not all(path.is_file() for path in files)]
     # Threads suffice: rasterising and PNG encoding release the interpreter lock, and processes take long to start.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(partial(_write, root, size, seed), missing):
+        for _ in progress(pool.map(partial(_write, root, size, seed), missing), "illustrations", len(missing)):
             pass
     existing = f" ({num_images - len(missing)} already exist)" if len(missing) < num_images else ""
     print(f"{root}: wrote {len(missing)} illustrations of {size}×{size} pixels{existing}")

@@ -19,6 +19,7 @@ from formats.atomic import write_text
 from formats.errors import InputError
 from formats.layered_art.pairs import layer_pair
 from formats.local_files import is_within, read_csv
+from formats.progress import progress
 from formats.svg.paint import MIN_ALPHA
 from prepare.near_duplicates import near_duplicates
 from prepare.output_folder import claim_folder
@@ -110,9 +111,10 @@ def layers(
     up_to_date = len([row for row in report.rows.values() if row.status == "converted"])
     by_source = {conversion.source: file for file, conversion in pending.items()}
     try:
-        for conversion, outcome in convert_files(
+        converted = convert_files(
             pending.values(), min(num_workers, max(1, len(pending))), seconds_per_file, memory_per_file_gb
-        ):
+        )
+        for conversion, outcome in progress(converted, "drawings", len(pending)):
             report.add(by_source[conversion.source], outcome)
             if outcome.status == "refused":
                 _remove_pair(conversion)

@@ -13,6 +13,7 @@ import numpy as np
 
 from formats.errors import InputError
 from formats.images import write_png
+from formats.progress import progress
 from formats.spectrogram_axes import SpectrogramAxes
 from prepare.output_folder import claim_folder
 from simulators.radar.doppler import COLORMAP
@@ -74,7 +75,8 @@ def microdoppler_sample(
     missing = [sample for sample in samples if not sample[0].exists()]
     # Threads, since NumPy and the PNG encoder release the GIL, and another process would have to import everything.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(partial(_write, users, radar, seed), missing):
+        written = pool.map(partial(_write, users, radar, seed), missing)
+        for _ in progress(written, "spectrograms", len(missing)):
             pass
     kept = f" ({len(samples) - len(missing)} existed)" if len(missing) < len(samples) else ""
     print(f"{out}: wrote {len(missing)} spectrograms of {num_users} users at {carrier_ghz:g} GHz{kept}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formats.images import read_rgb, resize_rgb
+from formats.progress import progress
 
 _SIDE = 16  # of the thumbnail
 _LEAST_STEP = 2  # grey levels between adjacent pixels that count as a gradient
@@ -32,7 +33,7 @@ def near_duplicates(images: Sequence[Path]) -> dict[Path, Path]:
     kept: list[Path] = []
     signatures = np.zeros((len(images), 2 * _SIDE * _SIDE), np.bool_)
     result = {}
-    for image in images:
+    for image in progress(images, "comparison with earlier images"):
         signature = _signature(image)
         differences = (signatures[: len(kept)] != signature).sum(1)
         if kept and differences.min() <= max(MIN_DIFFERENCE, MAX_DIFFERENCE * signature.sum()):

@@ -6,7 +6,6 @@ import csv
 import functools
 import io
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from formats.layered_art.open_raster import read_open_raster
 from formats.layered_art.parquet import LayeredParquetStacks
 from formats.layered_art.photoshop import read_psd
 from formats.layered_art.stack import METADATA, LayerStack, write_parsed_sample
-from prepare.layers import SECONDS_BETWEEN_REPORTS, category_and_name
+from formats.progress import progress
+from prepare.layers import category_and_name
 from prepare.output_folder import claim_folder
 
 READERS: dict[str, Callable[[Path], LayerStack]] = {
@@ -57,13 +57,9 @@ def parsed_dataset(source: str, out: str, category: str | None = None, min_layer
     settings = {"source": str(root.resolve()), "category": category, "min_layers": min_layers}
     claim_folder(folder, settings, "parsed_dataset.json")
     rows: list[tuple[str, str, str, str]] = []
-    last_report = time.monotonic()
     try:
-        for file, group, name, read in samples:
+        for file, group, name, read in progress(samples, "samples"):
             rows.append((file, f"{group}/{name}", *_convert(folder / group / name, read, group, name, min_layers)))
-            if time.monotonic() - last_report > SECONDS_BETWEEN_REPORTS:
-                last_report = time.monotonic()
-                print(f"{len(rows)} of {len(samples)} samples", flush=True)
     finally:
         _write_report(folder / "report.csv", rows)
     refused = [row for row in rows if row[2] == "refused"]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +33,7 @@ EXTRACTION_OPTIONS = {
     "vavae_path": "--model.tokenizer_path",
     "imagenet_statistics": "--data.imagenet_statistics",
     "resize": "--data.resize",
+    "split": "--data.split",
     "image_size": "--data.image_size",
 }
 TRAINING_OPTIONS = {
@@ -201,7 +202,8 @@ def microdoppler(
     output_dir: Path,
     vavae_path: Path | None = None,
     imagenet_statistics: Path | None = None,
-    resize: bool = False,
+    resize: bool | Literal["squeeze", "pad"] = False,
+    split: float | None = None,
     image_size: int | None = None,
     batch_size: int = 32,
     max_epochs: int = 400,
@@ -228,7 +230,9 @@ def microdoppler(
         output_dir: Folder for latents, training, samples and pipeline.json.
         vavae_path: Published VA-VAE, or another tokenizer; by default LappedPCA is fitted on the training images.
         imagenet_statistics: Latent statistics published with the VA-VAE; by default looked for next to its file.
-        resize: Resize images of other sizes to ``image_size``.
+        resize: Resize images of other sizes to ``image_size``: squeeze (or true) changes the aspect to a square, pad
+            surrounds them with their median colour.
+        split: Share of each user's recordings for training, where the folder has no splits; by default 0.8.
         image_size: Side of the images in pixels; by default 256. Another size needs an overlay with the network's
             input_size.
         batch_size: Latents per device and step.
@@ -250,6 +254,7 @@ def microdoppler(
         "vavae_path": vavae_path,
         "imagenet_statistics": imagenet_statistics,
         "resize": resize or None,
+        "split": split,
         "image_size": image_size,
         "batch_size": batch_size,
         "max_epochs": max_epochs,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from datamodules.spectrograms import user_folders
+from datamodules.spectrogram_folders import user_folders, user_numbers
 from formats.baseband import RECORDINGS
 from formats.errors import InputError
 
@@ -76,7 +75,9 @@ def _split_by_recording(root: Path, val_share: float, seed: int) -> list[Recordi
     if not folders:
         raise InputError(root, "no recordings were found", _LAYOUT)
     found = []
-    for user, folder in zip(_user_ids([folder.name for folder in folders]), folders, strict=True):
+    users = user_numbers([folder.name for folder in folders])
+    for folder in folders:
+        user = users[folder.name]
         files = _files(folder)
         if len(files) < 2:
             fault = "holds one recording, which cannot be both for training and for validation"
@@ -86,11 +87,6 @@ def _split_by_recording(root: Path, val_share: float, seed: int) -> list[Recordi
         chosen = np.random.default_rng([seed, user]).choice(len(files), count, replace=False)
         found += [Recording(path, SPLITS[place in chosen], user) for place, path in enumerate(files)]
     return sorted(found, key=lambda recording: (recording.split, recording.user_id, recording.path))
-
-
-def _user_ids(names: list[str]) -> list[int]:
-    numbers = [int(match[1]) for name in names if (match := re.search(r"(\d{1,9})$", name))]
-    return numbers if len(set(numbers)) == len(names) else list(range(1, len(names) + 1))
 
 
 def _files(folder: Path) -> list[Path]:

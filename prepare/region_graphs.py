@@ -19,6 +19,7 @@ from formats.errors import InputError
 from formats.layered_art.base import ArtSample, LayeredArt
 from formats.layered_art.layouts import open_layered_art
 from formats.local_files import path_within
+from formats.progress import progress
 from prepare.output_folder import claim_folder
 
 
@@ -46,7 +47,8 @@ def region_graphs(data_dir: str, out: str, limit: int | None = None, num_workers
     samples = [file.sample for file in files if not _path(folder, file.sample).is_file()]
     workers = num_workers or len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        written = sum(pool.map(_measure, [art] * len(samples), samples, [folder] * len(samples), chunksize=4))
+        measured = pool.map(_measure, [art] * len(samples), samples, [folder] * len(samples), chunksize=4)
+        written = sum(progress(measured, "images", len(samples)))
     print(f"{folder}: {written} images measured")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from formats.ade20k import SKY, WALL
 from formats.aerial_megadepth import ImageFiles, image_files, write_split
 from formats.errors import check_settings
+from formats.progress import progress
 from prepare.output_folder import claim_folder
 from prepare.simulated_views import JPEG_QUALITY, write_view
 from simulators.scenes.cameras import MIN_OVERLAP
@@ -81,11 +82,12 @@ def scenes_sample(
     every = [scene for members in scenes.values() for scene in members]
     missing = [scene for scene in every if not scene.complete()]
     if num_workers == 1:
-        for scene in missing:
+        for scene in progress(missing, "scenes"):
             scene.write()
     elif missing:
         with ProcessPoolExecutor(min(num_workers, os.cpu_count() or 1)) as pool:
-            list(pool.map(Scene.write, missing, chunksize=16))
+            for _ in progress(pool.map(Scene.write, missing, chunksize=16), "scenes", len(missing)):
+                pass
     for split, members in scenes.items():
         _write_split(out / f"{split}.npz", members)
     print(f"{out}: wrote {len(missing)} of {len(every)} scenes ({', '.join(f'{n} {s}' for s, n in counts.items())})")

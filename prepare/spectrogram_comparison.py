@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.sample_requests import find_samples
-from datamodules.spectrograms import SpectrogramDataset, SpectrogramFile, find_spectrograms
+from datamodules.spectrogram_folders import SpectrogramFile
+from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
 from exporters.visualization.spectrogram_sheet import spectrogram_sheet
 from formats.images import write_png
 from formats.spectrogram_axes import SpectrogramAxes

@@ -11,6 +11,7 @@ import numpy as np
 from formats.baseband import read_baseband
 from formats.errors import InputError, check_settings
 from formats.images import write_png
+from formats.progress import progress
 from formats.spectrogram_axes import SpectrogramAxes
 from prepare.output_folder import claim_folder
 from prepare.recording_folders import find_recordings
@@ -100,7 +101,7 @@ def spectrograms(
     found = find_recordings(Path(recordings), val_share, seed)
     step = round((stride or settings.seconds) * prf)
     cutting = _Cutting(settings, max(1, step), range_gate, transpose, flip_doppler, remove_static, variable)
-    for recording in found:  # before anything is written
+    for recording in progress(found, "checked recordings"):  # before anything is written
         cutting.read(recording.path)
 
     axes = SpectrogramAxes(settings.seconds, settings.low_speed, settings.high_speed)
@@ -125,7 +126,7 @@ def spectrograms(
     claim_folder(out, record, RECORD)
     axes.write(out)
     written = existed = 0
-    for recording in found:
+    for recording in progress(found, "recordings"):
         for number, samples in enumerate(cutting.parts(recording.path), 1):
             path = out / f"{recording.image_stem}_{number:03d}.png"
             if path.exists():

@@ -12,6 +12,7 @@ from torch import Tensor
 from datamodules.spectrograms import SpectrogramDataset, find_spectrograms
 from formats.atomic import write_json
 from formats.errors import InputError
+from formats.progress import progress
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from metrics.spectrogram_quality import rank
@@ -67,7 +68,8 @@ def tune_guidance(
         evaluation.add_real(images[::2], users[::2], "train")
         evaluation.add_real(images[1::2], users[1::2], "val")
         parts = zip(requested.split(_BATCH), indices.split(_BATCH), strict=True)
-        generated = torch.cat([module.generate(ids, numbers) for ids, numbers in parts])
+        batches = progress(parts, f"batches of guidance scale {scale:g}", -(-len(requested) // _BATCH))
+        generated = torch.cat([module.generate(ids, numbers) for ids, numbers in batches])
         evaluation.add_generated(generated, space.classes(requested))
         found.append((float(scale), evaluation.compute()))
         print(f"guidance scale {scale:g}: worst measure {found[-1][1]['worst_measure']}", flush=True)

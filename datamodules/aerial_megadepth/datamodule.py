@@ -113,14 +113,13 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         )
         self.datasets: dict[str, AerialMegaDepthDataset] = {}
 
-    def prepare_data(self) -> None:
-        """Check that the splits exist before anything else starts.
+    def check_files(self, stage: str) -> None:
+        """Check that the splits exist, before the model is built.
 
         Raises:
             InputError: A split or the folder of masks is missing.
         """
-        training = self.trainer is None or self.trainer.state.fn == "fit"
-        for name in ("train", "val") if training else ("val",):
+        for name in ("train", "val") if stage == "fit" else ("val",):
             path = self.data_dir / self.splits[name]
             if not path.is_file():
                 remedy = (
@@ -130,6 +129,15 @@ class AerialMegaDepthDataModule(ResumableDataModule):
         if self.segmentation_dir is not None and not self.segmentation_dir.is_dir():
             remedy = "Name the folder of masks with --data.segmentation_dir, or pass null to keep the sky."
             raise InputError(self.segmentation_dir, "no such folder", remedy)
+
+    def prepare_data(self) -> None:
+        """Check that the splits exist before anything else starts.
+
+        Raises:
+            InputError: A split or the folder of masks is missing.
+        """
+        training = self.trainer is None or self.trainer.state.fn == "fit"
+        self.check_files("fit" if training else "validate")
 
     def setup(self, stage: str) -> None:
         """Read the splits and check that all files exist.

@@ -54,6 +54,9 @@ TASKS = [
         (["--trainer.callbacks=[{class_path: EMAA}]"], "--trainer.callbacks: unknown class EMAA. Choose from"),
         (["--trainer.callbacks+=ToyCallback", "--trainer.callbacks.every=2"], "--trainer.callbacks.every: ToyCallback"),
         (["--trainer.logger=CSVLoger"], "--trainer.logger: unknown class CSVLoger. Did you mean 'CSVLogger'"),
+        (["--modle.network.depth=1"], "^--modle.network.depth: there is no .* Did you mean '--model.network.depth'?"),
+        (["--max_epoch=1"], "^--max_epoch: there is no such option. Did you mean '--max_epochs'?"),
+        (["--config={traner: {max_epochs: 1}}"], "^--config: there is no setting 'traner'. Did you mean 'trainer'?"),
         (["--trainer.logger=CSVLogger", "--trainer.logger.nam=a"], "--trainer.logger.nam: .* Did you mean 'name'"),
     ],
 )
@@ -83,6 +86,7 @@ def test_right_names_pass(words: list[str]) -> None:
     [
         ("--model.rate=fast", "--model.rate: 'fast' is not a valid value. Give a value of type float."),
         ("--model.mode=median", "--model.mode: 'median' .* type 'mean' | 'sample'."),
+        ("--model.mode=sampel", "--model.mode: 'sampel' is not .* Did you mean 'sample'. Give a value of type"),
         ("--model.network.depth=x", "--model.network.depth: 'x' .* type int."),
         ("--model.network.width=x", "--model.network.width: 'x' .* type int | None."),
         ("--trainer.precision=low", "--trainer.precision: 'low' is not .* 'auto' | '32-true'"),

@@ -23,7 +23,10 @@ def modules_of(*words: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["prepare", "--help"], ["pipeline", "demo", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["prepare", "--help"], ["pipeline", "demo", "--help"], ["fit", "--help"]],
+)
 def test_help_does_not_import_pytorch(words: list[str]) -> None:
     names = modules_of(*words)
     assert "'command_line'" in names
@@ -32,7 +35,7 @@ def test_help_does_not_import_pytorch(words: list[str]) -> None:
 
 @pytest.mark.slow
 def test_help_of_training_does_not_import_tasks() -> None:
-    names = modules_of("fit", "--help")
+    names = modules_of("fit", "--help-all")
     assert "'torch'" in names
     for name in ("lightning_modules", "datamodules", "networks", "timm", "diffusers"):
         assert f"'{name}'" not in names
@@ -53,6 +56,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_commands_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown command 'dance'. Choose from fit, .* pipeline."):
         cli.main(["dance"])
+
+
+def test_misspelt_commands_get_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="unknown command 'tets'. Did you mean 'test'?"):
+        cli.main(["tets"])
+    with pytest.raises(UsageError, match="unknown command 'microdopler-sample'. Did you mean 'microdoppler-sample'?"):
+        cli.main(["prepare", "microdopler-sample"])
 
 
 def test_registry_is_a_page() -> None:

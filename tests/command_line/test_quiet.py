@@ -36,6 +36,10 @@ def test_advice_is_silenced_and_other_warnings_are_not(caplog: pytest.LogCapture
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     with caplog.at_level(logging.INFO):
         log.info("💡 Tip: buy something")
+        log.info("GPU available: False, used: False")
+        log.info("Seed set to 0")
         log.info("threads: 1")
     assert "buy" not in caplog.text
+    assert "available" not in caplog.text
+    assert "Seed" not in caplog.text
     assert "threads: 1" in caplog.text

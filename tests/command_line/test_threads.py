@@ -78,15 +78,27 @@ def test_threads_follow_the_free_cores(
 
 
 def test_the_user_may_choose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "free_cores", lambda: 1.0)
+    monkeypatch.setattr(threads, "free_cores", lambda: 4.0)
     assert threads.choose_threads(3) == (3, "threads: 3, as set by --num_threads")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert threads.choose_threads(3)[0] == 3
-    chosen, line = threads.choose_threads(None)
-    assert chosen is None
-    assert line == f"threads: {torch.get_num_threads()}, as set by OMP_NUM_THREADS"
+    assert threads.choose_threads(None) == (None, "threads: 2, as set by OMP_NUM_THREADS")
     with pytest.raises(InputError, match="--num_threads: must be at least 1"):
         threads.choose_threads(0)
+
+
+@pytest.mark.parametrize(
+    ("threads_set", "free", "processes", "fewer"), [(4, 1.6, 1, 2), (2, 0.2, 1, 1), (2, 3.0, 2, 1), (1, 0.0, 1, None)]
+)
+def test_more_threads_than_free_cores_are_pointed_out(
+    threads_set: int, free: float, processes: int, fewer: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "free_cores", lambda: free)
+    chosen, line = threads.choose_threads(threads_set, processes)
+    assert chosen == threads_set
+    advice = f"; --num_threads {fewer} would be faster, since {free:.1f} of 4 cores are free"
+    assert line == f"threads: {threads_set}, as set by --num_threads{advice if fewer else ''}"
 
 
 def test_threads_are_set_and_processes_inherit_them(monkeypatch: pytest.MonkeyPatch) -> None:
