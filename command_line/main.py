@@ -14,6 +14,7 @@ from command_line.shortcuts import SHORTCUTS, expand_shortcut
 from command_line.tasks import TOOL_GROUPS, Task, UsageError, tool_targets
 from formats.disk_faults import disk_fault
 from formats.errors import InputError
+from formats.optional import missing_package
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -32,6 +33,7 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
   prepare    data tools: {tools["prepare"]}
   pipeline   whole jobs: {tools["pipeline"]}
   configs    list the shipped configurations; `configs copy NAME` copies one to edit
+  weights    list published weights by name (hf://…), and those of the repository
 
 Results at once, with the weights of the repository (options of `predict` may follow):
 {short}
@@ -59,6 +61,11 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
         if explained is None:
             raise
         raise explained from fault
+    except ModuleNotFoundError as fault:
+        explained = missing_package(fault)
+        if explained is None:
+            raise
+        raise explained from fault
 
 
 def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
@@ -75,12 +82,16 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
         from command_line.configs import run_configs
 
         run_configs(args[1:])
+    elif args[0] == "weights":
+        from command_line.weights import run_weights
+
+        run_weights(args[1:])
     elif args[0] in LIGHTNING_COMMANDS:
         from command_line.lightning_cli import run_lightning
 
         run_lightning(tasks, args)
     else:
-        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", *SHORTCUTS])
+        commands = ", ".join([*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", "weights", *SHORTCUTS])
         raise UsageError("cli.py", f"unknown command '{args[0]}'", f"Choose from {commands}.")
 
 
