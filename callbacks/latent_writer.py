@@ -16,6 +16,7 @@ from callbacks.prediction_writer import PredictionWriter
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.atomic import write_json
 from formats.errors import InputError
+from formats.hub_files import is_hub_name, local_file
 from formats.latent_shards import (
     EXTRACTION,
     TOKENIZER,
@@ -28,7 +29,7 @@ from formats.latent_statistics import published_statistics, write_statistics
 from formats.ranges import Range, check_ranges
 from formats.spectrogram_axes import SpectrogramAxes
 from lightning_modules.latent_extraction import LatentExtractionModule
-from networks.tokenizers import LappedPCA
+from networks.tokenizers import LappedPCA, tokenizer_location
 from networks.tokenizers.lapped_pca import LATENT_CHANNELS
 
 IMAGES_TO_FIT = 512  # evenly spread over the users; more change a linear code little
@@ -67,14 +68,15 @@ class LatentShardWriter(PredictionWriter):
         tokenizer = module.load_tokenizer()
         tokenizer.latent_shape(data.image_size, data.image_size)  # raises if the sides are not multiples
         if data.imagenet_statistics is not None:
-            self.imagenet_statistics = Path(data.imagenet_statistics)
+            self.imagenet_statistics = local_file(data.imagenet_statistics)
             LatentStatistics.read(self.imagenet_statistics, tokenizer.latent_channels)
         else:
-            self.imagenet_statistics = published_statistics(Path(module.tokenizer_path), tokenizer.latent_channels)
-        path, folder = Path(module.tokenizer_path).resolve(), data.output_dir.resolve()
+            path = tokenizer_location(module.tokenizer_path)
+            self.imagenet_statistics = published_statistics(path, tokenizer.latent_channels)
+        folder = data.output_dir.resolve()
         settings = ExtractionRecord(
             images_dir=str(data.data_dir.resolve()),
-            tokenizer=path.name if path.parent == folder else str(path),
+            tokenizer=_recorded_name(module.tokenizer_path, folder),
             tokenizer_fingerprint=tokenizer.fingerprint(),
             posterior=module.posterior,
             seed=module.seed,
@@ -143,6 +145,14 @@ class LatentShardWriter(PredictionWriter):
             pl_module.print(f"{data.output_dir}: {counts} latents; recommended statistics: {choice}")
         trainer.strategy.barrier("statistics")
         super().teardown(trainer, pl_module, stage)
+
+
+def _recorded_name(tokenizer: str, folder: Path) -> str:
+    """Return the name of a tokenizer in the record of a folder of latents."""
+    if is_hub_name(tokenizer):
+        return tokenizer
+    path = Path(tokenizer).resolve()
+    return path.name if path.parent == folder else str(path)
 
 
 def _extraction_parts(

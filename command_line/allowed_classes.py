@@ -20,6 +20,7 @@ from jsonargparse import set_parsing_settings
 from command_line.settings import Source
 from command_line.tasks import Task
 from formats.errors import InputError
+from formats.hub_files import is_hub_name, parse_hub_name
 
 OPTION = "--allow_classes"
 REMEDY = f"Take it out, or pass {OPTION} with its package if you trust that code."
@@ -97,6 +98,8 @@ LISTED: dict[str, tuple[str, ...]] = {
 # Settings of the trainer whose values may be classes.
 TRAINER_CLASSES = ("accelerator", "callbacks", "logger", "plugins", "profiler", "strategy")
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+# Arguments of modules and datamodules that may name a file on the hub, `hf://owner/repository/file`.
+HUB_FILES = ("imagenet_statistics", "inception_weights", "init_from", "published_checkpoint", "tokenizer_path")
 URL = re.compile(r"[A-Za-z][\w+.\-]*(://|::)")
 
 _allowed_before: set[str] = set()
@@ -175,7 +178,7 @@ def check_sources(sources: Sequence[Source], tasks: Sequence[Task], packages: Se
     """Check that settings name only allowed classes and local files.
 
     Raises:
-        InputError: A class is not allowed, or a value is a URL.
+        InputError: A class is not allowed, or a value is a URL, other than the name of published weights on the hub.
     """
     for source in sources:
         if source.name.endswith((".yaml", ".yml")) and "config" in source.settings:
@@ -196,7 +199,9 @@ def check_settings_of(settings: Mapping[str, Any], where: str, tasks: Sequence[T
         if not isinstance(path, str) or not _is_allowed(path, tasks, packages):
             raise InputError(where, f"{option} names the class {path!r}, which is not allowed", REMEDY)
     for option, value in _strings(settings, ""):
-        if URL.match(value):
+        if is_hub_name(value) and _is_hub_option(option):
+            parse_hub_name(value)  # refuses it before anything starts
+        elif URL.match(value):
             raise InputError(where, f"{option} is the URL {value}", "Name a local file or folder.")
 
 
@@ -209,6 +214,11 @@ def _is_allowed(path: str, tasks: Sequence[Task], packages: Sequence[str]) -> bo
     if any(_defined_at(listed, each) == path for listed, names in LISTED.items() for each in names if each == name):
         return True
     return any(path == package or path.startswith(f"{package}.") for package in (*PACKAGES, *packages))
+
+
+def _is_hub_option(option: str) -> bool:
+    parts = option.split(".")
+    return parts[0] in ("--model", "--data") and parts[-1] in HUB_FILES
 
 
 def _named_classes(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -34,6 +34,7 @@ from command_line.threads import set_threads
 from command_line.trainer import SaveConfig, Trainer
 from formats.errors import InputError
 from formats.folder_lock import locked
+from formats.hub_files import local_file
 
 
 class TrilightCLI(LightningCLI):
@@ -92,8 +93,17 @@ class TrilightCLI(LightningCLI):
         self.ckpt_path, settings.ckpt_path = settings.ckpt_path, None
 
     def before_instantiate_classes(self) -> None:
-        """Put ``ckpt_path`` back, for the trainer."""
-        self._settings().ckpt_path = self.ckpt_path
+        """Put ``ckpt_path`` back, for the trainer, and download weights to start from before a network is built.
+
+        Raises:
+            InputError: They are neither in the cache of the hub nor can be downloaded.
+        """
+        settings = self._settings()
+        settings.ckpt_path = self.ckpt_path
+        start: Any = (settings.get("model") or {}).get("init_args") or {}
+        for name in ("published_checkpoint", "init_from"):
+            if not self.ckpt_path and start.get(name):
+                local_file(start[name])
 
     def instantiate_classes(self) -> None:
         """Instantiate the objects.

@@ -15,6 +15,7 @@ from command_line.suggestions import suggestion
 from command_line.tasks import TOOL_GROUPS, Task, UsageError, tool_targets
 from formats.disk_faults import disk_fault
 from formats.errors import InputError
+from formats.optional import missing_package
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -33,6 +34,7 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
   prepare    data tools: {tools["prepare"]}
   pipeline   whole jobs: {tools["pipeline"]}
   configs    list the shipped configurations; `configs copy NAME` copies one to edit
+  weights    list published weights by name (hf://…), and those of the repository
 
 Results at once, with the weights of the repository (options of `predict` may follow):
 {short}
@@ -60,6 +62,11 @@ def run_command(tasks: Sequence[Task], args: Sequence[str]) -> None:
         if explained is None:
             raise
         raise explained from fault
+    except ModuleNotFoundError as fault:
+        explained = missing_package(fault)
+        if explained is None:
+            raise
+        raise explained from fault
 
 
 def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
@@ -80,12 +87,16 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
         from command_line.help import command_help
 
         print(command_help(tasks, args[0]))
+    elif args[0] == "weights":
+        from command_line.weights import run_weights
+
+        run_weights(args[1:])
     elif args[0] in LIGHTNING_COMMANDS:
         from command_line.lightning_cli import run_lightning
 
         run_lightning(tasks, args)
     else:
-        commands = [*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", *SHORTCUTS]
+        commands = [*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", "weights", *SHORTCUTS]
         raise UsageError("cli.py", f"unknown command '{args[0]}'", suggestion(args[0], commands, "Choose from"))
 
 

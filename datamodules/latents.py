@@ -17,6 +17,7 @@ from datamodules.sample_requests import sample_request_loader
 from datamodules.spectrogram_folders import TRAIN_SHARE
 from datamodules.spectrograms import Resize, SpectrogramDataset, find_spectrograms
 from formats.errors import InputError, check_settings
+from formats.hub_files import is_hub_name
 from formats.latent_shards import (
     IMAGENET_STATISTICS,
     STATISTICS,
@@ -202,7 +203,9 @@ class LatentDataModule(ResumableDataModule):
         else:
             chosen = read_or_measure(self.data_dir, channels)
         record = ExtractionRecord.read(self.data_dir)
-        tokenizer = str((self.data_dir / record.tokenizer).resolve()) if record else ""
+        tokenizer = record.tokenizer if record else ""
+        if tokenizer and not is_hub_name(tokenizer):
+            tokenizer = str((self.data_dir / tokenizer).resolve())
         fingerprint = record.tokenizer_fingerprint if record else ""
         axes = SpectrogramAxes.read(self.data_dir)
         return LatentSpace(chosen, policy, self.multiplier, user_ids, tokenizer, fingerprint, axes)

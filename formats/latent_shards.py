@@ -18,6 +18,7 @@ from torch import Tensor
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
+from formats.hub_files import is_hub_name
 from formats.local_files import path_within, read_record, require_file
 from formats.torch_files import read_torch
 
@@ -226,7 +227,7 @@ class ExtractionRecord:
 
     Attributes:
         images_dir: The folder of spectrograms.
-        tokenizer: Path of the tokenizer, relative to the folder of latents if it is in it.
+        tokenizer: Path of the tokenizer, relative to the folder of latents if it is in it, or its name on the hub.
         tokenizer_fingerprint: Hash of its weights, checked before decoding.
         posterior: ``mean`` or ``sample``.
         seed: Seed of the posterior's samples.
@@ -263,6 +264,6 @@ class ExtractionRecord:
         if not path.exists():
             return None
         record = read_record(cls, path, "Move the folder away and extract the latents again.")
-        if not Path(record.tokenizer).is_absolute():
+        if not Path(record.tokenizer).is_absolute() and not is_hub_name(record.tokenizer):
             path_within(folder, record.tokenizer, path)
         return record

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from formats.errors import InputError
 from formats.finite import check_finite_checkpoint
+from formats.hub_files import local_file
 from formats.latent_space import CHECKPOINT_KEY, LatentSpace
 from formats.training_checkpoint import read_training_checkpoint
 from networks.lightning_dit import LightningDiTConfig
@@ -50,7 +51,7 @@ class TrainedGenerator:
         Raises:
             InputError: It is missing, damaged, not finite, or not of a UserConditionedDiTModule.
         """
-        content = read_training_checkpoint(path)
+        content = read_training_checkpoint(local_file(path))
         if CHECKPOINT_KEY not in content or not isinstance(content.get("hyper_parameters", {}).get("network"), dict):
             remedy = "Use a checkpoint that `fit` of UserConditionedDiTModule wrote."
             raise InputError(path, "holds no users and latent statistics", remedy)

@@ -19,6 +19,7 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.utilities import dim_zero_cat
 
 from formats.errors import InputError
+from formats.hub_files import local_file
 from formats.torch_files import read_torch
 
 # the same weights under the names of torch-fidelity and of pytorch-fid
@@ -256,16 +257,17 @@ def inception_places() -> list[Path]:
 
 
 def find_inception(weights: str | None) -> Path | None:
-    """Return the named weights file, or torch.hub's, or None; nothing is downloaded.
+    """Return the named weights file, or torch.hub's, or None; only a name on the hub (``hf://…``) is downloaded.
 
     Raises:
         InputError: A file is named that does not exist.
     """
     if weights is None:
         return next((path for path in inception_places() if path.is_file()), None)
-    if not Path(weights).expanduser().is_file():
+    path = local_file(weights).expanduser()
+    if not path.is_file():
         raise InputError(weights, "no such file", "Name Inception's weights, or leave them out.")
-    return Path(weights).expanduser()
+    return path
 
 
 def _inception(weights: Path) -> nn.Module:

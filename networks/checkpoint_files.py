@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from formats.errors import InputError
+from formats.hub_files import local_file
 from formats.local_files import require_file
 from formats.torch_files import read_torch
 
@@ -22,7 +23,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the state dict of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file.
 
     Tensors are on the CPU, memory-mapped where the format allows it; files of torch are read by
-    :func:`formats.torch_files.read_torch`, which compares checksums and sizes.
+    :func:`formats.torch_files.read_torch`, which compares checksums and sizes. A path may be a name on the hub, see
+    :mod:`formats.hub_files`.
 
     Returns:
         Published name → tensor, taken from ``ema``, ``model`` or ``state_dict`` (in this order) where nested, and
@@ -31,7 +33,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         InputError: The file is missing, damaged, of another kind, holds Python objects or is not a state dict.
     """
-    path = require_file(path, "Name a checkpoint file.")
+    path = require_file(local_file(path), "Name a checkpoint file.")
     if path.suffix not in SUFFIXES:
         raise InputError(
             path, f"'{path.suffix}' is not a checkpoint's suffix", f"Name a file of type {', '.join(SUFFIXES)}."

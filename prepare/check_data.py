@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,24 +11,19 @@ import yaml
 from lightning import LightningDataModule
 
 from configs import find_config, overlays_after_experiment
-from datamodules.aerial_megadepth import AerialMegaDepthDataModule
 from datamodules.content_check import value_faults
-from datamodules.latents import LatentDataModule, LatentDataset
-from datamodules.layered_art import LayeredArtDataModule
-from datamodules.region_graphs import RegionGraphDataModule
+from datamodules.latents import LatentDataset
 from datamodules.spectrograms import SpectrogramDataModule
 from formats.errors import InputError
 from formats.progress import progress
 
-CLASSES: dict[str, type[LightningDataModule]] = {
-    kind.__name__: kind
-    for kind in (
-        AerialMegaDepthDataModule,
-        LatentDataModule,
-        LayeredArtDataModule,
-        RegionGraphDataModule,
-        SpectrogramDataModule,
-    )
+# Modules of the datamodules, each imported when it is used, since others may need packages that are not installed.
+CLASSES = {
+    "AerialMegaDepthDataModule": "datamodules.aerial_megadepth",
+    "LatentDataModule": "datamodules.latents",
+    "LayeredArtDataModule": "datamodules.layered_art",
+    "RegionGraphDataModule": "datamodules.region_graphs",
+    "SpectrogramDataModule": "datamodules.spectrograms",
 }
 SKIPPING = ("AerialMegaDepthDataModule", "LayeredArtDataModule")
 LATENTS_AT_ONCE = 256
@@ -83,7 +79,8 @@ def _datamodule(configs: list[str], data_dir: str | None) -> Any:
     if class_name in SKIPPING:
         settings["on_error"] = "skip"  # and listed
     try:
-        return CLASSES[class_name](**settings)
+        kind: type[LightningDataModule] = getattr(importlib.import_module(CLASSES[class_name]), class_name)
+        return kind(**settings)
     except TypeError as error:
         raise InputError(", ".join(configs), f"has wrong data.init_args: {error}", "Correct them.") from error
 

@@ -200,8 +200,8 @@ def newest_samples(output_dir: Path) -> Path:
 def microdoppler(
     data_dir: Path,
     output_dir: Path,
-    vavae_path: Path | None = None,
-    imagenet_statistics: Path | None = None,
+    vavae_path: str | None = None,
+    imagenet_statistics: str | None = None,
     resize: bool | Literal["squeeze", "pad"] = False,
     split: float | None = None,
     image_size: int | None = None,
@@ -228,7 +228,8 @@ def microdoppler(
     Args:
         data_dir: Folder with train/ID_<n>/*.png and val/ID_<n>/*.png.
         output_dir: Folder for latents, training, samples and pipeline.json.
-        vavae_path: Published VA-VAE, or another tokenizer; by default LappedPCA is fitted on the training images.
+        vavae_path: Published VA-VAE, or another tokenizer, as a path or a name `hf://owner/repository/file` on the hub;
+            by default LappedPCA is fitted on the training images.
         imagenet_statistics: Latent statistics published with the VA-VAE; by default looked for next to its file.
         resize: Resize images of other sizes to ``image_size``: squeeze (or true) changes the aspect to a square, pad
             surrounds them with their median colour.

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from datamodules.region_graphs import OrderedRegions, read_split
 from decomposition.region_pair_model import BoostedTrees, Pairs, pair_rows
 from formats.atomic import atomic_path
-from formats.errors import InputError
+from formats.optional import require_package
 
 PAIRS_PER_IMAGE = 20
 BACKGROUND_WEIGHT = 0.5  # of pairs with the background
@@ -74,11 +74,8 @@ def fit_pair_model(samples: list[OrderedRegions], seed: int = 0) -> BoostedTrees
     Raises:
         InputError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.ensemble import HistGradientBoostingClassifier  # optional, and only needed here
-    except ImportError as error:
-        remedy = "Install it with pip install 'trilight[weights]'."
-        raise InputError("scikit-learn", "is not installed, and the region-pair model needs it", remedy) from error
+    require_package("sklearn")
+    from sklearn.ensemble import HistGradientBoostingClassifier  # only needed here
 
     rng = np.random.default_rng(seed)
     rows, targets, weights = [], [], []

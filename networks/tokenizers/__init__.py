@@ -3,7 +3,7 @@
 from networks.tokenizers.base import Posterior, Tokenizer, to_uint8, to_unit
 from networks.tokenizers.kl_autoencoder import DiffusersKL
 from networks.tokenizers.lapped_pca import LappedPCA
-from networks.tokenizers.loading import load_tokenizer
+from networks.tokenizers.loading import load_tokenizer, tokenizer_location
 from networks.tokenizers.vavae import VAVAE
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "load_tokenizer",
     "to_uint8",
     "to_unit",
+    "tokenizer_location",
 ]

@@ -11,6 +11,9 @@ from formats.errors import InputError
 from formats.local_files import read_json_object, require_file
 from networks.tokenizers.base import Posterior, Tokenizer
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+FILES = ("config.json", WEIGHTS)  # of a folder
+
 
 class KLTokenizer(Tokenizer):
     """Tokenizer around a ``diffusers.AutoencoderKL``.
@@ -67,7 +70,7 @@ def _autoencoder(folder: Path) -> Any:
         raise InputError(folder / "config.json", "the autoencoder is not for RGB images", remedy)
 
     # Diffusers would otherwise follow the names in an index of shards, or look for pickled weights.
-    require_file(folder / "diffusion_pytorch_model.safetensors", remedy)
+    require_file(folder / WEIGHTS, remedy)
 
     from diffusers import AutoencoderKL  # here, since its import takes seconds
 

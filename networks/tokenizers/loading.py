@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from formats.errors import InputError
-from networks.checkpoint_files import read_state_dict
+from formats.hub_files import is_hub_name, local_file, local_folder
+from networks.checkpoint_files import SUFFIXES, read_state_dict
 from networks.checkpoints import load_published
 from networks.tokenizers.base import Tokenizer
-from networks.tokenizers.kl_autoencoder import DiffusersKL
+from networks.tokenizers.kl_autoencoder import FILES, DiffusersKL
 from networks.tokenizers.lapped_pca import LappedPCA, is_lapped_pca
 from networks.tokenizers.vavae import VAVAE, vavae_for
 
@@ -23,12 +24,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
     Args:
         path: A published VA-VAE (``.pt``, ``.pth``, ``.ckpt``, ``.safetensors``), a file that
-            :meth:`LappedPCA.save` wrote, or a folder of diffusers' ``AutoencoderKL`` with its ``config.json``.
+            :meth:`LappedPCA.save` wrote, or a folder of diffusers' ``AutoencoderKL`` with its ``config.json``. Each may
+            be named on the hub, ``hf://owner/repository/file`` or, for a folder, ``hf://owner/repository``.
 
     Raises:
         InputError: The path does not exist, or is none of these.
     """
-    path = Path(path)
+    path = tokenizer_location(path)
     if not path.exists():
         raise InputError(path, "no such file or folder", "Name a tokenizer's file or folder.")
     tokenizer: Tokenizer
@@ -39,6 +41,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     else:
         tokenizer = _vavae(path)
     return tokenizer.eval().requires_grad_(False)
+
+
+def tokenizer_location(path: str | Path) -> Path:
+    """Return the local file or folder of a tokenizer; what is named on the hub is downloaded unless it is cached."""
+    if is_hub_name(path) and not str(path).partition("#")[0].endswith(SUFFIXES):
+        return local_folder(path, FILES)
+    return local_file(path)
 
 
 def _vavae(path: Path) -> VAVAE:

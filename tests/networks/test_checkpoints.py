@@ -18,6 +18,7 @@ from networks.checkpoint_files import read_state_dict
 from networks.checkpoints import LoadReport, PublishedTensor, ShapePair, load_published, same_names, to_published
 from networks.lightning_dit import LightningDiT, LightningDiTConfig
 from networks.vggt import PRESETS, VGGT
+from tests.support.hub_cache import HubCache
 
 WIDTH = 4
 
@@ -406,3 +407,21 @@ def test_other_heads_are_refused_by_the_norms_of_queries() -> None:
     state = to_published(VGGT(PRESETS["tiny"]))
     with pytest.raises(InputError, match=r"of another shape: .*norm"):
         load_published(VGGT(replace(PRESETS["tiny"], num_heads=6)), state)
+
+
+def test_a_file_on_the_hub_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, source, target = HubCache(tmp_path / "hub", monkeypatch), Toy(), Toy()
+    save_file({name: value.contiguous() for name, value in to_published(source).items()}, tmp_path / "toy.safetensors")
+    cache.add("owner/toy", "toy.safetensors", (tmp_path / "toy.safetensors").read_bytes())
+    load_published(target, "hf://owner/toy/toy.safetensors")
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in target.state_dict().items())
+    with pytest.raises(InputError, match=r"hf://owner/toy/other\.pt: is not in the cache"):
+        load_published(target, "hf://owner/toy/other.pt")
+
+
+def test_a_pickle_on_the_hub_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = HubCache(tmp_path / "hub", monkeypatch)
+    torch.save({"model": {"a": torch.zeros(1)}, "other": Path("/")}, tmp_path / "evil.pt")
+    cache.add("owner/evil", "evil.pt", (tmp_path / "evil.pt").read_bytes())
+    with pytest.raises(InputError, match="holds a Python object"):
+        read_state_dict("hf://owner/evil/evil.pt")

@@ -46,8 +46,8 @@ def test_a_missing_folder_of_drawings_names_the_package(tmp_path: Path) -> None:
 
 
 def test_without_scikit_learn_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    with pytest.raises(InputError, match=r"scikit-learn: is not installed.*'trilight\[weights\]'") as raised:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(InputError, match=r"sklearn: is not installed.*trilight\[weights\]") as raised:
         fit_pair_model([])
     assert "\n" not in str(raised.value)
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from formats.errors import InputError
 from networks.tokenizers import VAVAE, DiffusersKL, LappedPCA, load_tokenizer
 from tests.support.filling import filled_state_dict
+from tests.support.hub_cache import HubCache
 
 PARITY = Path(__file__).parents[2] / "parity"
 
@@ -124,3 +125,13 @@ def test_folders_that_do_not_hold_together_are_refused(folder: Path, tmp_path: P
     (tmp_path / "json" / "config.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read as JSON"):
         load_tokenizer(tmp_path / "json")
+
+
+def test_tokenizers_are_found_on_the_hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = HubCache(tmp_path, monkeypatch)
+    for file in ("config.json", "diffusion_pytorch_model.safetensors"):
+        cache.add("owner/kl", f"vae/{file}", (folder / file).read_bytes())
+    found, expected = load_tokenizer("hf://owner/kl/vae"), load_tokenizer(folder)
+    assert found.fingerprint() == expected.fingerprint()
+    with pytest.raises(InputError, match="is not in the cache"):
+        load_tokenizer("hf://owner/kl/vae.pt")
