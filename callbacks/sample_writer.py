@@ -35,6 +35,7 @@ SAMPLING = (
     "time_shift",
     "guidance_scale",
     "guidance_interval_start",
+    "guidance_interval_end",
     "guided_channels",
     "sample_seed",
 )

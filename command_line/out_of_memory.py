@@ -39,7 +39,7 @@ def explained(fault: BaseException, command: str, settings: Namespace) -> InputE
     """
     model, data = (_arguments(settings, key) for key in ("model", "data"))
     precision = settings.trainer.precision
-    precision = hardware_precision() if precision == "auto" else precision
+    precision = hardware_precision(str(settings.trainer.accelerator)) if precision == "auto" else precision
     numbers, changes = list[str](), list[str]()
     batch_size = data.get("batch_size")
     if isinstance(batch_size, int):

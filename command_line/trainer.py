@@ -11,6 +11,7 @@ from lightning import LightningModule
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import ModelSummary
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.batch_description import BatchDescription
 from callbacks.checkpoint_io import AtomicCheckpointIO
@@ -18,6 +19,7 @@ from callbacks.last_checkpoint import LastCheckpoint
 from callbacks.late_loggers import LateLoggers
 from callbacks.progress_lines import ProgressLines
 from callbacks.start_summary import StartSummary
+from command_line.processor import bf16_instructions
 from formats.finite import OnNonFinite
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
@@ -30,8 +32,8 @@ class Trainer(lightning.Trainer):
     runs after data and model are set up, so that a refused command leaves no run behind.
 
     Args:
-        precision: ``auto`` is bf16-mixed if the GPU supports it, 16-mixed on older GPUs, and 32-true
-            without a GPU.
+        precision: ``auto`` is bf16-mixed if the GPU, or without a GPU the processor, multiplies bf16 numbers; 16-mixed
+            on older GPUs; and 32-true on other processors.
         on_nonfinite: What to do where a loss or gradient is NaN or infinite: ``raise`` stops with an error that names
             samples, losses and parts of the network; ``skip`` leaves out the training step and counts it.
         describe_batch: Print the first training batch: keys, shapes, types and ranges, with the valid share of masks.
@@ -64,7 +66,12 @@ class Trainer(lightning.Trainer):
         if kwargs.get("enable_checkpointing") is not False:
             callbacks = _with_default(callbacks, LastCheckpoint, LastCheckpoint)
         kwargs["callbacks"] = callbacks
-        super().__init__(*args, precision=hardware_precision() if precision == "auto" else precision, **kwargs)
+        if precision == "auto":
+            precision = hardware_precision(str(kwargs.get("accelerator", "auto")))
+            if precision == "bf16-mixed" and not is_on_gpu(str(kwargs.get("accelerator", "auto"))):
+                line = f"precision: bf16-mixed, since the processor has {bf16_instructions()}"
+                rank_zero_info(f"{line}; --trainer.precision 32-true computes in float32")
+        super().__init__(*args, precision=precision, **kwargs)
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
         """Train; see Lightning's Trainer."""
@@ -96,10 +103,16 @@ def _with_default(parts: list[Any], kind: type, default: Callable[[], Any]) -> l
     return parts if any(isinstance(part, kind) for part in parts) else [*parts, default()]
 
 
-def hardware_precision() -> Literal["32-true", "16-mixed", "bf16-mixed"]:
-    """Return the precision that ``auto`` means on this machine."""
-    if not torch.cuda.is_available():
-        return "32-true"
+def is_on_gpu(accelerator: str) -> bool:
+    """Return whether an accelerator, as named for the Trainer, is an NVIDIA or AMD GPU on this machine."""
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+def hardware_precision(accelerator: str = "auto") -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+    """Return the precision that ``auto`` means on this machine with an accelerator, as named for the Trainer."""
+    if not is_on_gpu(accelerator):
+        is_on_processor = accelerator == "cpu" or (accelerator == "auto" and not torch.mps.is_available())
+        return "bf16-mixed" if is_on_processor and bf16_instructions() else "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 

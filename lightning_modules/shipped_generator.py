@@ -20,7 +20,14 @@ from networks.shipped_weights import ShippedWeights, save_shipped
 from networks.tokenizers import LappedPCA, Tokenizer
 from weights import FOLDER
 
-SAMPLING = ("sampler", "num_steps", "time_shift", "guidance_scale", "guidance_interval_start")
+SAMPLING = (
+    "sampler",
+    "num_steps",
+    "time_shift",
+    "guidance_scale",
+    "guidance_interval_start",
+    "guidance_interval_end",
+)
 MIXTURE = ("mixture_components", "mixture_until", "mixture_rank", "mixture_neighbours")
 
 

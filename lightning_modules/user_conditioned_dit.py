@@ -35,6 +35,7 @@ from networks.transport import (
     Sampler,
     TimeDistribution,
     Velocity,
+    choose_sampling,
     draw_times,
     evaluation_times,
     linear_path,
@@ -56,10 +57,11 @@ RANGES = {
     "mixture_neighbours": Range(2),
     "direction_loss_weight": AT_LEAST_0,
     "noise_seed": AT_LEAST_0,
-    "num_steps": AT_LEAST_1,
-    "time_shift": AT_LEAST_0,
+    "num_steps": or_none(AT_LEAST_1),
+    "time_shift": or_none(AT_LEAST_0),
     "guidance_scale": AT_LEAST_0,
     "guidance_interval_start": SHARE,
+    "guidance_interval_end": SHARE,
     "guided_channels": or_none(AT_LEAST_1),
     "sample_seed": AT_LEAST_0,
     "zero_doppler_row": or_none(SHARE),
@@ -104,14 +106,17 @@ class UserConditionedDiTModule(TrainingSteps):
         mixture_neighbours: Latents that each is fitted to; more than ``mixture_rank``.
         direction_loss_weight: Weight of the cosine term added to the mean squared error; published 1, 0 = off.
         noise_seed: Seed of noise, times and dropped labels in training.
-        sampler: ``euler``, ``heun`` or ``dopri5`` (adaptive; one sample at a time, so that a sample does not
-            depend on the others).
-        num_steps: Evaluations of the network per sample by euler (one per interval) and heun (two per interval); the
-            published 250 grid points are 249 of them. While guidance is active, an evaluation has twice the batch.
-        time_shift: Shift of that grid towards the noise; published 0.3, 0 = none.
+        sampler: ``auto``, which is ``multistep`` (second order), the published ``euler``, ``heun``, or ``dopri5``
+            (adaptive; one sample at a time, so that a sample does not depend on the others).
+        num_steps: Evaluations of the network per sample: one per interval of the grid, by heun two. None is 25 for
+            multistep, and 250 for euler and heun; the published 250 grid points are 249 evaluations. While guidance is
+            active, an evaluation has twice the batch.
+        time_shift: Shift of the grid towards the noise, 0 = none. None is 0.5 for multistep, and the published 0.3 for
+            euler and heun.
         guidance_scale: Scale of classifier-free guidance; 1 = none. About 1.5…4 with all channels guided;
             published 6.7 or 10 with 3.
         guidance_interval_start: Time from which guidance acts; published 0.125.
+        guidance_interval_end: Time from which it no longer acts; published 1, to the end.
         guided_channels: Number of leading channels to guide; None guides all, 3 is the published recipe.
         sample_seed: Seed of the samples.
         compile: Compile the network with torch.compile.
@@ -149,11 +154,12 @@ class UserConditionedDiTModule(TrainingSteps):
         mixture_neighbours: int = 8,
         direction_loss_weight: float = 0.0,
         noise_seed: int = 0,
-        sampler: Sampler = "euler",
-        num_steps: int = 250,
-        time_shift: float = 0.3,
+        sampler: Sampler = "auto",
+        num_steps: int | None = None,
+        time_shift: float | None = None,
         guidance_scale: float = 4.0,
         guidance_interval_start: float = 0.125,
+        guidance_interval_end: float = 1.0,
         guided_channels: int | None = None,
         sample_seed: int = 0,
         compile: bool = False,
@@ -166,6 +172,8 @@ class UserConditionedDiTModule(TrainingSteps):
         super().__init__()
         self.save_hyperparameters()
         check_ranges("--model", self.hparams, RANGES)
+        chosen = choose_sampling(sampler, num_steps, time_shift)
+        self.hparams.update(sampler=chosen.method, num_steps=chosen.num_steps, time_shift=chosen.shift)
         self.network_config = config_from(LightningDiTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None
@@ -460,27 +468,31 @@ class UserConditionedDiTModule(TrainingSteps):
         was_training, parts = network.training, []
         network.eval()
         for start in range(0, len(noise), size):
-            field = self._field(classes[start : start + size])
-            parts.append(sample(field, noise[start : start + size], h.sampler, h.num_steps, h.time_shift))
+            field, breaks = self._field(classes[start : start + size])
+            rows = noise[start : start + size]
+            parts.append(sample(field, rows, h.sampler, h.num_steps, h.time_shift, breaks))
         network.train(was_training)
         return space.denormalise(torch.cat(parts).float())
 
-    def _field(self, classes: Tensor) -> Velocity:
-        """Velocity field for samples of the classes (B,): the mixture's, if there is one, then the guided network's."""
+    def _field(self, classes: Tensor) -> tuple[Velocity, list[float]]:
+        """Velocity field for samples of the classes (B,), and the times where it is discontinuous.
+
+        It is the mixture's, if there is one, and then the guided network's.
+        """
         h: Any = self.hparams
         network, mixture = self.require_network(), self.mixture
         no_label = network.no_label if h.guidance_scale != 1 else None
-        guided = GuidedVelocity(
-            network, classes, no_label, h.guidance_scale, h.guidance_interval_start, h.guided_channels
-        )
+        interval = h.guidance_interval_start, h.guidance_interval_end
+        guided = GuidedVelocity(network, classes, no_label, h.guidance_scale, *interval, h.guided_channels)
+        until = h.mixture_until if mixture is not None else 0.0
 
         def velocity(t: float, x: Tensor) -> Tensor:
-            if mixture is not None and t < h.mixture_until:
+            if mixture is not None and t < until:
                 leading: Tensor = mixture(x, x.new_full((len(x),), t), classes)
                 return leading
             return guided(t, x)
 
-        return velocity
+        return velocity, [until, *(time for time in guided.breaks if time > until)]
 
     def predict_step(self, batch: SampleRequestBatch, batch_idx: int) -> Tensor:
         """Return spectrograms (B, 3, H, W) uint8 of the requested users."""

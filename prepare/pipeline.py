@@ -330,7 +330,8 @@ def _sampling(checkpoint: Path) -> list[str]:
     from formats.training_checkpoint import read_training_checkpoint  # imports PyTorch, which help does without
 
     trained = read_training_checkpoint(checkpoint)["hyper_parameters"]
-    names = ("sampler", "num_steps", "time_shift", "guidance_interval_start", "guidance_scale")
+    interval = ("guidance_interval_start", "guidance_interval_end")
+    names = ("sampler", "num_steps", "time_shift", *interval, "guidance_scale")
     return [f"--model.{name}={trained[name]}" for name in names if name in trained]
 
 

@@ -61,6 +61,7 @@ WRONG: list[tuple[Callable[..., Any], dict[str, tuple[Any, ...]]]] = [
             "time_shift": BAD_RATE,
             "guidance_scale": BAD_RATE,
             "guidance_interval_start": BAD_SHARE,
+            "guidance_interval_end": BAD_SHARE,
             "guided_channels": (0, -3),
             "sample_seed": (-1,),
             "zero_doppler_row": BAD_SHARE,

@@ -3,18 +3,31 @@
 from networks.transport.gaussian_mixture import GaussianMixtureVelocity
 from networks.transport.guidance import GuidedVelocity
 from networks.transport.path import TimeDistribution, draw_times, evaluation_times, linear_path, seeded_noise
-from networks.transport.samplers import Sampler, Velocity, sample, time_grid
+from networks.transport.samplers import (
+    Sampler,
+    SamplingSettings,
+    Solver,
+    Velocity,
+    choose_sampling,
+    sample,
+    segmented_grid,
+    time_grid,
+)
 
 __all__ = [
     "GaussianMixtureVelocity",
     "GuidedVelocity",
     "Sampler",
+    "SamplingSettings",
+    "Solver",
     "TimeDistribution",
     "Velocity",
+    "choose_sampling",
     "draw_times",
     "evaluation_times",
     "linear_path",
     "sample",
     "seeded_noise",
+    "segmented_grid",
     "time_grid",
 ]

@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torchdiffeq
 from torch import Tensor
 
-Sampler = Literal["euler", "heun", "dopri5"]
+Sampler = Literal["auto", "multistep", "euler", "heun", "dopri5"]
+Solver = Literal["multistep", "euler", "heun", "dopri5"]
 Velocity = Callable[[float, Tensor], Tensor]
+
+
+class SamplingSettings(NamedTuple):
+    """Solver and grid.
+
+    Attributes:
+        method: Solver.
+        num_steps: Evaluations of the velocity.
+        shift: Time shift of the grid.
+    """
+
+    method: Solver
+    num_steps: int
+    shift: float
+
+
+def choose_sampling(method: Sampler, num_steps: int | None = None, shift: float | None = None) -> SamplingSettings:
+    """Return what ``auto`` means, and the number of steps and the shift that suit the solver where they are None.
+
+    ``auto`` is ``multistep`` with 25 evaluations: on a trained generator it comes closer to the exact solution than
+    Euler's method with 250, see ``benchmarks/results/sampling_cpu.json``. The others have the published grid.
+
+    Example::
+
+        >>> choose_sampling("auto")
+        SamplingSettings(method='multistep', num_steps=25, shift=0.5)
+        >>> choose_sampling("euler", num_steps=50)
+        SamplingSettings(method='euler', num_steps=50, shift=0.3)
+
+    """
+    solver: Solver = "multistep" if method == "auto" else method
+    steps, own_shift = (25, 0.5) if solver == "multistep" else (250, 0.3)
+    return SamplingSettings(
+        solver, steps if num_steps is None else num_steps, own_shift if shift is None else shift
+    )
 
 
 def time_grid(num_points: int, shift: float = 0.0) -> list[float]:
@@ -32,12 +68,47 @@ def time_grid(num_points: int, shift: float = 0.0) -> list[float]:
     return t.tolist()
 
 
+def segmented_grid(num_intervals: int, shift: float = 0.0, breaks: Sequence[float] = ()) -> list[list[float]]:
+    """Return the grid points in [0, 1] of each segment between ``breaks``, where the velocity is discontinuous.
+
+    Within a segment, points are spaced evenly before the shift of :func:`time_grid`. A segment has a share of the
+    intervals that follows its length before that shift, at least one. Where there are fewer intervals than segments,
+    the last breaks are not on the grid.
+
+    Args:
+        num_intervals: Intervals of all segments together, at least 1.
+        shift: Time shift.
+        breaks: Times; those outside of (0, 1) are ignored.
+
+    Example::
+
+        >>> segmented_grid(4, breaks=[0.25])
+        [[0.0, 0.25], [0.25, 0.5, 0.75, 1.0]]
+
+    """
+    inner = sorted({time for time in breaks if 0 < time < 1})[: num_intervals - 1]
+    times = [0.0, *inner, 1.0]
+    scale = shift if shift > 0 else 1.0
+    places = [time / (scale + (1 - scale) * time) for time in times]  # before the shift
+    lengths = [end - start for start, end in itertools.pairwise(places)]
+    counts = [1] * len(lengths)
+    while sum(counts) < num_intervals:
+        longest = max(range(len(lengths)), key=lambda segment: lengths[segment] / counts[segment])
+        counts[longest] += 1
+    segments = []
+    for first, last, start, length, count in zip(times, times[1:], places, lengths, counts, strict=False):
+        between = [start + length * k / count for k in range(1, count)]
+        segments.append([first, *(scale * u / (1 + (scale - 1) * u) for u in between), last])
+    return segments
+
+
 def sample(
     velocity: Velocity,
     noise: Tensor,
-    method: Sampler = "euler",
+    method: Solver = "euler",
     num_steps: int = 250,
     shift: float = 0.0,
+    breaks: Sequence[float] = (),
     absolute_tolerance: float = 1e-6,
     relative_tolerance: float = 1e-3,
 ) -> Tensor:
@@ -46,12 +117,14 @@ def sample(
     Args:
         velocity: ``(t, x) -> dx/dt``, such as :class:`GuidedVelocity`.
         noise: Standard normal start.
-        method: ``euler`` (one evaluation per interval of the grid), ``heun`` (second order, two evaluations per
-            interval) or ``dopri5`` (adaptive; the step size follows the hardest sample, so that a sample depends on
-            its batch within the tolerance).
+        method: ``multistep`` (second order, one evaluation per interval), ``euler`` (first order, one evaluation per
+            interval of the grid), ``heun`` (second order, two evaluations per interval) or ``dopri5`` (adaptive; the
+            step size follows the hardest sample, so that a sample depends on its batch within the tolerance).
         num_steps: Evaluations of the velocity for the fixed-step methods. Of an odd number, heun spends the last one
             on an Euler step. The published grid of 250 points is 249 evaluations of euler.
         shift: Time shift for the fixed-step methods; 0 for none, published 0.3.
+        breaks: Times where the velocity is discontinuous, such as the start of guidance. ``multistep`` puts grid points
+            there, and uses no slopes from before them after them; the other methods ignore them, as published.
         absolute_tolerance: Absolute tolerance of dopri5.
         relative_tolerance: Relative tolerance of dopri5.
 
@@ -59,8 +132,10 @@ def sample(
         Latents (B, C, H, W).
 
     Raises:
-        ValueError: Fewer than 1 evaluation.
+        ValueError: Fewer than 1 evaluation, or a method that is not a solver.
     """
+    if method not in get_args(Solver):
+        raise ValueError(f"there is no solver '{method}'; choose from {', '.join(get_args(Solver))}")
     if method == "dopri5":
         ends = torch.tensor([0.0, 1.0], device=noise.device)
         path = torchdiffeq.odeint(
@@ -75,6 +150,8 @@ def sample(
         return final
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, not {num_steps}")
+    if method == "multistep":
+        return _multistep(velocity, noise, segmented_grid(num_steps, shift, breaks))
     intervals = num_steps if method == "euler" else (num_steps + 1) // 2
     x, evaluations = noise, 0
     for start, end in itertools.pairwise(time_grid(intervals + 1, shift)):
@@ -85,4 +162,30 @@ def sample(
             slope = (slope + velocity(end, x + step * slope)) / 2
             evaluations += 1
         x = x + step * slope
+    return x
+
+
+def _multistep(velocity: Velocity, noise: Tensor, segments: Sequence[Sequence[float]]) -> Tensor:
+    """Integrate by the Adams method of second order that predicts, evaluates and corrects.
+
+    A step of Adams and Bashforth extrapolates the slopes of its start and of the step before. The slope at its end
+    is needed for the next step anyway; with it the trapezoidal rule corrects the step first, which costs nothing and
+    leaves a fifth of the error. The first step of a segment is one of Euler's method, which the correction raises to
+    second order.
+
+    Source: Hairer, Nørsett and Wanner, "Solving Ordinary Differential Equations I", section III.1; a corrector without
+    evaluations of its own as in UniPC (Zhao et al. 2023).
+    """
+    x = noise
+    for points in segments:
+        previous_slope, previous_step = None, 0.0
+        corrected = x
+        for start, end in itertools.pairwise(points):
+            slope, step = velocity(start, x), end - start
+            if previous_slope is None:
+                x = corrected + step * slope
+            else:
+                corrected = corrected + previous_step / 2 * (previous_slope + slope)
+                x = corrected + step * (slope + step / previous_step / 2 * (slope - previous_slope))
+            previous_slope, previous_step = slope, step
     return x

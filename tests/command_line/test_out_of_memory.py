@@ -90,7 +90,7 @@ def test_other_faults_are_not_explained() -> None:
 
 
 def settings(model: dict[str, Any], data: dict[str, Any], precision: str = "32-true") -> Namespace:
-    trainer = {"precision": precision, "accumulate_grad_batches": 2}
+    trainer = {"precision": precision, "accelerator": "auto", "accumulate_grad_batches": 2}
     parts = {"trainer": trainer, "model": {"init_args": model}, "data": {"init_args": data}}
     parsed: Namespace = dict_to_namespace(parts)
     return parsed

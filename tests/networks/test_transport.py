@@ -12,11 +12,14 @@ from torch.testing import assert_close
 from networks.transport import (
     GuidedVelocity,
     Sampler,
+    Solver,
+    choose_sampling,
     draw_times,
     evaluation_times,
     linear_path,
     sample,
     seeded_noise,
+    segmented_grid,
     time_grid,
 )
 from networks.transport.samplers import Velocity
@@ -68,12 +71,65 @@ def test_no_guidance_costs_one_evaluation_a_step() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 250])
-@pytest.mark.parametrize("method", ["euler", "heun"])
-def test_a_number_of_steps_is_a_number_of_evaluations(method: Sampler, steps: int) -> None:
+@pytest.mark.parametrize("method", ["multistep", "euler", "heun"])
+def test_a_number_of_steps_is_a_number_of_evaluations(method: Solver, steps: int) -> None:
     network = CountingNetwork()
     noise = torch.zeros(1, 1, 1, 1)
-    sample(GuidedVelocity(network, torch.tensor([0]), None), noise, method, steps, shift=0.3)
+    sample(GuidedVelocity(network, torch.tensor([0]), None), noise, method, steps, shift=0.3, breaks=(0.125, 0.45))
     assert network.evaluations == steps
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "shift", "expected"),
+    [
+        ("auto", None, None, ("multistep", 25, 0.5)),
+        ("multistep", None, 0.0, ("multistep", 25, 0.0)),
+        ("euler", None, None, ("euler", 250, 0.3)),
+        ("heun", 20, None, ("heun", 20, 0.3)),
+        ("auto", 10, None, ("multistep", 10, 0.5)),
+    ],
+)
+def test_steps_and_grid_follow_the_solver(
+    method: Sampler, steps: int | None, shift: float | None, expected: tuple[str, int, float]
+) -> None:
+    assert choose_sampling(method, steps, shift) == expected
+
+
+def test_an_unknown_solver_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no solver 'auto'; choose from multistep"):
+        sample(lambda t, x: x, torch.zeros(1), "auto")  # type: ignore[arg-type]
+
+
+def test_guidance_costs_nothing_outside_of_its_interval() -> None:
+    """With the grid on both ends of the interval, 25 evaluations are 25 and those of the steps within it."""
+    network, noise = CountingNetwork(), torch.zeros(1, 1, 1, 1)
+    guided = GuidedVelocity(network, torch.tensor([0]), 9, 4.0, interval_start=0.2, interval_end=0.6)
+    assert guided.breaks == (0.2, 0.6)
+    sample(guided, noise, "multistep", 25, breaks=guided.breaks)
+    before, inside, after = (len(points) - 1 for points in segmented_grid(25, breaks=guided.breaks))
+    assert (before, inside, after) == (5, 10, 10)
+    assert network.evaluations == before + 2 * inside + after
+    for t, expected in ((0.0, 1), (0.2, 2), (0.6, 1), (1.0, 1)):
+        network.evaluations = 0
+        guided(t, noise)
+        assert network.evaluations == expected
+    for always in (GuidedVelocity(network, torch.tensor([0]), 9, 4.0), GuidedVelocity(network, torch.tensor([0]), 9)):
+        network.evaluations = 0
+        assert always.breaks == ()
+        always(1.0, noise)
+        assert network.evaluations == (2 if always.scale != 1 else 1)
+
+
+def test_segments_meet_at_the_breaks() -> None:
+    segments = segmented_grid(25, 0.5, breaks=(0.45, 0.125, 0.0, 1.0))
+    assert [segment[0] for segment in segments] == [0.0, 0.125, 0.45]
+    assert [segment[-1] for segment in segments] == [0.125, 0.45, 1.0]
+    points = [*segments[0], *segments[1][1:], *segments[2][1:]]
+    assert len(points) == 26
+    assert points == sorted(set(points))
+    assert [len(segment) for segment in segmented_grid(2, breaks=(0.1, 0.2, 0.3))] == [2, 2]
+    assert segmented_grid(1, 0.5, breaks=(0.1,)) == [[0.0, 1.0]]
+    assert segmented_grid(49, 0.3)[0] == pytest.approx(time_grid(50, 0.3))
 
 
 def test_guided_channels() -> None:
@@ -86,13 +142,32 @@ def test_guided_channels() -> None:
     assert not torch.allclose(everything, unguided)
 
 
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2)])
-def test_order_of_accuracy(method: Sampler, order: int) -> None:
+def test_multistep_keeps_its_order_over_breaks() -> None:
+    """The velocity jumps at 0.3; the exact end is exp(0.3 − 2 · 0.7)."""
+
+    def end(steps: int, breaks: tuple[float, ...]) -> float:
+        start = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+        return float(sample(lambda t, x: x if t < 0.3 else -2 * x, start, "multistep", steps, 0.5, breaks))
+
+    errors = [abs(end(steps, (0.3,)) - math.exp(-1.1)) for steps in (320, 640)]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+    assert abs(end(640, ()) - math.exp(-1.1)) > 10 * errors[1]
+
+
+def test_multistep_is_exact_where_the_velocity_is_linear_in_time() -> None:
+    """Every step but the first of a segment; the corrector mends that one."""
+    start = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    end = sample(lambda t, x: torch.full_like(x, 1 + 6 * t), start, "multistep", 7, 0.4)
+    assert end.item() == pytest.approx(4, rel=1e-12)
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2), ("multistep", 2)])
+def test_order_of_accuracy(method: Solver, order: int) -> None:
     def error(steps: int) -> float:
         end = sample(lambda t, x: x * math.cos(t), torch.ones(1, 1, 1, 1, dtype=torch.float64), method, steps)
         return abs(float(end) - math.exp(math.sin(1)))
 
-    assert error(40) / error(80) == pytest.approx(2**order, rel=0.1)
+    assert error(320) / error(640) == pytest.approx(2**order, rel=0.1)
 
 
 def test_dopri5_is_within_tolerance() -> None:
