@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from jsonargparse import Namespace
 
 from command_line.tasks import Task, classes_by_name, load
+from formats.hub_files import local_file
 from formats.local_files import require_file
 
 WEIGHTS = ("published_checkpoint", "init_from")  # settings of modules that name files
@@ -41,7 +42,7 @@ def check_files(settings: Namespace, command: str, tasks: Sequence[Task], ckpt_p
     for name in WEIGHTS:
         path = arguments.get(name) if arguments is not None else None
         if isinstance(path, str) and ckpt_path is None:
-            require_file(path, f"Name the file with --model.{name}.")
+            require_file(local_file(path), f"Name the file with --model.{name}.")
     data = settings.get("data")
     class_path = str(data.get("class_path")) if isinstance(data, Namespace) else ""
     target = classes_by_name(tasks).get(class_path.rpartition(".")[2])

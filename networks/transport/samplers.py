@@ -45,9 +45,7 @@ def choose_sampling(method: Sampler, num_steps: int | None = None, shift: float 
     """
     solver: Solver = "multistep" if method == "auto" else method
     steps, own_shift = (25, 0.5) if solver == "multistep" else (250, 0.3)
-    return SamplingSettings(
-        solver, steps if num_steps is None else num_steps, own_shift if shift is None else shift
-    )
+    return SamplingSettings(solver, steps if num_steps is None else num_steps, own_shift if shift is None else shift)
 
 
 def time_grid(num_points: int, shift: float = 0.0) -> list[float]:
