@@ -38,7 +38,7 @@ def model_card(module: str, card: Mapping[str, Any], tags: Sequence[str]) -> str
     """
     licence = str(card["licence"])
     known = next((name for start, name in LICENCES.items() if licence.lower().startswith(start)), None)
-    front = {"license": known or "other", **({} if known else {"license_name": licence})}
+    front: dict[str, Any] = {"license": known or "other", **({} if known else {"license_name": licence})}
     front |= {"library_name": "trilight", "tags": ["trilight", *tags]}
     network = "\n".join(f"| {name} | {value} |" for name, value in card["network"].items())
     summary = str(card["summary"])

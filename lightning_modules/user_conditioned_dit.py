@@ -348,6 +348,7 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put users, statistics and the tokenizer's name into the checkpoint."""
+        super().on_save_checkpoint(checkpoint)
         if self.latent_space is not None:
             checkpoint[CHECKPOINT_KEY] = self.latent_space.to_checkpoint()
 
