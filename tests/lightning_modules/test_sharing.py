@@ -85,8 +85,8 @@ def test_depth_and_cameras_are_the_same(tmp_path: Path) -> None:
     module, images = PairDepthCameraModule(network=VGGT_SIZES["tiny"]).eval(), torch.rand(1, 2, 3, 56, 70)
     module.save_pretrained(tmp_path, CARD)
     found: dict[str, Any] = {**PairDepthCameraModule.from_pretrained(tmp_path).predict_scene(images)}
-    for name, value in module.predict_scene(images).items():
-        assert torch.equal(found[name], value), name
+    expected: dict[str, Any] = {**module.predict_scene(images)}
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
     network = VGGT(VGGT_SIZES["tiny"])  # the published naming
     load_published(network, tmp_path / "model.safetensors")
     assert all(torch.equal(value, module.network.state_dict()[name]) for name, value in network.state_dict().items())
