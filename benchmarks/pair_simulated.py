@@ -31,7 +31,7 @@ def main() -> None:
     if args.checkpoint:
         module = PairDepthCameraModule.load_from_checkpoint(args.checkpoint, map_location="cpu")
     else:
-        module = PairDepthCameraModule.from_shipped()
+        module = PairDepthCameraModule.from_pretrained("depth_simulated")
     result = measure(args.data, module, args.image_size, args.split)
     write_json(args.out, result)
     for name, values in result.items():

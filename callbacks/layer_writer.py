@@ -14,6 +14,7 @@ from batches.layers import IllustrationBatch
 from batches.trainer import datamodule_of
 from callbacks.prediction_writer import PredictionWriter
 from datamodules.illustration_folder import IllustrationFolderDataModule
+from decomposition.colour_regions import equal_neighbours
 from decomposition.separation import MAX_LAYERS, Separation, exact_separation, separate_layers
 from exporters.layered_svg import write_layered_svg
 from exporters.open_raster import write_open_raster
@@ -23,9 +24,13 @@ from exporters.visualization.layer_index import colour_index, index_to_16bit
 from exporters.visualization.layer_stack import before_after_figure
 from exporters.visualization.report.layers import LayeredImage, layers_section
 from exporters.visualization.report.page import Section
+from formats.atomic import write_json
 from formats.errors import InputError
 from formats.images import write_png
 from formats.ranges import ABOVE_0, AT_LEAST_1, check_ranges
+from lightning_modules.training_record import weights_report
+
+FEW_EQUAL_NEIGHBOURS = 0.2  # photographs have below 0.1, drawings above 0.4
 
 REPORTED = 6  # images in the report
 REPORTED_BYTES = 4_200_000  # for all of them
@@ -36,8 +41,8 @@ class LayerWriter(PredictionWriter):
 
     ``index.png`` (16 bits, 0 … 65535 for 0 … 1) and ``index_colour.png``; ``layers/00_background.png``, … (RGBA, bottom
     to top, hidden parts filled in); ``layers.ora``, ``layers.psd`` and ``layers.svg``; ``relief.stl`` (millimetres) and
-    ``relief.glb``; ``overview.png``. Each process writes its share of the images; the files do not depend on the number
-    of processes.
+    ``relief.glb``; ``overview.png``; ``weights.json``, what the weights were trained on, and whether the image is
+    unlike drawings. Each process writes its share of the images; the files do not depend on the number of processes.
 
     Args:
         max_layers: Largest number of layers where the index map determines it.
@@ -86,6 +91,10 @@ class LayerWriter(PredictionWriter):
         count = len(separation.layers)
         note = f" ({separation.note})" if separation.note else ""
         print(f"{batch['name']}: {count} layer{'s' if count > 1 else ''} in {folder}{note}")
+        report = layers_report(pl_module, batch)
+        write_json(folder / "weights.json", report)
+        if "note" in report and (batch_idx == 0 or report["is_unlike_drawings"]):
+            print(f"{batch['name']}: {report['note']}")
 
     def report_sections(self, trainer: Trainer, pl_module: LightningModule) -> list[Section]:
         """Show the first images of this process in the report of the run."""
@@ -144,3 +153,25 @@ class LayerWriter(PredictionWriter):
         )
         write_png(folder / "overview.png", before_after_figure(image, index, layers))
         return separation
+
+
+def layers_report(module: LightningModule, batch: IllustrationBatch) -> dict[str, Any]:
+    """Describe what the layers of an image come from, and whether they can be relied on.
+
+    Args:
+        module: Module that estimated the layer index.
+        batch: The image.
+
+    Returns:
+        As :func:`lightning_modules.training_record.weights_report`, with ``equal_neighbours``, the share of adjacent
+        pixels of the same colour, and ``is_unlike_drawings``; for SVG files, that their layers are exact.
+    """
+    if "orders" in batch:
+        return {"weights": "none: the layers are those of the file"}
+    share = equal_neighbours(batch["rgb"].permute(1, 2, 0).cpu().numpy())
+    is_unlike = share < FEW_EQUAL_NEIGHBOURS
+    report: dict[str, Any] = {**weights_report(module), "equal_neighbours": round(share, 3)}
+    if is_unlike:
+        reason = f"only {share:.0%} of adjacent pixels have the same colour, as in a photograph rather than a drawing"
+        report["note"] = f"{reason}: do not rely on the layers. {report.get('limits', '')}".strip()
+    return {**report, "is_unlike_drawings": is_unlike}

@@ -24,6 +24,7 @@ from formats.exr import write_depth
 from formats.images import write_png
 from formats.ranges import AT_LEAST_1, DECAY, check_ranges
 from lightning_modules.pair_depth_camera import ScenePrediction
+from lightning_modules.training_record import weights_report
 from losses.pair_objective import normalised_targets
 from networks.shipped_weights import ShippedWeights
 
@@ -42,8 +43,8 @@ class PairWriter(BasePredictionWriter):
     """Write a folder per scene into the datamodule's ``output_dir``.
 
     A folder holds ``<view>_depth.exr`` and ``<view>_depth.png``, ``cameras.json``, ``points.ply`` and ``points.glb``
-    (coloured), a COLMAP text model in ``colmap/``, and ``confidence.json``: the mean confidence, and, for weights of
-    the repository, what they were trained on and how many of their test scenes have a lower confidence. Each process
+    (coloured), a COLMAP text model in ``colmap/``, and ``confidence.json``: the mean confidence, what the weights were
+    trained on, and, for weights of the repository, how many of their test scenes have a lower confidence. Each process
     writes its own scenes.
 
     Args:
@@ -80,14 +81,15 @@ class PairWriter(BasePredictionWriter):
             names = batch["names"][row] if "names" in batch else [f"view{number + 1}" for number in range(views)]
             scene = {key: prediction[key][row].float().cpu() for key in KEYS}
             self._write_scene(output_dir / name, names, batch["images"][row].float().cpu(), scene)
-            report = confidence_report(scene["confidence"], getattr(pl_module, "shipped", None))
+            own = confidence_report(scene["confidence"], getattr(pl_module, "shipped", None))
+            report = {**weights_report(pl_module), **own}
             write_json(output_dir / name / "confidence.json", report)
             if len(self.sections) < REPORTED:
                 true = _true_scene(batch, row) if "depths" in batch else None
                 shown, predicted = batch["images"][row].float().cpu(), Scene(**scene)
                 title = f"Depth and cameras of {name}"
                 self.sections.append(scene_section(title, names, shown, predicted, true, report.get("note", "")))
-            if "note" in report:
+            if "note" in own or ("note" in report and batch_idx == 0 and row == 0):
                 pl_module.print(f"{name}: {report['note']}")
         if batch_idx == 0:
             pl_module.print(f"writing depth, cameras and point clouds to {output_dir}")

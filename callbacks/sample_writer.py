@@ -24,6 +24,7 @@ from formats.images import read_rgb, write_png
 from formats.local_files import read_json_object
 from formats.ranges import AT_LEAST_1, check_ranges
 from formats.spectrogram_axes import SpectrogramAxes
+from lightning_modules.training_record import weights_report
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
 from metrics.spectrogram_units import WALK_MEASURES, walk_measures
 
@@ -97,7 +98,10 @@ class SampleWriter(PredictionWriter):
             raise InputError(self.output_dir, fault, REMEDY)
         trainer.strategy.barrier("compared")
         if trainer.is_global_zero:
-            write_json(self.output_dir / SETTINGS, settings)
+            report = weights_report(pl_module)
+            write_json(self.output_dir / SETTINGS, {**settings, **report})
+            if "note" in report:
+                pl_module.print(report["note"])
             if space.axes is not None:
                 space.axes.write(self.output_dir)
 

@@ -35,6 +35,7 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
   pipeline   whole jobs: {tools["pipeline"]}
   configs    list the shipped configurations; `configs copy NAME` copies one to edit
   weights    list published weights by name (hf://…), and those of the repository
+  app        one local page for the three tasks
 
 Results at once, with the weights of the repository (options of `predict` may follow):
 {short}
@@ -91,12 +92,16 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
         from command_line.weights import run_weights
 
         run_weights(args[1:])
+    elif args[0] == "app":
+        from command_line.app import run_app
+
+        run_app(lambda words: _run(tasks, words), args[1:])
     elif args[0] in LIGHTNING_COMMANDS:
         from command_line.lightning_cli import run_lightning
 
         run_lightning(tasks, args)
     else:
-        commands = [*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", "weights", *SHORTCUTS]
+        commands = [*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", "weights", "app", *SHORTCUTS]
         raise UsageError("cli.py", f"unknown command '{args[0]}'", suggestion(args[0], commands, "Choose from"))
 
 

@@ -37,6 +37,18 @@ def colour_regions(image: NDArray[np.uint8], max_regions: int = MAX_REGIONS) -> 
     return _grow(_largest(labels, MIN_LINE_AREA, max_regions), colours)
 
 
+def equal_neighbours(image: NDArray[np.uint8]) -> float:
+    """Return the share of horizontally and vertically adjacent pixels of (H, W, 3) RGB that have the same colour.
+
+    Example:
+        >>> equal_neighbours(np.zeros((4, 4, 3), np.uint8))
+        1.0
+    """
+    pairs = [(np.diff(image.astype(np.int16), axis=axis) == 0).all(-1).ravel() for axis in (0, 1)]
+    equal = np.concatenate(pairs)
+    return float(equal.mean()) if equal.size else 1.0
+
+
 def flat_components(mask: NDArray[np.bool_], colours: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Number the parts of a mask (H, W) whose colour (H, W, 3) changes slowly; −1 outside the mask."""
     return _components(mask, colours.astype(np.int16), FLAT_STEP)

@@ -9,6 +9,7 @@ from formats.errors import InputError
 # Importable name → the extra of pyproject.toml that installs it.
 EXTRAS = {
     "cssselect2": "layers",
+    "gradio": "app",
     "huggingface_hub": "hub",
     "psd_tools": "layers",
     "pyarrow": "layers",

@@ -66,6 +66,8 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
             ``full``, those of each parameter too, with the ten largest at the end.
     """
 
+    TAGS = ("image-segmentation", "layer-order", "depth-pro")
+
     network: LayerIndexNet
 
     def __init__(

@@ -25,7 +25,6 @@ from losses.processes import Processes
 from metrics.depth import DepthErrors
 from metrics.pose import PoseErrors
 from networks.config import config_from
-from networks.shipped_weights import read_card
 from networks.vggt import VGGT, VGGTConfig
 
 PARTS = ("aggregator", "camera_head", "depth_head", "point_head")
@@ -106,6 +105,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
     """
 
     SHIPPED_WEIGHTS = "depth_simulated"
+    TAGS = ("depth-estimation", "camera-pose", "vggt")
     OBJECTIVE = "loss_objective"
 
     network: VGGT
@@ -158,13 +158,6 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
             valid_range=valid_range,
         )
         self.depth_errors, self.pose_errors = DepthErrors(), PoseErrors()
-
-    @classmethod
-    def from_shipped(cls, name: str = SHIPPED_WEIGHTS) -> PairDepthCameraModule:
-        """Build the module with weights of the repository."""
-        module = cls(network=config_from(VGGTConfig, read_card(name)["network"]), shipped_weights=name)
-        module.use_shipped(name)
-        return module.eval()
 
     # --- life cycle ---
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from dataclasses import replace
+from typing import Any, ClassVar, Self, cast
 
-from lightning import LightningModule
-from torch import nn
+from torch import Tensor, nn
 
 from batches.trainer import trainer_of
 from formats.errors import InputError
-from networks.checkpoints import LoadReport, PublishedNetwork, load_published
+from lightning_modules.sharing import SharingMixin
+from networks.checkpoints import LoadReport, PublishedNetwork, load_published, to_published
 from networks.shipped_weights import ShippedWeights, load_shipped
 
+PUBLISHED = "published"  # naming of the tensors in a folder
 
-class PretrainedMixin(LightningModule):
+
+class PretrainedMixin(SharingMixin):
     """Load a published checkpoint before training, or before evaluation if no training checkpoint is given.
 
     Subclasses set ``network``, and have the hyperparameter ``published_checkpoint``, a path or None. Those with weights
@@ -24,7 +27,6 @@ class PretrainedMixin(LightningModule):
     SHIPPED_WEIGHTS: ClassVar[str | None] = None
 
     network: nn.Module
-    shipped: ShippedWeights | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,13 +62,31 @@ class PretrainedMixin(LightningModule):
             InputError: They are missing or damaged, or the network has other sizes.
         """
         weights = load_shipped(name)
+        self._use(weights)
+        return weights
+
+    def _use(self, weights: ShippedWeights) -> None:
         try:
-            self.network.load_state_dict(weights.tensors)
+            if weights.card.get("names") == PUBLISHED:
+                load_published(cast(PublishedNetwork, self.network), weights.tensors, weights.name)
+            else:
+                self.network.load_state_dict(weights.tensors)
         except RuntimeError as error:
             remedy = "Leave out --model.network: the card of the weights states it."
-            raise InputError("--model.network", f"does not fit the weights '{name}'", remedy) from error
-        self.shipped, self._has_weights = weights, True
-        return weights
+            raise InputError("--model.network", f"does not fit the weights '{weights.name}'", remedy) from error
+        self.shipped, self._has_weights = replace(weights, tensors={}), True
+
+    def weights_to_share(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the network's tensors in the published naming, which the published code loads too."""
+        network = cast(PublishedNetwork, self.network)
+        return to_published(network), {"network": self.hparams["network"], "names": PUBLISHED}
+
+    @classmethod
+    def from_weights(cls, weights: ShippedWeights) -> Self:
+        """Build the module with weights in the published naming, or in its own."""
+        module: Self = cast(Any, cls)(network=weights.card["network"])
+        module._use(weights)
+        return module
 
     def accept_for_training(self, report: LoadReport) -> None:
         """Prepare the network for training after a published file was loaded; does nothing by default."""

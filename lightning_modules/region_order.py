@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Literal, cast
+from dataclasses import asdict, replace
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from formats.images import resize_rgb
 from formats.ranges import AT_LEAST_0, check_ranges
 from lightning_modules.evaluation_steps import EvaluationSteps
 from lightning_modules.schedules import warmup_cosine
+from lightning_modules.sharing import SharingMixin
 from lightning_modules.training_steps import GradientNorms
 from losses.layer_ranking import adjacent_pair_loss, ranking_loss, region_pair_weights
 from losses.processes import Processes
@@ -34,7 +35,7 @@ from metrics.layer_order import LayerOrder
 from metrics.region_order import RegionOrder
 from networks.config import config_from
 from networks.region_order import RegionOrderConfig, RegionOrderNet
-from networks.shipped_weights import available, load_shipped
+from networks.shipped_weights import ShippedWeights, available, load_shipped
 
 MAX_SIDE = 512  # pixels at which regions are found
 PAIR_MODEL = "pair_model"  # baseline in the weights: the region-pair model on adjacent pairs
@@ -58,7 +59,7 @@ RANGES = {
 }
 
 
-class RegionOrderModule(EvaluationSteps):
+class RegionOrderModule(SharingMixin, EvaluationSteps):
     """Trains a `networks.region_order.RegionOrderNet` on region graphs, and predicts the layer index of images.
 
     An image is divided into regions of near-flat colour, whose shapes and contacts are measured; the network orders
@@ -81,6 +82,8 @@ class RegionOrderModule(EvaluationSteps):
         log_gradients: Gradient norms to log, before clipping: ``none``, those of the ``parts`` of the network, or
             ``full``, those of each parameter too, with the ten largest at the end.
     """
+
+    TAGS = ("image-segmentation", "layer-order")
 
     def __init__(
         self,
@@ -133,6 +136,7 @@ class RegionOrderModule(EvaluationSteps):
             return
         shipped = load_shipped(self.hparams["weights"])
         self.use_parts(shipped.tensors, f"weights '{shipped.name}'")
+        self.shipped = replace(shipped, tensors={})
         say = print if trainer_of(self) is None else self.print
         say(shipped.summary())
 
@@ -162,6 +166,25 @@ class RegionOrderModule(EvaluationSteps):
         part = prefixed(tensors, f"{PAIR_MODEL}.")
         arrays = {name: value.numpy() for name, value in part.items()}
         self.pair_model = BoostedTrees.from_arrays(arrays) if part else None
+
+    def weights_to_share(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the networks, and the region-pair model if its heights are averaged with theirs."""
+        tensors = {
+            f"networks.{number}.{name}": value
+            for number, network in enumerate(self._networks())
+            for name, value in network.state_dict().items()
+        }
+        if self._averages_pair_model and self.pair_model is not None:
+            arrays: dict[str, NDArray[np.generic]] = vars(self.pair_model)
+            tensors |= {f"{PAIR_MODEL}.{name}": torch.from_numpy(value) for name, value in arrays.items()}
+        return tensors, {"network": self.hparams["network"]}
+
+    @classmethod
+    def from_weights(cls, weights: ShippedWeights) -> Self:
+        """Build the module with such networks."""
+        module = cls(config_from(RegionOrderConfig, weights.card["network"]))
+        module.use_parts(weights.tensors, f"weights '{weights.name}'")
+        return module
 
     def _networks(self) -> list[RegionOrderNet]:
         return [self.network, *(cast(RegionOrderNet, network) for network in self.other_networks)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch.optim import Optimizer
 
 from batches.trainer import trainer_of
 from formats.finite import check_finite_checkpoint
+from lightning_modules.training_record import CHECKPOINT_KEY as RECORD_KEY
+from lightning_modules.training_record import TrainingRecord
 from losses.processes import Processes
 
 NONFINITE = "nonfinite"  # loss term that counts values which the loss replaced since they are not finite
@@ -42,6 +45,7 @@ class TrainingSteps(LightningModule):
     Attributes:
         step_batch: Batch of the last step, with its random numbers.
         step_terms: Losses of the last step by name, equal on all processes in training.
+        trained_on: Data of the training that the weights come from, if it is on record.
         largest_gradients: With ``log_gradients`` full, the largest gradient norm so far, by parameter.
     """
 
@@ -54,6 +58,7 @@ class TrainingSteps(LightningModule):
         self.step_batch: Any = None
         self.step_terms: dict[str, Tensor] = {}
         self.largest_gradients: dict[str, LargestNorm] = {}
+        self.trained_on: TrainingRecord | None = None
 
     def losses(self, batch: Any, processes: Processes = Processes()) -> dict[str, Tensor]:
         """Compute all terms of a batch, scalars by name; their mean over the processes is that of the whole batch."""
@@ -95,6 +100,15 @@ class TrainingSteps(LightningModule):
         resumes = trainer is not None and trainer.state.fn == "fit"
         remedy = "Use an earlier checkpoint, or train again with a lower learning rate."
         check_finite_checkpoint(where, checkpoint, resumes, remedy)
+        self.trained_on = TrainingRecord.from_checkpoint(checkpoint)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record the data of the training."""
+        trainer = trainer_of(self)
+        if trainer is not None and trainer.state.fn == "fit":
+            self.trained_on = TrainingRecord.of(trainer)
+        if self.trained_on is not None:
+            checkpoint[RECORD_KEY] = asdict(self.trained_on)
 
     def log_losses(self, terms: Mapping[str, Tensor], batch_size: int) -> None:
         """Log the losses of a training step."""

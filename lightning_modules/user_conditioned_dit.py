@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -20,14 +20,15 @@ from lightning_modules.known_users import TrainedGenerator
 from lightning_modules.microdoppler_evaluation import MicroDopplerEvaluation
 from lightning_modules.microdoppler_measures import Results
 from lightning_modules.schedules import warmup_cosine
-from lightning_modules.shipped_generator import MIXTURE, SAMPLING, restore_generator
+from lightning_modules.sharing import SharingMixin
+from lightning_modules.shipped_generator import MIXTURE, SAMPLING, generator_parts, restore_generator
 from lightning_modules.training_steps import GradientNorms, TrainingSteps
 from losses.flow_matching import direction_loss, velocity_loss
 from losses.processes import Processes
 from networks.checkpoints import load_published
 from networks.config import config_from
 from networks.lightning_dit import LightningDiT, LightningDiTConfig
-from networks.shipped_weights import load_shipped
+from networks.shipped_weights import ShippedWeights, load_shipped
 from networks.tokenizers import Tokenizer, load_tokenizer, to_uint8
 from networks.transport import (
     GaussianMixtureVelocity,
@@ -68,9 +69,10 @@ RANGES = {
 }
 
 SIMULATED_ZERO_DOPPLER = 0.8
+SHARED_SAMPLING = (*SAMPLING, "guided_channels")  # settings that are shared with the weights
 
 
-class UserConditionedDiTModule(TrainingSteps):
+class UserConditionedDiTModule(SharingMixin, TrainingSteps):
     """Train LightningDiT on latents with the user as class; generate spectrograms of chosen users.
 
     The statistics of the latents and the list of users are stored in the checkpoint; generation uses only those.
@@ -130,6 +132,8 @@ class UserConditionedDiTModule(TrainingSteps):
         log_gradients: Gradient norms to log, before clipping: ``none``, those of the ``parts`` of the network, or
             ``full``, those of each parameter too, with the ten largest at the end.
     """
+
+    TAGS = ("spectrogram", "radar", "micro-doppler", "diffusion")
 
     latent_space: LatentSpace | None = None
     test_results: Results | None = None
@@ -243,13 +247,50 @@ class UserConditionedDiTModule(TrainingSteps):
     def _load_shipped(self, name: str) -> None:
         """Take network, tokenizer and sampling settings of weights in the repository."""
         weights = load_shipped(name)
+        self._use(weights)
+        self.print(weights.summary())
+
+    def _use(self, weights: ShippedWeights) -> None:
         self.network_config, state, self.latent_space, tokenizer = restore_generator(weights)
-        self.hparams.update({setting: weights.card["mixture"][setting] for setting in MIXTURE})
-        self.hparams.update({setting: weights.card["sampling"][setting] for setting in SAMPLING})
+        card = weights.card
+        self.hparams.update({name: card["mixture"][name] for name in MIXTURE if name in card["mixture"]})
+        self.hparams.update({name: card["sampling"][name] for name in SHARED_SAMPLING if name in card["sampling"]})
+        check_ranges("--model", self.hparams, RANGES)
         self._build(len(self.latent_space.user_ids))
         self.load_state_dict(state)
-        self._tokenizer[:], self._has_weights = [tokenizer], True
-        self.print(weights.summary())
+        self._tokenizer[:], self._has_weights = [tokenizer] if tokenizer is not None else [], True
+        self.shipped = replace(weights, tensors={})
+
+    def weights_to_share(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return network, mixtures, latent space and, if it is a LappedPCA, the tokenizer, with the sampling settings.
+
+        Raises:
+            InputError: The module has not been trained.
+        """
+        self.require_network()
+        space = self.require_latent_space()
+        try:
+            tokenizer = self.tokenizer
+        except InputError:  # without a tokenizer, or its file is not here
+            tokenizer = None
+        state = {key: value for key, value in self.state_dict().items() if key.startswith(("network.", "mixture."))}
+        tensors, settings = generator_parts(state, self.network_config, space, tokenizer)
+        settings["sampling"] = {name: self.hparams[name] for name in SHARED_SAMPLING}
+        settings["mixture"] = {name: self.hparams[name] for name in MIXTURE}
+        return tensors, settings
+
+    @classmethod
+    def from_weights(cls, weights: ShippedWeights) -> Self:
+        """Build the module with the weights of a generator."""
+        module = cls()
+        try:
+            module._use(weights)
+        except (TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(weights.name, f"does not fit its own settings: {reason}", "Write it again.") from error
+        return module
 
     def _add_users(self, datamodule: Any, known: LatentSpace) -> None:
         """Take the statistics of a checkpoint, and its users together with those of the data."""
@@ -315,6 +356,7 @@ class UserConditionedDiTModule(TrainingSteps):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put users, statistics and the tokenizer's name into the checkpoint."""
+        super().on_save_checkpoint(checkpoint)
         if self.latent_space is not None:
             checkpoint[CHECKPOINT_KEY] = self.latent_space.to_checkpoint()
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from formats.atomic import atomic_path
 from formats.errors import InputError
-from formats.local_files import read_yaml
+from formats.local_files import read_yaml, require_file
 from weights import FOLDER
 
 REQUIRED = {
@@ -80,11 +80,29 @@ def load_shipped(name: str, folder: Path | None = None) -> ShippedWeights:
         remedy = f"Choose from {', '.join(available(folder)) or 'none'}, or make them with make weights NAME={name}."
         raise InputError(path, "no such file", remedy)
     card = read_card(name, folder)
-    if _sha256(path) != card["sha256"]:
-        remedy = f"Restore the file from the repository, or make it again with make weights NAME={name}."
-        raise InputError(path, f"does not have the SHA-256 that {name}.yaml states", remedy)
-    tensors = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
-    return ShippedWeights(name, tensors, card)
+    remedy = f"Restore the file from the repository, or make it again with make weights NAME={name}."
+    return ShippedWeights(name, read_tensors(path, card["sha256"], f"{name}.yaml", remedy), card)
+
+
+def read_tensors(path: Path, sha256: object, where: str, remedy: str) -> dict[str, Tensor]:
+    """Read a file of tensors whose SHA-256 is known; floating-point tensors become float32.
+
+    Args:
+        path: The file.
+        sha256: Its SHA-256, in hexadecimal digits.
+        where: Name of the file that states it.
+        remedy: Remedy suggested by errors.
+
+    Raises:
+        InputError: The file is missing or damaged, or its SHA-256 differs.
+    """
+    if file_sha256(require_file(path, remedy)) != sha256:
+        raise InputError(path, f"does not have the SHA-256 that {where} states", remedy)
+    try:
+        content = load_file(path)
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise InputError(path, "is damaged or not a safetensors file", remedy) from error
+    return {key: value.float() if value.is_floating_point() else value for key, value in content.items()}
 
 
 def save_shipped(
@@ -112,17 +130,25 @@ def save_shipped(
     _require(name, card)
     folder = folder or FOLDER
     path = folder / f"{name}.safetensors"
-    stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
     # Both files are complete before either is renamed: a kill between the renames is the only one that load_shipped
     # refuses.
     with atomic_path(folder / f"{name}.yaml", sync=True) as new_card, atomic_path(path, sync=True) as temporary:
-        temporary.write_bytes(
-            save({key: value.detach().cpu().contiguous().clone() for key, value in stored.items()})
-        )  # save_file leaves files behind if killed
-        content = {"name": name, "sha256": _sha256(temporary), **card}
+        temporary.write_bytes(tensor_bytes(tensors, dtype))
+        content = {"name": name, "sha256": file_sha256(temporary), **card}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
         new_card.write_text(text, encoding="utf-8")
     return path
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> bytes:
+    """Return the content of a safetensors file; safetensors' own save_file leaves files behind if killed.
+
+    Args:
+        tensors: State dict; tensors may share memory.
+        dtype: Type in which floating-point tensors are stored.
+    """
+    stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
+    return save({key: value.detach().cpu().contiguous().clone() for key, value in stored.items()})
 
 
 def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
@@ -155,6 +181,7 @@ def _require(name: str, card: Any) -> None:
             raise ValueError(f"the card of {name} has no entry {entry} ({meaning})")
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,12 +11,14 @@ import torch
 from torch.testing import assert_close
 
 from cli import main
+from datamodules.latents import LatentDataModule
 from formats.errors import InputError
 from formats.images import read_rgb, write_png
 from formats.latent_shards import LatentStatistics, find_shards, open_shard
 from formats.spectrogram_axes import SpectrogramAxes
 from networks.tokenizers import load_tokenizer, to_unit
 from tests.support.commands import SIDE, USERS, extraction_words, run_command, write_spectrograms
+from tests.support.hub_cache import HubCache
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -39,6 +41,25 @@ def test_latents_are_those_of_the_tokenizer(spectrograms: Path, latents: Path) -
     assert_close(measured.mean, train.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     assert SpectrogramAxes.read(latents) == SpectrogramAxes.read(spectrograms) == SpectrogramAxes(2.0, -1.0, 4.0)
     assert "recommended: dataset" in (latents / "stats_recommendation.txt").read_text()
+
+
+def test_a_tokenizer_on_the_hub_is_recorded_by_its_name(
+    spectrograms: Path, latents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statistics published next to it are found on the hub too."""
+    cache, name = HubCache(tmp_path / "hub", monkeypatch), "hf://owner/code/tokenizer.safetensors"
+    for file in ("tokenizer.safetensors", "latents_stats.pt"):
+        cache.add("owner/code", file, (latents / file).read_bytes())
+    statistics = "--data.imagenet_statistics=hf://owner/code/latents_stats.pt"
+    main(extraction_words(spectrograms, tmp_path / "out", f"--model.tokenizer_path={name}", statistics))
+    assert json.loads((tmp_path / "out" / "extraction.json").read_text())["tokenizer"] == name
+    assert (tmp_path / "out" / "latents_stats_imagenet.pt").is_file()
+    data = LatentDataModule(str(tmp_path / "out"))
+    data.prepare_data()
+    data.setup("fit")
+    assert data.latent_space.tokenizer == name
+    train = [open_shard(find_shards(folder, "train")[0]).latents for folder in (latents, tmp_path / "out")]
+    assert torch.equal(*train)
 
 
 @pytest.mark.slow

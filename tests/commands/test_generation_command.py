@@ -42,7 +42,7 @@ def samples(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("micro_doppler_user*.png"))}
 
 
-def test_samples_grid_and_settings(trained: Path, tmp_path: Path) -> None:
+def test_samples_grid_and_settings(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(words(trained, tmp_path / "out", "--data.user_ids=[5, 1]", "--model.guidance_scale=2.5"))
     names = [f"micro_doppler_user{user:02d}_{number:03d}.png" for user in (1, 5) for number in (1, 2)]
     assert list(samples(tmp_path / "out")) == names
@@ -52,6 +52,9 @@ def test_samples_grid_and_settings(trained: Path, tmp_path: Path) -> None:
     assert settings["guidance_scale"] == 2.5  # what the user says overrides the checkpoint
     assert settings["num_steps"] == 3
     assert settings["latent_statistics"] == "dataset"
+    assert settings["trained_on"].startswith("30 samples of ")
+    assert "do not rely on its results for other data" in settings["note"]
+    assert settings["note"] in capsys.readouterr().out
     assert SpectrogramAxes.read(tmp_path / "out") == SpectrogramAxes(2.0, -1.0, 4.0)  # of the training images
 
 

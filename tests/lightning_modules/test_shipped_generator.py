@@ -41,6 +41,7 @@ def test_network_tokenizer_and_latent_space_come_back(tmp_path: Path) -> None:
     assert found == config
     assert all(torch.equal(state[name], value) for name, value in network.items())
     assert state.keys() == network.keys()
+    assert code is not None
     assert code.fingerprint() == tokenizer.fingerprint() == restored.tokenizer_fingerprint
     assert restored.differences(space) == ["tokenizer"]  # the space above did not name one
 

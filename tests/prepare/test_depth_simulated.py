@@ -68,7 +68,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("weights")
 def test_shipped_network_is_the_small_preset_and_predicts() -> None:
-    module = PairDepthCameraModule.from_shipped()
+    module = PairDepthCameraModule.from_pretrained("depth_simulated")
     assert module.shipped is not None
     assert config_from(VGGTConfig, load_shipped("depth_simulated").card["network"]).depth == PRESETS["small"].depth
     scene = module.predict_scene(torch.rand(1, 2, 3, 84, 112))
