@@ -29,12 +29,12 @@ def quality_tables(results: Mapping[str, float | int | str], user_ids: list[int]
     rows, by_user = [], dict[str, dict[int, float]]()
     for bar, score in rank(results):
         values = (number_text(results[bar.key]), number_text(real_value(bar.key, results)))
-        rows.append((bar.label, *values, bar.text(), "✓ met" if score <= 1 else "✗ missed"))
+        rows.append((bar.label, "✓ met" if score <= 1 else "✗ missed", *values, bar.text()))
         stem = f"{bar.key}_user_"
         found = {user_ids[int(key.removeprefix(stem))]: float(results[key]) for key in results if key.startswith(stem)}
         if found:
             by_user[bar.label] = found
-    shown = table(("measure", "generated", "real", "bar", "result"), rows, title_of(results), (1, 2, 3))
+    shown = table(("measure", "result", "generated", "real", "bar"), rows, title_of(results), (2, 3, 4))
     header, lines = values_by_user(by_user)
     return shown + (table(header, lines, "Generated images of each user", range(1, len(header))) if lines else "")
 

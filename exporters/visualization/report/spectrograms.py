@@ -34,6 +34,7 @@ def spectrograms_section(
     title: str,
     rows: Sequence[SpectrogramRow],
     axes: SpectrogramAxes | None,
+    measures: str = "",
     before: str = "",
     max_bytes: int = 3_000_000,
 ) -> Section:
@@ -43,7 +44,8 @@ def spectrograms_section(
         title: Heading.
         rows: In their order; at most 40 are shown.
         axes: Time and speeds of every image; None draws no axes.
-        before: HTML above the images, such as a table of measures.
+        measures: HTML below the images, such as tables of measures.
+        before: HTML above the images.
         max_bytes: Size of the images; of larger ones fewer are shown.
     """
     across, up = scales(axes)
@@ -63,7 +65,7 @@ def spectrograms_section(
         "across": across.ticks() if across else [],
         "up": up.ticks() if up else [],
     }
-    return Section(title, before, "spectrograms", data, first=True)
+    return Section(title, before, "spectrograms", data, measures, first=True)
 
 
 def values_by_user(values: Mapping[str, Mapping[int, float]]) -> tuple[list[str], list[list[str]]]:
