@@ -49,16 +49,18 @@ def spectrograms_section(
         max_bytes: Size of the images; of larger ones fewer are shown.
     """
     across, up = scales(axes)
-    entries, left = [], max_bytes
-    for count in range(max((len(row.images) for row in rows), default=0)):
-        for place, row in enumerate(rows[:MAX_ROWS]):
-            if count == 0:
-                entries.append({"user": row.user, "title": f"User {row.user}, {row.kind}", "images": list[str]()})
-            if count < len(row.images):
+    shown, left = rows[:MAX_ROWS], max_bytes
+    images: list[list[str]] = [[] for _ in shown]
+    for count in range(max((len(row.images) for row in shown), default=0)):
+        for row, sources in zip(shown, images, strict=True):
+            if count < len(row.images) and left > 0:
                 source = image_uri(row.images[count], 512)
                 left -= len(source)
-                if left > 0:
-                    entries[place]["images"].append(source)  # type: ignore[attr-defined]
+                sources.append(source)
+    entries = [
+        {"user": row.user, "title": f"User {row.user}, {row.kind}", "images": sources}
+        for row, sources in zip(shown, images, strict=True)
+    ]
     data = {
         "rows": entries,
         "axes": axes.to_dict() if axes else None,
