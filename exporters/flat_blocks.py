@@ -69,7 +69,8 @@ def _outline(numbers: Faces, corners: NDArray[np.int64], size: int) -> Faces:
     steps, none, end = np.arange(size), np.zeros(size, dtype=np.int64), np.full(size, size)
     rows = np.concatenate([steps, end, end - steps, none])
     columns = np.concatenate([none, steps, end, end - steps])
-    return numbers[corners[:, :1] + rows, corners[:, 1:] + columns]
+    outline: Faces = numbers[corners[:, :1] + rows, corners[:, 1:] + columns]
+    return outline
 
 
 def _fans(outline: Faces, used: NDArray[np.bool_], middle: Faces) -> Faces:
