@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from exporters.visualization.report.page import Section, table
-from exporters.visualization.report.spectrograms import SpectrogramRow, spectrograms_section, values_by_user
+from exporters.visualization.report.page import Section
+from exporters.visualization.report.quality import number_text, quality_tables, real_value, title_of
+from exporters.visualization.report.spectrograms import SpectrogramRow, spectrograms_section
 from formats.atomic import write_json
 from formats.errors import InputError
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
@@ -32,16 +32,6 @@ _ROWS = (  # label, key, which way is better; measures without a bar
     ("Fréchet inception distance", "frechet_distance_inception", "↓"),
     ("Inception score", "inception_score", "↑"),
 )
-_REAL: dict[str, str | float] = {  # where the key of the real images' value is not the same with _real
-    "accuracy_real_to_generated": "accuracy_real_to_real",
-    "within_user_diversity_classifier_ratio": 1.0,
-    "frechet_distance_classifier_ratio": 1.0,
-    "accuracy_generated_to_real": "accuracy_real_to_real",
-    "nearest_train_distance_classifier_ratio": 1.0,
-    "closer_than_real_share": 0.0,
-}
-
-
 SHOWN = 4  # images of each user and kind in the report of the run
 SHOWN_USERS = 12
 
@@ -113,53 +103,21 @@ def evaluation_table(results: Mapping[str, float | int | str]) -> Table:
     First the measures with a bar, the one that is missed most leading, with the user who is worst in it; then the
     others.
     """
-    shown = Table(title=_title(results), caption=_caption(results))
+    shown = Table(title=title_of(results), caption=_caption(results))
     shown.caption_justify = "left"
     shown.add_column("measure")
     for column in ("generated", "real", "bar", "met", "worst user class"):
         shown.add_column(column, justify="right", no_wrap=column != "worst user class")
     for bar, score in rank(results):
         user = worst_user(bar, results)
-        worst = "" if user is None else f"{user}: {_number(results[f'{bar.key}_user_{user}'])}"
-        values = (_number(results[bar.key]), _number(_real_value(bar.key, results)))
+        worst = "" if user is None else f"{user}: {number_text(results[f'{bar.key}_user_{user}'])}"
+        values = (number_text(results[bar.key]), number_text(real_value(bar.key, results)))
         shown.add_row(bar.label, *values, bar.text(), "yes" if score <= 1 else "no", worst)
     shown.add_section()
     for label, key, better in _ROWS:
         if key in results:
-            shown.add_row(label, _number(results[key]), _number(_real_value(key, results)), better)
+            shown.add_row(label, number_text(results[key]), number_text(real_value(key, results)), better)
     return shown
-
-
-def quality_tables(results: Mapping[str, float | int | str], user_ids: list[int]) -> str:
-    """Lay out the measures as HTML: each next to its value on real data and its bar, then those of each user.
-
-    Args:
-        results: Results of ``MicroDopplerEvaluation.compute``.
-        user_ids: ID of each class, as in the folder names.
-    """
-    rows, by_user = [], dict[str, dict[int, float]]()
-    for bar, score in rank(results):
-        values = (_number(results[bar.key]), _number(_real_value(bar.key, results)))
-        rows.append((bar.label, *values, bar.text(), "✓ met" if score <= 1 else "✗ missed"))
-        stem = f"{bar.key}_user_"
-        found = {user_ids[int(key.removeprefix(stem))]: float(results[key]) for key in results if key.startswith(stem)}
-        if found:
-            by_user[bar.label] = found
-    shown = table(("measure", "generated", "real", "bar", "result"), rows, _title(results), (1, 2, 3))
-    header, lines = values_by_user(by_user)
-    return shown + (table(header, lines, "Generated images of each user", range(1, len(header))) if lines else "")
-
-
-def _title(results: Mapping[str, float | int | str]) -> str:
-    title = "Generated micro-Doppler spectrograms"
-    if "bars_met" not in results:
-        return title
-    return f"{title}: {results['bars_met']} of {results['num_bars']} bars met, worst {results['worst_measure']}"
-
-
-def _real_value(key: str, results: Mapping[str, float | int | str]) -> float | int | str | None:
-    real = _REAL.get(key, f"{key}_real")
-    return results.get(real) if isinstance(real, str) else real
 
 
 def _caption(results: Mapping[str, float | int | str]) -> str:
@@ -169,12 +127,6 @@ def _caption(results: Mapping[str, float | int | str]) -> str:
     return (
         f"{results['num_generated']} generated images of {results['num_users_generated']} users, compared with "
         f"{results['num_val']} real ones ({results['num_train']} in training) of {results['num_users']}. "
-        f"Least recognised: user class {worst}, {_number(users[worst])}. "
+        f"Least recognised: user class {worst}, {number_text(users[worst])}. "
         f"* In the features of the classifier trained on real images. Inception: {results['inception']}."
     )
-
-
-def _number(value: float | int | str | None) -> str:
-    if value is None or math.isnan(float(value)):
-        return "–"
-    return f"{value:.3f}" if float(value) < 100 else f"{value:,.0f}"

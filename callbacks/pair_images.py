@@ -70,11 +70,10 @@ def predict_first_scene(module: PairDepthCameraModule, batch: PairBatch) -> Pred
     one = cast(PairBatch, {key: values[:1] for key, values in cast(dict[str, Any], batch).items()})
     targets, prediction = normalised_targets(one), module.predict_scene(one["images"])
     mask = targets["point_masks"][0].cpu()
-    true = (targets[key][0].cpu() for key in ("depths", "extrinsics", "intrinsics"))
+    depth, extrinsics, intrinsics = (targets[key][0].cpu() for key in ("depths", "extrinsics", "intrinsics"))
+    true = Scene(depth, extrinsics, intrinsics, mask=mask)
     predicted = {key: prediction[key][0].float().cpu() for key in KEYS}
-    return PredictedScene(
-        one["seq_name"][0], one["images"][0].cpu(), cast(ScenePrediction, predicted), Scene(*true, mask=mask), mask
-    )
+    return PredictedScene(one["seq_name"][0], one["images"][0].cpu(), cast(ScenePrediction, predicted), true, mask)
 
 
 def scene_images(scene: PredictedScene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -20,18 +16,23 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from exporters.visualization.report.curves import curves
+from exporters.visualization.report.curves import curves_section
 from exporters.visualization.report.meanings import is_count, meaning
 from exporters.visualization.report.page import Section, figure, report_page, table
+from exporters.visualization.report.provenance import (
+    REPORT,
+    command,
+    duration,
+    files_section,
+    git_commit,
+    now,
+    versions,
+)
 from formats.atomic import write_text
 from formats.images import read_rgb
-from formats.local_files import read_csv
 from networks.shipped_weights import ShippedWeights
 
-REPORT = "report.html"
 VERBS = {"fit": "Training", "test": "Test", "predict": "Prediction"}
-PACKAGES = ("torch", "lightning", "numpy", "trilight")
-MAX_FILES = 40  # in the list of files
 MAX_IMAGES = 8
 
 
@@ -95,10 +96,10 @@ class RunReport(Callback):
             *metrics_section(_final_metrics(trainer, pl_module)),
             *_images(folder),
             *[section for section in results if not section.first],
-            _files(folder),
+            files_section(folder),
             self._run(trainer, pl_module),
         ]
-        summary = f"{folder}, {_now()}, {_duration(time.time() - self.began)}"
+        summary = f"{folder}, {now()}, {duration(time.time() - self.began)}"
         return report_page(f"{VERBS[stage]}: {type(pl_module).__name__}", sections, summary)
 
     def _run(self, trainer: Trainer, pl_module: LightningModule) -> Section:
@@ -107,13 +108,13 @@ class RunReport(Callback):
         count, trained = (
             sum(p.numel() for p in some) for some in (parameters, [p for p in parameters if p.requires_grad])
         )
-        versions = ", ".join([f"Python {platform.python_version()}", *_versions()])
+        named = ", ".join(versions())
         processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
         is_fit, shipped = trainer.state.fn == "fit", getattr(pl_module, "shipped", None)
         weights = f"'{shipped.name}' of the repository" if isinstance(shipped, ShippedWeights) else "none"
         rows = [
             ("started", datetime.fromtimestamp(self.began).astimezone().strftime("%Y-%m-%d %H:%M %Z")),
-            ("duration", _duration(time.time() - self.began)),
+            ("duration", duration(time.time() - self.began)),
             ("steps", f"{trainer.global_step} ({trainer.current_epoch} epochs)"),
             (
                 "parameters",
@@ -121,12 +122,12 @@ class RunReport(Callback):
             ),
             ("device", f"{trainer.strategy.root_device.type}, {trainer.precision}{processes}"),
             ("checkpoint", str(trainer.ckpt_path or weights)),
-            ("versions", versions),
+            ("versions", named),
             ("git commit", git_commit(Path.cwd()) or "not a git repository"),
         ]
         if not is_fit:
             rows = [row for row in rows if row[0] != "steps"]
-        body = f"<pre class='command'>{escape(shlex.join(_command()))}</pre>\n"
+        body = f"<pre class='command'>{escape(shlex.join(command()))}</pre>\n"
         body += table(("setting", "value"), rows).replace("<table>", '<table class="facts stacked">')
         text = escape(configuration(trainer, pl_module))
         body += f"<details><summary>Configuration</summary><pre>{text}</pre></details>"
@@ -147,45 +148,6 @@ def _callbacks(trainer: Trainer) -> list[Callback]:
     return found
 
 
-def _command() -> list[str]:
-    program, *words = sys.argv
-    name = Path(program).name
-    return [*(["python"] if name.endswith(".py") else []), name, *words]
-
-
-def _now() -> str:
-    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{seconds:.1f} s"
-    )
-
-
-def _versions() -> Iterator[str]:
-    for name in PACKAGES:
-        try:
-            yield f"{name} {importlib.metadata.version(name)}"
-        except importlib.metadata.PackageNotFoundError:
-            continue
-
-
-def git_commit(folder: Path) -> str | None:
-    """Return the commit that is checked out in a folder, with a note on uncommitted changes; None without git."""
-    words = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty= with changes"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=2, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
 def configuration(trainer: Trainer, pl_module: LightningModule) -> str:
     """Return the complete configuration as YAML; without the command line, the settings of the module."""
     for callback in _callbacks(trainer):
@@ -199,10 +161,7 @@ def _curves(trainer: Trainer) -> list[Section]:
     for logger in trainer.loggers:
         if isinstance(logger, CSVLogger):
             logger.save()
-            path = Path(logger.log_dir) / "metrics.csv"
-            rows = read_csv(path, "Move it away.") if path.is_file() else []
-            drawn = curves([{name: cell or "" for name, cell in row.items()} for row in rows])
-            return [Section("Curves", drawn)] if drawn else []
+            return curves_section(Path(logger.log_dir) / "metrics.csv")
     return []
 
 
@@ -245,20 +204,3 @@ def _images(folder: Path) -> list[Section]:
         for name, path in list(newest.items())[:MAX_IMAGES]
     ]
     return [Section("Images", "".join(shown))] if shown else []
-
-
-def _files(folder: Path) -> Section:
-    """List the files in the folder, with links that work where the page stays in it."""
-    paths = sorted(path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern) if path.is_file())
-    shown = [path for path in paths if not path.name.startswith(".") and path.name != REPORT]
-    items = [_file(path, path.relative_to(folder)) for path in shown[:MAX_FILES]]
-    more = f"<p>… and {len(shown) - MAX_FILES} more</p>" if len(shown) > MAX_FILES else ""
-    body = f"<p>In <code>{escape(str(folder.resolve()))}</code></p><ul>{''.join(items)}</ul>{more}"
-    return Section("Files", f"<details><summary>{len(shown)} files next to this page</summary>{body}</details>")
-
-
-def _file(path: Path, name: Path) -> str:
-    size = path.stat().st_size
-    text = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
-    link = escape("/".join(name.parts))
-    return f'<li><a href="{link}">{link}</a> <small>{text}</small></li>'

@@ -147,7 +147,7 @@ class SampleWriter(PredictionWriter):
             return []
         rows = [SpectrogramRow(user, "generated", images) for user, images in samples.items()]
         text = "<p>Real images of the same users are shown next to generated ones by <code>test</code>.</p>\n"
-        return [spectrograms_section("Generated spectrograms", rows, axes, text + _measures(samples, axes))]
+        return [spectrograms_section("Generated spectrograms", rows, axes, _measures(samples, axes), text)]
 
 
 def _measures(samples: Mapping[int, list[NDArray[np.uint8]]], axes: SpectrogramAxes | None) -> str:

@@ -14,6 +14,7 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.exchange.stl import export_stl
 from trimesh.visual.material import PBRMaterial
 
+from exporters.flat_blocks import block_faces
 from formats.atomic import atomic_path
 from formats.images import on_white
 
@@ -63,9 +64,9 @@ def relief_mesh(
 ) -> trimesh.Trimesh:
     """Build a watertight solid from a height map, with a flat bottom and vertical sides.
 
-    The top has a vertex at the centre of every pixel and along the rim: layers are flat, and the walls between them are
-    one pixel wide. Exact steps would meet in a line where pixels touch at a corner; this way the solid is a manifold
-    for every map.
+    The surface passes through the height of every pixel at its centre: layers are flat, and the walls between them are
+    one pixel wide. Flat parts are few large triangles (see `exporters.flat_blocks`). Exact steps would meet in a line
+    where pixels touch at a corner; this way the solid is a manifold for every map.
 
     Args:
         heights: (H, W), 0…1, such as those of `layer_heights`.
@@ -97,10 +98,14 @@ def relief_mesh(
 
     share_y, share_x = np.meshgrid(y, x, indexing="ij")
     top = np.stack([share_x, share_y, z], axis=-1).reshape(-1, 3)
-    rim = _rim(*z.shape)
+    surface = block_faces(z)
+    kept, inverse = np.unique(surface, return_inverse=True)
+    around = _rim(*z.shape)
+    rim = np.searchsorted(kept, around[np.isin(around, kept)])
+    top = top[kept]
     bottom = top[rim] * [1, 1, 0]
     vertices = np.concatenate([top, bottom, [[0.5, 0.5, 0]]])
-    faces = np.concatenate([_top_faces(*z.shape), _hull_faces(rim, len(top))])
+    faces = np.concatenate([inverse.reshape(-1, 3), _hull_faces(rim, len(top))])
     visual = None if image is None else _texture(image, vertices[:, :2])
     return trimesh.Trimesh(vertices * [width_mm, depth_mm, 1], faces, visual=visual, process=False)
 
@@ -171,16 +176,6 @@ def _rim(rows: int, columns: int) -> NDArray[np.int64]:
     """Return the numbers of the border vertices of a grid, clockwise in the image from the upper left."""
     grid = np.arange(rows * columns).reshape(rows, columns)
     return np.concatenate([grid[0, :-1], grid[:-1, -1], grid[-1, :0:-1], grid[:0:-1, 0]])
-
-
-def _top_faces(rows: int, columns: int) -> NDArray[np.int64]:
-    grid = np.arange(rows * columns).reshape(rows, columns)
-    upper_left, upper_right = grid[:-1, :-1].ravel(), grid[:-1, 1:].ravel()
-    lower_left, lower_right = grid[1:, :-1].ravel(), grid[1:, 1:].ravel()
-    # Counter-clockwise as seen from above, where y points up the image.
-    first = np.stack([upper_left, lower_left, lower_right], axis=1)
-    second = np.stack([upper_left, lower_right, upper_right], axis=1)
-    return np.concatenate([first, second])
 
 
 def _hull_faces(rim: NDArray[np.int64], top_count: int) -> NDArray[np.int64]:

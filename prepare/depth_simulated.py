@@ -19,6 +19,7 @@ from formats.training_checkpoint import read_training_checkpoint
 from lightning_modules.pair_depth_camera import PairDepthCameraModule
 from networks.shipped_weights import save_shipped
 from prepare.depth_measures import measure
+from prepare.job_report import write_job_report
 from prepare.pipeline import Job, Stage, run_training
 from prepare.trained_module import load_trained
 from prepare.training_runs import newest_checkpoint
@@ -98,6 +99,7 @@ def depth_simulated(
     for name, reached in result["bars"].items():
         print(f"{name}: {result['network'][name]:.3f}, bar {BARS[name][0]} {'reached' if reached else 'NOT reached'}")
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) after {steps} steps, and {output_dir / 'measures.json'}")
+    write_job_report(output_dir, job.seconds)
 
 
 def _train(job: Job, data_dir: Path, seed: int, max_steps: int | None) -> Path:

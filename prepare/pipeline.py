@@ -19,6 +19,7 @@ import configs
 from formats.atomic import write_json
 from formats.errors import InputError
 from formats.local_files import read_json_object
+from prepare.job_report import write_job_report
 from prepare.training_runs import best_checkpoint, logged_values, newest_checkpoint
 
 COMPARISON = "real_and_generated.png"
@@ -273,7 +274,7 @@ def microdoppler(
     job = Job(output_dir)
     files = [configs.find_config(path) for path in overlays or []]
     _run_microdoppler_stages(job, settings, files, evaluate, tune_guidance)
-    _report(job)
+    _report(job, data_dir)
 
 
 def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5, tune_guidance: bool = False) -> None:
@@ -293,7 +294,7 @@ def demo(output_dir: Path = Path("runs/demo"), num_users: int = 5, tune_guidance
     samples = newest_samples(output_dir)
     where = (f"--data_dir={data_dir}", f"--samples_dir={samples}", f"--out={output_dir / COMPARISON}")
     job.run(Stage("compare", ("prepare", "spectrogram-comparison", *where)))
-    _report(job)
+    _report(job, data_dir)
 
 
 def _run_microdoppler_stages(
@@ -364,7 +365,7 @@ def run_training(job: Job, stage: Stage, runs: Path) -> None:
     job.run(stage, [f"--ckpt_path={checkpoint}"])
 
 
-def _report(job: Job) -> None:
+def _report(job: Job, data_dir: Path) -> None:
     out, table = job.output_dir, Table(title="micro-Doppler generator", title_justify="left")
     table.add_column("quantity")
     table.add_column("value", justify="right")
@@ -390,3 +391,4 @@ def _report(job: Job) -> None:
     Console().print(table)
     print(f"grid of samples: {newest_samples(out) / 'micro_doppler_grid.png'}")
     print(f"run folder:      {out}")
+    write_job_report(out, job.seconds, data_dir, newest_samples(out))

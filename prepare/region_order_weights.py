@@ -22,6 +22,7 @@ from lightning_modules.region_order import PAIR_MODEL, RegionOrderModule, prefix
 from networks.config import config_from
 from networks.region_order import RegionOrderConfig
 from networks.shipped_weights import save_shipped
+from prepare.job_report import write_job_report
 from prepare.pipeline import Job, Stage, run_training
 from prepare.region_order_measures import MEASURES, OURS, measure
 from weights import FOLDER
@@ -105,6 +106,7 @@ def region_order(
     counts["simulated"] = num_simulated
     path = save_shipped(NAME, tensors, card_of(measures, network, minutes, counts), weights_dir)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB), and {output_dir / 'measures.json'}")
+    write_job_report(output_dir, job.seconds)
 
 
 def _prepare(

@@ -36,13 +36,13 @@ def spectrogram_comparison(data_dir: Path, samples_dir: Path, out: Path, per_use
     real = find_spectrograms(data_dir, split)
     rows: dict[str, list[NDArray[np.uint8]]] = {}
     for user, made in find_samples(samples_dir, sorted({file.user_id for file in real})).items():
-        rows[f"{user} real"] = _typical([file for file in real if file.user_id == user], per_user)
-        rows[f"{user} generated"] = _typical([SpectrogramFile(path, user) for path in made], per_user)
+        rows[f"{user} real"] = typical_images([file for file in real if file.user_id == user], per_user)
+        rows[f"{user} generated"] = typical_images([SpectrogramFile(path, user) for path in made], per_user)
     write_png(out, spectrogram_sheet(rows, SpectrogramAxes.read(data_dir), height=256))
     print(f"{out}: {per_user} typical real and generated spectrograms of {len(rows) // 2} users")
 
 
-def _typical(files: list[SpectrogramFile], count: int) -> list[NDArray[np.uint8]]:
+def typical_images(files: list[SpectrogramFile], count: int) -> list[NDArray[np.uint8]]:
     """Read the images nearest to the median of all in their measures."""
     images = SpectrogramDataset(files, resize=True).__getitems__(list(range(len(files))))["images"]
     order = median_distance(measure(image_levels(images))).argsort()

@@ -30,7 +30,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     for name in names.stdout.split("\n"):
         source = ROOT / name
-        if (source.suffix in (".py", ".yaml", ".toml", ".md") and source.is_file()) or name == "LICENSE":
+        if (source.suffix in (".py", ".yaml", ".toml", ".md", ".css", ".js") and source.is_file()) or name == "LICENSE":
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "source" / name).write_bytes(source.read_bytes())
     build: list[str | Path] = ["wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, folder / "source"]
@@ -47,6 +47,7 @@ def test_wheel_holds_every_configuration_and_package(installed: Path) -> None:
     (wheel,) = installed.parent.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml")} <= names
+    assert {f"exporters/visualization/report/{name}" for name in ("style.css", "base.js", "layers.js")} <= names
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert packages <= {name.partition("/")[0] for name in names}
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)

@@ -11,8 +11,9 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from callbacks.pair_images import PairImages
-from callbacks.run_report import git_commit, metrics_section
+from callbacks.run_report import metrics_section
 from exporters.visualization.report.page import Section
+from exporters.visualization.report.provenance import git_commit
 from tests.support.tiny_tasks import TASKS, tiny_trainer
 
 

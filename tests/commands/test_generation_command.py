@@ -223,3 +223,8 @@ def test_evaluation_table_and_json(
     assert 0 <= results["accuracy_real_to_generated"] <= 1
     assert np.isfinite(results["frechet_distance_classifier"])
     assert "Generated micro-Doppler spectrograms" in capsys.readouterr().out
+    page = (tmp_path / "runs" / "dit_microdoppler" / "report.html").read_text(encoding="utf-8")
+    for user in (1, 2, 5):
+        assert f'"title":"User {user}, real"' in page
+        assert f'"title":"User {user}, generated"' in page
+    assert '<th scope="row">Breaks of the torso\'s line per image</th>' in page.replace("&#x27;", "'")

@@ -42,6 +42,7 @@ function compare(before, after, labels, ratio) {
   const bar = slider(`${labels[0]} ↔ ${labels[1]}`, { min: 0, max: 100, value: 50 }, show);
   function show(value) {
     before.style.clipPath = `inset(0 ${100 - value}% 0 0)`;
+    after.style.clipPath = `inset(0 0 0 ${value}%)`;  // it would show through a transparent image
     edge.style.left = value + "%";
     bar.input.value = value;
     bar.input.setAttribute("aria-valuetext", `${Math.round(value)} % ${labels[0]}`);

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 from exporters.visualization.report.meanings import is_count
+from exporters.visualization.report.page import Section
+from formats.local_files import read_csv
 
 WIDTH, HEIGHT = 340, 210
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 12, 30
@@ -16,6 +19,13 @@ MAX_PANELS = 60
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 Curve = list[tuple[float, float]]
+
+
+def curves_section(path: Path) -> list[Section]:
+    """Return the section of the curves of ``metrics.csv``; none where there is no curve."""
+    rows = read_csv(path, "Move it away.") if path.is_file() else []
+    drawn = curves([{name: cell or "" for name, cell in row.items()} for row in rows])
+    return [Section("Curves", drawn)] if drawn else []
 
 
 def curves(rows: Sequence[Mapping[str, str]]) -> str:
@@ -60,7 +70,7 @@ def _panels(rows: Sequence[Mapping[str, str]]) -> dict[str, dict[str, Curve]]:
 def _rank(name: str, lines: Mapping[str, Curve]) -> tuple[int, str]:
     if name in ("loss", "loss_objective", "loss_mae"):
         return 0, name
-    if name.startswith("grad_norm") or name.startswith("lr"):
+    if name.startswith(("grad_norm", "lr", "ema_decay")):
         return 4, name
     return (1 if "val" in lines and "loss" not in name else 2 if "val" in lines else 3), name
 
@@ -123,8 +133,8 @@ def _panel(name: str, lines: Mapping[str, Curve]) -> str:
         points = " ".join(place(x, y) for x, y in curve)
         parts.append(f'<polyline class="curve {split}" points="{points}"/>')
         if len(curve) == 1:
-            x, y = points.split(",")
-            parts.append(f'<circle class="dot {split}" cx="{x}" cy="{y}" r="3"/>')
+            across, _, up = points.partition(",")
+            parts.append(f'<circle class="dot {split}" cx="{across}" cy="{up}" r="3"/>')
     ends = ", ".join(f"{SPLITS[split]} {curve[-1][1]:.4g}" for split, curve in lines.items())
     scale = ", logarithmic" if logarithmic else ""
     label = escape(f"{name}{scale}: at the end {ends}")

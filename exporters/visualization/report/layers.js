@@ -68,9 +68,9 @@ parts.layers = async function (root, data) {
   }
   const rows = data.layers.map((layer, number) => {
     const place = () => stack.findIndex((other) => other.number === number);
-    const canvas = h("canvas", { width: 96, height: 96, class: "checked", "aria-hidden": "true" }), scale = Math.min(96 / width, 96 / height);
-    canvas.getContext("2d").drawImage(canvases[number], 48 + (layer.x - width / 2) * scale, 48 + (layer.y - height / 2) * scale,
-      images[number].naturalWidth * scale, images[number].naturalHeight * scale);
+    const canvas = h("canvas", { width: 96, height: 96, class: "checked", "aria-hidden": "true" });
+    const { naturalWidth: w, naturalHeight: t } = images[number], scale = Math.min(96 / w, 96 / t, 8);
+    canvas.getContext("2d").drawImage(canvases[number], 48 - w * scale / 2, 48 - t * scale / 2, w * scale, t * scale);
     const box = h("input", { type: "checkbox", checked: true, "aria-label": `Show ${layer.name}`, onchange: () => {
       stack[place()].visible = box.checked;
       say(`${layer.name} ${box.checked ? "shown" : "hidden"}`);

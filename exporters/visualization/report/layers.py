@@ -19,7 +19,7 @@ from exporters.visualization.report.page import Section, image_uri
 from formats.images import read_rgb, read_rgba
 
 MAX_SVG_BYTES = 800_000
-MAX_PIXELS = 12_000_000  # of all layers together that are tried; more take seconds to encode
+MAX_PIXELS = 6_000_000  # of all layers together that are tried; more take seconds to encode
 MIN_SIDE = 96
 
 
@@ -54,7 +54,11 @@ def layers_section(image: LayeredImage, max_bytes: int) -> Section:
     svg = svg_path.read_text(encoding="utf-8") if small else None
     colours = image_uri(read_rgb(image.folder / "index_colour.png"), max_side=768)
     left = max(1, max_bytes - len(svg or "") - len(colours))
-    side = min(max(height, width), int(max(height, width) * (MAX_PIXELS / (height * width * len(pixels))) ** 0.5))
+    expected = sum(path.stat().st_size for path in paths) * 4 / 3  # as base64
+    boxes = [filled_box(layer) for layer in pixels]
+    filled = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in boxes)
+    share = min(1.0, (MAX_PIXELS / max(1, filled)) ** 0.5, (1.2 * left / expected) ** 0.5)
+    side = max(1, int(max(height, width) * share))
     entries, size = _encoded(image.names, pixels, side)
     while (needed := sum(len(entry["png"]) for entry in entries)) > left and side > MIN_SIDE:
         side = max(MIN_SIDE, int(0.95 * side * min(0.9, (left / needed) ** 0.5)))

@@ -39,6 +39,7 @@ class Section:
         body: HTML below the heading; texts in it are escaped by the caller.
         kind: Script that draws the rest of the section; "" for none.
         data: What the script draws: plain values.
+        after: HTML below that.
         first: Whether the section is a result, which precedes curves and metrics.
     """
 
@@ -46,6 +47,7 @@ class Section:
     body: str = ""
     kind: Kind = ""
     data: Mapping[str, Any] | None = None
+    after: str = ""
     first: bool = False
 
 
@@ -93,7 +95,7 @@ def report_page(title: str, sections: Sequence[Section], summary: str = "", max_
 
 def _block(name: str, section: Section) -> str:
     drawn = f'<div class="drawn" data-kind="{section.kind}" data-of="{name}"></div>' if section.kind else ""
-    return f'<section id="{name}">\n<h2>{escape(section.title)}</h2>\n{section.body}{drawn}\n</section>'
+    return f'<section id="{name}">\n<h2>{escape(section.title)}</h2>\n{section.body}{drawn}{section.after}\n</section>'
 
 
 def _as_json(value: Any) -> str:
@@ -138,7 +140,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "
 
     Args:
         header: Name of each column; the first cell of a row is its heading.
-        rows: Cells of each row; ``✗`` at the end of a row emphasises it.
+        rows: Cells of each row; a cell that begins with ``✗`` emphasises its row.
         caption: Text above the table.
         numbers: Places of the columns that are aligned to the right.
     """
@@ -153,8 +155,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "
             cell("td" if place else "th", place, text, "" if place else ' scope="row"')
             for place, text in enumerate(row)
         ]
-        lines.append(f"<tr{' class=missed' if row and row[-1].startswith('✗') else ''}>{''.join(cells)}</tr>")
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+        lines.append(f"<tr{' class=missed' if any(text.startswith('✗') for text in row) else ''}>{''.join(cells)}</tr>")
+    title = f"<p class='caption'>{escape(caption)}</p>" if caption else ""
     label = escape(caption or header[0])
-    content = f"<table>{title}{''.join(lines)}</table>"
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{content}</div>\n'
+    content = f"<table>{''.join(lines)}</table>"
+    return f'{title}<div class="wide" tabindex="0" role="region" aria-label="{label}">{content}</div>\n'

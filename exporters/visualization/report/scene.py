@@ -46,8 +46,12 @@ class Scene:
 
     def first_views(self, count: int) -> Scene:
         """Return the first views."""
-        parts = (self.depth, self.extrinsics, self.intrinsics, self.confidence, self.mask)
-        return Scene(*(part if part is None else part[:count].float().cpu() for part in parts))  # type: ignore[arg-type]
+        depth, extrinsics, intrinsics = (
+            part[:count].float().cpu() for part in (self.depth, self.extrinsics, self.intrinsics)
+        )
+        confidence = None if self.confidence is None else self.confidence[:count].float().cpu()
+        mask = None if self.mask is None else self.mask[:count].float().cpu()
+        return Scene(depth, extrinsics, intrinsics, confidence, mask)
 
 
 def scene_section(

@@ -34,6 +34,7 @@ def spectrograms_section(
     title: str,
     rows: Sequence[SpectrogramRow],
     axes: SpectrogramAxes | None,
+    measures: str = "",
     before: str = "",
     max_bytes: int = 3_000_000,
 ) -> Section:
@@ -43,27 +44,30 @@ def spectrograms_section(
         title: Heading.
         rows: In their order; at most 40 are shown.
         axes: Time and speeds of every image; None draws no axes.
-        before: HTML above the images, such as a table of measures.
+        measures: HTML below the images, such as tables of measures.
+        before: HTML above the images.
         max_bytes: Size of the images; of larger ones fewer are shown.
     """
     across, up = scales(axes)
-    entries, left = [], max_bytes
-    for count in range(max((len(row.images) for row in rows), default=0)):
-        for place, row in enumerate(rows[:MAX_ROWS]):
-            if count == 0:
-                entries.append({"user": row.user, "title": f"User {row.user}, {row.kind}", "images": list[str]()})
-            if count < len(row.images):
+    shown, left = rows[:MAX_ROWS], max_bytes
+    images: list[list[str]] = [[] for _ in shown]
+    for count in range(max((len(row.images) for row in shown), default=0)):
+        for row, sources in zip(shown, images, strict=True):
+            if count < len(row.images) and left > 0:
                 source = image_uri(row.images[count], 512)
                 left -= len(source)
-                if left > 0:
-                    entries[place]["images"].append(source)  # type: ignore[attr-defined]
+                sources.append(source)
+    entries = [
+        {"user": row.user, "title": f"User {row.user}, {row.kind}", "images": sources}
+        for row, sources in zip(shown, images, strict=True)
+    ]
     data = {
         "rows": entries,
         "axes": axes.to_dict() if axes else None,
         "across": across.ticks() if across else [],
         "up": up.ticks() if up else [],
     }
-    return Section(title, before, "spectrograms", data, first=True)
+    return Section(title, before, "spectrograms", data, measures, first=True)
 
 
 def values_by_user(values: Mapping[str, Mapping[int, float]]) -> tuple[list[str], list[list[str]]]:

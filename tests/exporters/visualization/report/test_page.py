@@ -69,8 +69,9 @@ def test_sections_that_are_too_large_are_named() -> None:
 
 
 def test_missed_rows_of_a_table_are_marked() -> None:
-    text = table(("measure", "value", "result"), [("a <b", "1", "✓ met"), ("c", "2", "✗ missed")], numbers=[1])
+    text = table(("measure", "value", "result"), [("a <b", "1", "✓ met"), ("c", "2", "✗ missed")], "Bars", [1])
     assert text.count("class=missed") == 1
+    assert text.startswith("<p class='caption'>Bars</p>")
     assert '<th scope="row">a &lt;b</th><td class="number">1</td>' in text
 
 
