@@ -50,9 +50,9 @@ def test_a_folder_without_splits_is_split_by_recording(tmp_path: Path) -> None:
     folder = read_folder(tmp_path, 0.6)
     assert folder.how == "split by recording, 0.6 of each user's for training"
     assert len(folder.files["train"]) == 2 * 9
-    for user in (1, 2):
+    for number in (1, 2):
         walks = [
-            {file.path.name[:5] for file in folder.files[split] if file.user_id == user} for split in ("train", "val")
+            {file.path.name[:5] for file in folder.files[split] if file.user_id == number} for split in ("train", "val")
         ]
         assert walks == [{"walk1", "walk2", "walk3"}, {"walk4", "walk5"}]
 
