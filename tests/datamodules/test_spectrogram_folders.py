@@ -65,6 +65,14 @@ def test_without_names_of_recordings_it_is_split_by_image(tmp_path: Path) -> Non
     assert listed(folder, tmp_path, "val") == [(3, "ID_3/8.png"), (3, "ID_3/9.png")]
 
 
+def test_names_that_differ_altogether_tell_no_recordings(tmp_path: Path) -> None:
+    for name in "abcde":
+        write(tmp_path / "alice" / f"{name}.png")
+    folder = read_folder(tmp_path)
+    assert folder.how.startswith("split by image")
+    assert listed(folder, tmp_path, "val") == [(1, "alice/e.png")]
+
+
 def test_splits_without_folders_of_users_are_refused(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write(tmp_path / split / "a.png")
