@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from formats.progress import ProgressClock, duration, progress_line
+from formats.progress import FIRST_SECONDS, ProgressClock, duration, progress_line
 
 LARGEST_NUMBER_OF_METRICS = 4
 
@@ -111,6 +111,8 @@ class ProgressLines(Callback):
     def _count(self, trainer: Trainer, stage: str, batches: Sequence[int | float]) -> None:
         self._done += 1
         total = sum(batches)
+        if trainer.state.fn == "fit" and time.monotonic() - self._starts[stage] < FIRST_SECONDS:
+            return  # the line is left to training
         if total != float("inf") and self._is_due(trainer):
             seconds = time.monotonic() - self._starts[stage]
             self._print(f"{progress_line(f'{stage}: batches', self._done, int(total), seconds)}{_metrics(trainer)}")

@@ -14,6 +14,7 @@ from jsonargparse import Namespace
 from formats.errors import InputError
 from formats.torch_files import first_undamaged
 
+WITHOUT_LOGGER = "checkpoints/*.ckpt"  # or in the folders of earlier runs, which had one
 WORDS = ("last", "best", "hpc")
 BEGIN = "Name a .ckpt file, or leave --ckpt_path out to start from the beginning."
 
@@ -45,7 +46,8 @@ def checkpoint_of_runs(word: str, trainer: Namespace) -> Path:
         candidates = sorted(root.glob("hpc_ckpt_*.ckpt"), key=_number, reverse=True)
         return _first_whole(word, candidates, f"{root}/hpc_ckpt_*.ckpt")
     base, pattern = _runs(root, trainer.logger)
-    found = sorted(base.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+    files = list(base.glob(pattern)) or (list(base.glob(f"*/{pattern}")) if pattern == WITHOUT_LOGGER else [])
+    found = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
     if word == "best":
         newest = [path for path in found if path.parent == found[0].parent and path.name.startswith("best")]
         return _first_whole(word, newest, f"the newest run of {base}")
@@ -71,7 +73,7 @@ def _runs(root: Path, logger: Any) -> tuple[Path, str]:
     """Return the folder of a configuration's runs, and the pattern of their checkpoints."""
     first = logger[0] if isinstance(logger, list) and logger else logger
     if not first and first is not None:
-        return root, "checkpoints/*.ckpt"
+        return root, WITHOUT_LOGGER
     if first is None or first is True:
         return root / "lightning_logs", "*/checkpoints/*.ckpt"
     arguments = first.init_args

@@ -50,4 +50,4 @@ def check_files(settings: Namespace, command: str, tasks: Sequence[Task], ckpt_p
         return
     kind = load(target)
     if issubclass(kind, ChecksFiles):
-        kind(**(data.get("init_args") or Namespace()).as_dict()).check_files(command)
+        kind(**(data.as_dict().get("init_args") or {})).check_files(command)

@@ -103,11 +103,10 @@ def named_runs(settings: Namespace, tasks: Sequence[Task]) -> Iterator[None]:
 
 def run_name(settings: Namespace, tasks: Sequence[Task], now: datetime) -> str:
     """Return the name of a run, such as ``micro-Doppler 28x1152 2026-05-01 14:30``."""
-    model = settings.get("model") or Namespace()
+    model = settings.as_dict().get("model") or {}
     name = str(model.get("class_path")).rpartition(".")[2]
     task = task_of(tasks, name)
-    network = (model.get("init_args") or Namespace()).get("network")
-    size = _size(network.as_dict() if isinstance(network, Namespace) else network or {})
+    size = _size((model.get("init_args") or {}).get("network") or {})
     return " ".join(part for part in (task.title if task else name, size, f"{now:%Y-%m-%d %H:%M}") if part)
 
 

@@ -36,6 +36,7 @@ usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
   configs    list the shipped configurations; `configs copy NAME` copies one to edit
   weights    list published weights by name (hf://…), and those of the repository
   app        one local page for the three tasks
+  completion words that a shell completes: bash, zsh, tcsh
 
 Results at once, with the weights of the repository (options of `predict` may follow):
 {short}
@@ -84,6 +85,10 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
         from command_line.configs import run_configs
 
         run_configs(args[1:])
+    elif args[0] == "completion":
+        from command_line.completion import run_completion
+
+        run_completion(tasks, args[1:])
     elif args[0] in LIGHTNING_COMMANDS and not {"-h", "--help"}.isdisjoint(args):
         from command_line.help import command_help
 
@@ -101,7 +106,7 @@ def _run(tasks: Sequence[Task], args: Sequence[str]) -> None:
 
         run_lightning(tasks, args)
     else:
-        commands = [*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", "weights", "app", *SHORTCUTS]
+        commands = [*LIGHTNING_COMMANDS, *TOOL_GROUPS, "configs", "weights", "app", "completion", *SHORTCUTS]
         raise UsageError("cli.py", f"unknown command '{args[0]}'", suggestion(args[0], commands, "Choose from"))
 
 

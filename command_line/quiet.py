@@ -25,7 +25,9 @@ MESSAGES = (
     ".*Metric `InceptionScore` will save all extracted features.*",
 )
 # Lines that StartSummary replaces.
-LINES = re.compile(r"💡 Tip|Seed set to|\w+ available: |LOCAL_RANK: |Using .*Automatic Mixed Precision")
+LINES = re.compile(
+    r"💡 Tip|Seed set to|\w+ available: |LOCAL_RANK: |Using .*Automatic Mixed Precision|Loading `train_dataloader`"
+)
 LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
     "lightning.fabric.utilities.rank_zero",

@@ -113,11 +113,21 @@ def load_tool(tasks: Iterable[Task], group: str, command: str) -> Callable[..., 
 
 def summary(target: str) -> str:
     """Return the first line of a function's docstring without importing its module."""
+    return (ast.get_docstring(_definition(target)) or "").partition("\n")[0]
+
+
+def parameters(target: str) -> list[str]:
+    """Return the names of a function's parameters without importing its module."""
+    arguments = _definition(target).args
+    return [argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)]
+
+
+def _definition(target: str) -> ast.FunctionDef:
     module, _, name = target.partition(":")
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
     for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
+            return node
     raise AttributeError(f"{module} has no function {name}")

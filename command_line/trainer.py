@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning import LightningModule
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import ModelSummary
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -55,6 +55,8 @@ class Trainer(lightning.Trainer):
         self._late_loggers = LateLoggers()
         callbacks = [self._late_loggers, StartSummary(), FiniteCheck(on_nonfinite), *_as_list(kwargs.get("callbacks"))]
         callbacks.append(ProgressLines())
+        if kwargs.get("logger") is False:  # the monitor would refuse to run
+            callbacks = [part for part in callbacks if not isinstance(part, LearningRateMonitor)]
         if kwargs.get("enable_model_summary") is None:  # StartSummary says what users need of it
             kwargs["enable_model_summary"] = any(isinstance(part, ModelSummary) for part in callbacks)
         if describe_batch:

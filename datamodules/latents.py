@@ -15,7 +15,7 @@ from datamodules.content_check import check_some
 from datamodules.loading import ResumableDataModule, ResumableLoader, evaluation_loader
 from datamodules.sample_requests import sample_request_loader
 from datamodules.spectrogram_folders import TRAIN_SHARE
-from datamodules.spectrograms import Resize, SpectrogramDataset, find_spectrograms
+from datamodules.spectrograms import Resize, SpectrogramDataset, find_spectrograms, require_folder
 from formats.errors import InputError, check_settings
 from formats.hub_files import is_hub_name
 from formats.latent_shards import (
@@ -139,13 +139,15 @@ class LatentDataModule(ResumableDataModule):
         self.datasets: dict[str, LatentDataset] = {}
 
     def check_files(self, stage: str) -> None:
-        """Check that the shards exist, before the model is built.
+        """Check that the shards exist, and the images of a test, before the model is built.
 
         Raises:
             InputError: A file is missing.
         """
         for split in ("train", "val"):
             find_shards(self.data_dir, split)
+        if stage == "test":
+            self._images_to_compare_with()
 
     def prepare_data(self) -> None:
         """Write statistics that are missing.
@@ -236,11 +238,7 @@ class LatentDataModule(ResumableDataModule):
         Raises:
             InputError: The folder of images is unknown or missing.
         """
-        record = ExtractionRecord.read(self.data_dir)
-        folder = self.images_dir or (record.images_dir if record else None)
-        if folder is None:
-            remedy = "Name the folder of spectrograms with --data.images_dir."
-            raise InputError(self.data_dir, "does not say which images it was made from", remedy)
+        folder, record = self._images_to_compare_with()
         side = 256 if record is None else record.image_size
         resize: Resize = "squeeze" if record is None else record.resize
         share = TRAIN_SHARE if record is None else record.train_share
@@ -258,3 +256,16 @@ class LatentDataModule(ResumableDataModule):
         users = self.latent_space.user_ids.tolist()
         requests = sample_request_loader(users, self.samples_per_user, self.batch_size, rank, world_size)
         return [*loaders, requests]
+
+    def _images_to_compare_with(self) -> tuple[Path, ExtractionRecord | None]:
+        """Return the folder of images for a test, and the record of the extraction.
+
+        Raises:
+            InputError: The folder is unknown or missing.
+        """
+        record = ExtractionRecord.read(self.data_dir)
+        folder = self.images_dir or (record.images_dir if record else None)
+        if folder is None:
+            remedy = "Name the folder of spectrograms with --data.images_dir."
+            raise InputError(self.data_dir, "does not say which images it was made from", remedy)
+        return require_folder(Path(folder), "--data.images_dir"), record

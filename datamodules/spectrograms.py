@@ -46,8 +46,12 @@ def _split_of(folder: SpectrogramFolder, root: Path, split: str) -> list[Spectro
     return files
 
 
-def require_folder(root: Path) -> Path:
+def require_folder(root: Path, option: str = "--data.data_dir") -> Path:
     """Check that the folder of spectrograms exists.
+
+    Args:
+        root: The folder.
+        option: Option that names it, for the error.
 
     Raises:
         InputError: It does not.
@@ -57,7 +61,7 @@ def require_folder(root: Path) -> Path:
             root,
             "no such folder",
             "Make sample data with `python cli.py prepare microdoppler-sample --out data/microdoppler`, or name "
-            "your own folder with --data.data_dir.",
+            f"your own folder with {option}.",
         )
     return root
 

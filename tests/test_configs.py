@@ -32,6 +32,12 @@ def test_configuration_keeps_the_best_and_the_last_step(path: Path) -> None:
     assert best["monitor"]
 
 
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+def test_configuration_logs_learning_rate_and_weight_decay(path: Path) -> None:
+    (monitor,) = (part for part in callbacks(path) if part["class_path"] == "LearningRateMonitor")
+    assert monitor["init_args"] == {"logging_interval": "step", "log_weight_decay": True}
+
+
 def test_a_trainer_without_one_adds_it() -> None:
     def last(**arguments: Any) -> list[LastCheckpoint]:
         trainer = Trainer(accelerator="cpu", logger=False, **arguments)

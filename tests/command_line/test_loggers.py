@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonargparse import Namespace, dict_to_namespace
+from jsonargparse import dict_to_namespace
 
 from cli import TASKS
 from command_line.loggers import named_runs, run_name, with_loggers
@@ -80,7 +80,7 @@ def test_a_run_is_named_by_task_size_and_time() -> None:
         }
     )
     assert run_name(settings, TASKS, datetime(2026, 5, 1, 14, 30)) == "micro-Doppler 3x8 2026-05-01 14:30"
-    assert run_name(Namespace(), TASKS, datetime(2026, 5, 1, 14, 30)).endswith("2026-05-01 14:30")
+    assert run_name(dict_to_namespace({}), TASKS, datetime(2026, 5, 1, 14, 30)).endswith("2026-05-01 14:30")
     arguments = settings.trainer.logger[0].init_args
     with named_runs(settings, TASKS):
         assert arguments.name.startswith("micro-Doppler 3x8 ")

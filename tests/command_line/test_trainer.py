@@ -2,9 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary
 
 from command_line import processor
 from command_line.processor import bf16_instructions
@@ -87,3 +89,20 @@ def test_a_chosen_precision_is_kept() -> None:
     trainer = Trainer(accelerator="cpu", precision="bf16-true", logger=False)
     assert trainer.precision == "bf16-true"
     assert Trainer(accelerator="cpu", logger=False).precision == hardware_precision("cpu")
+    assert Trainer(accelerator="cpu", logger=False).precision == hardware_precision()
+
+
+def count(kind: type, **arguments: Any) -> int:
+    trainer = Trainer(accelerator="cpu", **arguments)
+    return sum(isinstance(part, kind) for part in getattr(trainer, "callbacks"))  # noqa: B009, Lightning declares none
+
+
+def test_learning_rates_are_not_monitored_without_a_logger() -> None:
+    counts = [count(LearningRateMonitor, callbacks=[LearningRateMonitor()], logger=logger) for logger in (None, False)]
+    assert counts == [1, 0]
+
+
+def test_the_table_of_layers_is_shown_on_request_only() -> None:
+    assert count(ModelSummary, logger=False) == 0
+    assert count(ModelSummary, logger=False, callbacks=[ModelSummary()]) == 1
+    assert count(ModelSummary, logger=False, enable_model_summary=True) == 1

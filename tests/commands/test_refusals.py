@@ -53,6 +53,11 @@ def test_latents_of_a_wrong_shape(latents: Path, tmp_path: Path) -> None:
     refused(tmp_path, r"^latents: have shape \(52, 1, 4\), but the model expects", *words)
 
 
+def test_a_test_without_images_to_compare_with(latents: Path, trained: Path, tmp_path: Path) -> None:
+    words = training_words(latents, f"--ckpt_path={trained}", "--data.images_dir=nowhere", *ON_CPU, command="test")
+    refused(tmp_path, r"^nowhere: no such folder.*--data\.images_dir", *words)
+
+
 @pytest.mark.parametrize("task", ["pair", "layers"])
 @pytest.mark.parametrize("command", ["fit", "validate", "test"])
 def test_a_checkpoint_of_another_task(command: str, task: str, trained: Path, tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ def test_a_folder_without_splits_is_split_by_recording(tmp_path: Path) -> None:
     folder = read_folder(tmp_path, 0.6)
     assert folder.how == "split by recording, 0.6 of each user's for training"
     assert len(folder.files["train"]) == 2 * 9
-    for user in (1, 2):
+    for number in (1, 2):
         walks = [
-            {file.path.name[:5] for file in folder.files[split] if file.user_id == user} for split in ("train", "val")
+            {file.path.name[:5] for file in folder.files[split] if file.user_id == number} for split in ("train", "val")
         ]
         assert walks == [{"walk1", "walk2", "walk3"}, {"walk4", "walk5"}]
 
@@ -63,6 +63,14 @@ def test_without_names_of_recordings_it_is_split_by_image(tmp_path: Path) -> Non
     folder = read_folder(tmp_path)
     assert folder.how == "split by image, 0.8 of each user's for training"
     assert listed(folder, tmp_path, "val") == [(3, "ID_3/8.png"), (3, "ID_3/9.png")]
+
+
+def test_names_that_differ_altogether_tell_no_recordings(tmp_path: Path) -> None:
+    for name in "abcde":
+        write(tmp_path / "alice" / f"{name}.png")
+    folder = read_folder(tmp_path)
+    assert folder.how.startswith("split by image")
+    assert listed(folder, tmp_path, "val") == [(1, "alice/e.png")]
 
 
 def test_splits_without_folders_of_users_are_refused(tmp_path: Path) -> None:

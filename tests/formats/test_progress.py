@@ -14,7 +14,7 @@ from formats.progress import progress, progress_line
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds on the clock, which tests move."""
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("formats.progress.time.monotonic", lambda: now[0])
     return now
 
 
