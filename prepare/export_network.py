@@ -150,6 +150,8 @@ def _generator_details(module: UserConditionedDiTModule) -> dict[str, Any]:
         "num_steps": h["num_steps"],
         "time_shift": h["time_shift"],
         "guidance_scale": h["guidance_scale"],
+        "guidance_interval_start": h["guidance_interval_start"],
+        "guided_channels": h["guided_channels"],
     }
     if module.mixture is not None:
         details["mixture_until"] = h["mixture_until"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,9 +14,12 @@ from cli import main
 from exporters.network_graph import NetworkGraph, graph_errors, pt2_runner, velocity_graph
 from formats.errors import InputError
 from lightning_modules.user_conditioned_dit import UserConditionedDiTModule
+from networks.transport import GuidedVelocity, sample
 from prepare import export_network as command
 from prepare.export_network import export_network
 from prepare.trained_module import load_trained
+from tests.support.commands import ROOT
+from tests.support.documents import python_blocks
 from tests.support.tiny_tasks import TASKS, tiny_trainer
 
 
@@ -62,3 +67,33 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--views: must be at least 1"):
         export_network(tmp_path / "regions.ckpt", tmp_path / "model.onnx", views=0)
     assert not list(tmp_path.glob("model*"))
+
+
+@pytest.mark.slow
+def test_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    for task, name in (("microdoppler", "model"), ("pair", "vggt"), ("layers", "layers")):
+        checkpoint = trained(task, tmp_path / task)
+        export_network(checkpoint, Path(f"{name}.onnx"), height=28, width=42, tolerance=1e-3)
+    generation, pair, layers, torch_file = python_blocks(ROOT / "docs" / "export.md")
+    names: dict[str, Any] = {}
+    for code in (generation, pair, layers):
+        exec(code, names)
+    module = load_trained(UserConditionedDiTModule, tmp_path / "microdoppler" / "last.ckpt")
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 8, 4, 4), dtype=np.float32))
+    classes, h = torch.tensor([1, 1, 2]), module.hparams
+    field = GuidedVelocity(
+        module.require_network().eval(), classes, 3, h["guidance_scale"], h["guidance_interval_start"]
+    )
+    with torch.no_grad():
+        latents = module.require_latent_space().denormalise(
+            sample(field, noise, "euler", h["num_steps"], h["time_shift"])
+        )
+    torch.testing.assert_close(torch.from_numpy(names["latents"]), latents, rtol=1e-3, atol=1e-3)
+    assert names["depth"].shape == (1, 2, 28, 42)
+    assert names["index"].shape == (1, 1, 128, 128)
+    export_network(tmp_path / "microdoppler" / "last.ckpt", Path("model.pt2"))
+    exec(torch_file, names)
+    assert names["module"](noise, torch.zeros(3), classes)[0].shape == noise.shape
