@@ -59,8 +59,9 @@ def test_the_network_is_recognised(task: str, title: str, tmp_path: Path, monkey
     assert json.loads((tmp_path / "model.json").read_text())["network"] == title
 
 
-def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
-    settings = {"network": {"region_features": 35, "width": 64}}
+@pytest.mark.parametrize("network", [{"region_features": 35, "width": 64}, {"depth": 2, "num_heads": 2}, {}])
+def test_what_cannot_be_exported_is_refused(network: dict[str, int], tmp_path: Path) -> None:
+    settings = {"network": network}
     torch.save({"state_dict": {}, "hyper_parameters": settings}, tmp_path / "regions.ckpt")
     with pytest.raises(InputError, match="is not of a network that can be exported"):
         export_network(tmp_path / "regions.ckpt", tmp_path / "model.onnx")
