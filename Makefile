@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help demo weights test test-all test-faults lint format clean
+.PHONY: help demo docs weights test test-all test-faults lint format clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -17,6 +17,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 $(VENV)/installed-weights: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[weights]'
 	@touch $@
@@ -26,6 +30,9 @@ demo: $(VENV)/installed  ## simulate, train, generate and measure: about 8 minut
 
 weights: $(VENV)/installed-weights  ## make weights NAME=depth_simulated: train weights of the repository again
 	$(BIN)/python cli.py pipeline $(subst _,-,$(NAME))
+
+docs: $(VENV)/installed-docs  ## the documentation as a site, in site/index.html
+	$(BIN)/python -m mkdocs build --strict
 
 test: $(VENV)/installed-dev  ## the fast tests, for daily work: under 4 minutes on 2 cores
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults"

@@ -82,7 +82,7 @@ TASKS = (
         ),
         pipeline=("prepare.region_order_weights:region_order",),
     ),
-    Task("data of any task", prepare=("prepare.check_data:check_data",)),
+    Task("any task", prepare=("prepare.check_data:check_data", "prepare.export_network:export_network")),
 )
 
 

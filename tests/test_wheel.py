@@ -30,7 +30,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     for name in names.stdout.split("\n"):
         source = ROOT / name
-        if (source.suffix in (".py", ".yaml", ".toml", ".md", ".css", ".js") and source.is_file()) or name == "LICENSE":
+        if (
+            source.suffix in (".py", ".yaml", ".toml", ".md", ".css", ".js", ".typed") and source.is_file()
+        ) or name == "LICENSE":
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "source" / name).write_bytes(source.read_bytes())
     build: list[str | Path] = ["wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, folder / "source"]
@@ -50,6 +52,8 @@ def test_wheel_holds_every_configuration_and_package(installed: Path) -> None:
     assert {f"exporters/visualization/report/{name}" for name in ("style.css", "base.js", "layers.js")} <= names
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert packages <= {name.partition("/")[0] for name in names}
+    typed = {name.removesuffix("/py.typed") for name in names if name.endswith("/py.typed")}
+    assert packages - {"benchmarks"} <= typed  # type checkers of users read the annotations
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

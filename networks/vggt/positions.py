@@ -24,6 +24,8 @@ class TableCache:
     def get(self, key: Hashable, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """Return the tables of ``key``, computed by ``make`` on first use."""
         if key not in self._tables:
+            if torch.compiler.is_exporting():  # its tensors have no values, so they must not stay in the cache
+                return make()
             while len(self._tables) >= self.max_size:
                 self._tables.pop(next(iter(self._tables)))
             # Tensors made under inference_mode, as in validation, could not take part in training afterwards.
