@@ -77,7 +77,8 @@ def _spectrograms(folder: Path, real: Path | None, samples: Path | None) -> Sequ
     if real is None or samples is None:
         return []
     from datamodules.sample_requests import find_samples  # imports PyTorch, which help does without
-    from datamodules.spectrograms import SpectrogramFile, find_spectrograms
+    from datamodules.spectrogram_folders import SpectrogramFile
+    from datamodules.spectrograms import find_spectrograms
     from exporters.visualization.report.quality import quality_tables
     from exporters.visualization.report.spectrograms import SpectrogramRow, spectrograms_section
     from formats.spectrogram_axes import SpectrogramAxes
