@@ -44,7 +44,7 @@ def test_a_training_ends_with_curves_metrics_and_own_sections(tmp_path: Path) ->
     headings = re.findall("<h2>(.*?)</h2>", page)
     assert headings == ["Curves", "Final metrics", "My section", "Files", "What was run"]
     assert '<polyline class="curve train"' in page
-    assert "Mean squared error of the predicted velocity" in page
+    assert "Objective of training, the sum of its terms" in page
     assert "learning_rate: 0.001" in page
     assert 'href="metrics.csv"' in page
     assert not re.search(r'(src|href)="(https?:|//)', page)

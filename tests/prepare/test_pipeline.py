@@ -76,6 +76,7 @@ def test_settings_become_options_of_the_stages(calls: Path, tmp_path: Path, monk
     torch.save({"state_dict": {}, "hyper_parameters": {**sampling, "guidance_scale": 1.5}}, checkpoint)
     for name in ("newest_checkpoint", "best_checkpoint"):
         monkeypatch.setattr(pipeline, name, lambda folder: checkpoint if calls.exists() else None)
+    monkeypatch.setattr(pipeline, "write_job_report", lambda *_: None)  # the stages write nothing
     settings = ["--data_dir=a", "--output_dir=out", "--resize", "--image_size", "128", "--devices=2", "--evaluate"]
     overlay = ["--overlays", "overlays/cpu.yaml"]
     more = ["--lr", "2e-4", "--precision", "32-true", "--gradient_checkpointing", "--num_steps=20"]

@@ -173,11 +173,8 @@ parts.layers = async function (root, data) {
   new ResizeObserver(() => setTimeout(draw)).observe(stage);
 
   // --- files ---
-  async function png(canvas) {
-    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-    return new Uint8Array(await blob.arrayBuffer());
-  }
-  async function openRaster() {
+  const png = (canvas) => unpack(canvas.toDataURL("image/png").split(",")[1]);
+  function openRaster() {
     const escaped = (text) => text.replace(/[<>&"]/g, (c) => `&#${c.charCodeAt(0)};`);
     const merged = composed(), scale = Math.min(1, 256 / Math.max(width, height));
     const thumbnail = h("canvas", { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) });
@@ -190,7 +187,7 @@ parts.layers = async function (root, data) {
         `opacity="1.0" visibility="${layer.visible ? "visible" : "hidden"}" composite-op="svg:src-over"/>`);
     });
     const xml = `<?xml version="1.0" encoding="UTF-8"?>\n<image version="0.0.5" w="${width}" h="${height}"><stack>${lines.join("")}</stack></image>`;
-    files.push(["stack.xml", new TextEncoder().encode(xml)], ["mergedimage.png", await png(merged)], ["Thumbnails/thumbnail.png", await png(thumbnail)]);
+    files.push(["stack.xml", new TextEncoder().encode(xml)], ["mergedimage.png", png(merged)], ["Thumbnails/thumbnail.png", png(thumbnail)]);
     return zip(files);
   }
   function drawing() {
@@ -256,7 +253,7 @@ parts.layers = async function (root, data) {
     return joined(out);
   }
   const name = data.name.replace(/[^\w.-]+/g, "_") + "_corrected";
-  async function saveOpenRaster() { save(`${name}.ora`, [await openRaster()], "image/openraster"); say("ORA saved"); }
+  function saveOpenRaster() { save(`${name}.ora`, [openRaster()], "image/openraster"); say("ORA saved"); }
   function savePhotoshop() { save(`${name}.psd`, [photoshop()], "image/vnd.adobe.photoshop"); say("PSD saved"); }
   function saveDrawing() { save(`${name}.svg`, [drawing()], "image/svg+xml"); say("SVG saved"); }
   root.files = { openRaster, photoshop, drawing };  // for tests

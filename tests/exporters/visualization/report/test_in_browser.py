@@ -37,6 +37,10 @@ const point = (element, kind, x, y, more = {}) => {
   element.dispatchEvent(new PointerEvent(kind, { ...place, pointerId: 1, bubbles: true, ...more }));
 };
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+async function drawn() {
+  while (!root.querySelector(".layer-list, .view3d, .plot")) await wait(20);
+  await wait(200);
+}
 const base64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 Element.prototype.setPointerCapture = () => {};  // there is no such pointer
 """
@@ -45,7 +49,7 @@ Element.prototype.setPointerCapture = () => {};  // there is no such pointer
 def run(folder: Path, section: Section, script: str, width: int = 1000) -> dict[str, Any]:
     """Open a page with a section, run the body of an async function in it, and return what it returns."""
     answer = (
-        f"{HELP}\n(async () => {{ await wait(300); {script} }})().then((found) => {{ const out = "
+        f"{HELP}\n(async () => {{ await drawn(); {script} }})().then((found) => {{ const out = "
         'document.createElement("output"); out.id = "answer"; out.textContent = JSON.stringify(found); '
         "document.body.append(out); });"
     )
@@ -55,7 +59,7 @@ def run(folder: Path, section: Section, script: str, width: int = 1000) -> dict[
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--window-size={width},900"]
     profile = f"--user-data-dir={folder / 'profile'}"
     done = subprocess.run(
-        [str(CHROMIUM), *options, profile, "--virtual-time-budget=8000", "--dump-dom", page.as_uri()],
+        [str(CHROMIUM), *options, profile, "--virtual-time-budget=60000", "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
         check=True,
@@ -89,7 +93,7 @@ def test_layers_are_moved_hidden_reordered_and_saved(tmp_path: Path) -> None:
         key(stage, "ArrowRight");
         slide("image ↔ layer order", 25);
         return { first, later, status, apart, turned: [turned, root.querySelector(".pile").style.transform],
-          edge: root.querySelector(".edge").style.left, ora: base64(await root.files.openRaster()),
+          edge: root.querySelector(".edge").style.left, ora: base64(root.files.openRaster()),
           psd: base64(root.files.photoshop()), svg: root.files.drawing() };
         """,
     )
