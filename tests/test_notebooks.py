@@ -73,7 +73,7 @@ def test_a_task_takes_fifty_lines() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebooks_run(path: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "tests" / "support" / "run_notebook.py"), str(path)]
+    command = [sys.executable, "-m", "tests.support.run_notebook", str(path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
