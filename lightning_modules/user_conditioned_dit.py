@@ -344,7 +344,8 @@ class UserConditionedDiTModule(TrainingSteps):
         """Return AdamW with linear warm-up and cosine decay per step."""
         h: Any = self.hparams
         parameters = self.require_network().parameters()
-        optimizer = AdamW(parameters, h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay)
+        options = {"betas": tuple(h.betas), "weight_decay": h.weight_decay, "fused": self.fused_optimizer}
+        optimizer = AdamW(parameters, h.learning_rate, **options)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, h.warmup_steps, h.final_learning_rate_ratio)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
