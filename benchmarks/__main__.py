@@ -13,7 +13,10 @@ FOLDER = Path(__file__).parent
 def names() -> dict[str, str]:
     """Return the first line of the description of each benchmark, by name."""
     files = (path for path in sorted(FOLDER.glob("*.py")) if not path.stem.startswith("_"))
-    return {path.stem: (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0] for path in files}
+    return {
+        path.stem: (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        for path in files
+    }
 
 
 def main() -> None:

@@ -137,7 +137,9 @@ def distances(latents: Tensor, others: Tensor) -> dict[str, float]:
     return {"mean": float(each.mean()), "median": float(each.median()), "largest": float(each.max())}
 
 
-def compare(module: UserConditionedDiTModule, judge: Judge | None, scale: float, per_user: int, sheet: Path | None) -> Any:
+def compare(
+    module: UserConditionedDiTModule, judge: Judge | None, scale: float, per_user: int, sheet: Path | None
+) -> Any:
     """Sample with every solver at a guidance scale."""
     module.hparams["guidance_scale"] = scale
     space = module.require_latent_space()
@@ -152,7 +154,10 @@ def compare(module: UserConditionedDiTModule, judge: Judge | None, scale: float,
         grain_or_none = grain if module.tokenizer.uses_noise else None
         return to_uint8(module.tokenizer.decode(space.denormalise(latents), grain_or_none))
 
-    euler, exact = own_run("euler", 1000, 0.3)(field, noise, breaks), own_run("multistep", 400, 0.0)(field, noise, breaks)
+    euler, exact = (
+        own_run("euler", 1000, 0.3)(field, noise, breaks),
+        own_run("multistep", 400, 0.0)(field, noise, breaks),
+    )
     variance, rows, shown = float(exact.var()), {}, {"euler 1000, shift 0.3": euler, "exact": exact}
     compared = runs()
     todo: dict[str, tuple[Run, Velocity]] = {name: (run, field) for name, run in compared.items()}
@@ -171,7 +176,9 @@ def compare(module: UserConditionedDiTModule, judge: Judge | None, scale: float,
             row["frechet to euler 1000"] = judge.frechet(images(latents), images(euler))
             row["frechet to exact"] = judge.frechet(images(latents), images(exact))
         rows[name] = row
-        short = {key: f"{value['mean']:.2e}, median {value['median']:.2e}" for key, value in row.items() if key[:3] == "to "}
+        short = {
+            key: f"{value['mean']:.2e}, median {value['median']:.2e}" for key, value in row.items() if key[:3] == "to "
+        }
         print(f"scale {scale:g}, {name}: {short} {[round(row[key], 3) for key in row if key[:3] == 'fre']}", flush=True)
         shown[name] = latents
     if sheet is not None:

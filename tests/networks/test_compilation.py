@@ -65,7 +65,8 @@ def full_layers() -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 @pytest.mark.parametrize(
-    "build", [full_dit, pytest.param(full_vggt, marks=pytest.mark.slow), pytest.param(full_layers, marks=pytest.mark.slow)]
+    "build",
+    [full_dit, pytest.param(full_vggt, marks=pytest.mark.slow), pytest.param(full_layers, marks=pytest.mark.slow)],
 )
 def test_attention_meets_the_preconditions_of_the_flash_kernel(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that ``torch.backends.cuda.can_use_flash_attention`` checks: it needs a GPU to answer."""
