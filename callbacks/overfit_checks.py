@@ -102,7 +102,7 @@ def criteria(history: History, nonfinite: float, setup: Setup) -> list[Criterion
 
 def gradient_name(part: str) -> str:
     """Return the name of the criterion of a part's gradients."""
-    return f"largest gradient norm, {part}"
+    return f"largest gradient norm after the first tenth, {part}"
 
 
 def gradient_norms(history: History, setup: Setup) -> dict[str, list[float]]:

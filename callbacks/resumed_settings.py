@@ -1,4 +1,7 @@
-"""Settings of the optimiser that a resumed run was given, in place of those stored in its checkpoint."""
+"""Settings of the optimiser that a resumed run was given, in place of those stored in its checkpoint.
+
+The place in the data is stored and restored by `ResumableDataModule` of datamodules/loading.py.
+"""
 
 from __future__ import annotations
 

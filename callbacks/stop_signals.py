@@ -7,6 +7,7 @@ import threading
 from types import FrameType
 from typing import Any
 
+# Before and after training `exit_with_message` of command_line/main.py handles SIGTERM and SIGHUP.
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 REQUEUE = (signal.SIGUSR1, signal.SIGUSR2)  # Slurm's, where Lightning handles one of them
 

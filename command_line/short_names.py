@@ -1,6 +1,7 @@
 """Short names of options, such as ``--lr 1e-4`` for ``--model.learning_rate 1e-4``, and lists typed with blanks.
 
 Both are rewritten before anything else reads the words, so that checks, the parser and messages know full options only.
+They belong to fit, validate, test and predict; the options of a tool or pipeline are the parameters of its function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the shapes of an image's regions say about their order: measurements of regions and of adjacent pairs.
+"""Measurements of regions and of adjacent pairs of regions, from which their order is predicted.
 
 Lengths are measured in the root of the image's area, so that they do not depend on its resolution.
 """

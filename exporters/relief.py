@@ -18,6 +18,7 @@ from formats.atomic import atomic_path
 from formats.images import on_white
 
 HEIGHT_MM = 8.0  # of the foremost layer above the background
+BASE_MM = 2.0  # thickness of the plate under the background
 METRES_PER_MILLIMETRE = 1e-3  # unit of glTF and of STL
 
 _MAX_LEVELS = 256  # with more distinct heights, a reduced pixel gets the nearest height, not the most common one
@@ -57,7 +58,7 @@ def relief_mesh(
     *,
     width_mm: float = 100,
     relief_mm: float = HEIGHT_MM,
-    base_mm: float = 2,
+    base_mm: float = BASE_MM,
     max_side: int = 512,
 ) -> trimesh.Trimesh:
     """Build a watertight solid from a height map, with a flat bottom and vertical sides.
@@ -112,7 +113,7 @@ def write_relief(
     *,
     width_mm: float = 100,
     relief_mm: float = HEIGHT_MM,
-    base_mm: float = 2,
+    base_mm: float = BASE_MM,
     max_side: int = 512,
 ) -> None:
     """Write the solid of `relief_mesh` for printers and viewers.

@@ -46,7 +46,7 @@ def disk_fault(fault: BaseException, target: Path) -> InputError | None:
     for part in chain(fault):
         number = part.errno if isinstance(part, OSError) else _number_in(str(part))
         if number in FAULTS:
-            named = part.filename if isinstance(part, OSError) else None
+            named = part.filename2 or part.filename if isinstance(part, OSError) else None  # a copy's second is written
             path = Path(named) if isinstance(named, str) and ".partial" not in named else target
             return InputError(_obstacle(path) or path, *FAULTS[number])
     if isinstance(fault, RuntimeError) and _is_full(target):

@@ -1,4 +1,4 @@
-"""What a walking person's spectrogram must get right, measured image by image.
+"""Physical measures of a walking person's spectrograms, image by image.
 
 All measures are of levels, 0…1: the brightness behind an image's colours. They mean most next to the same
 measure of real images.

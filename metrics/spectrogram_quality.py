@@ -24,7 +24,7 @@ _RATIOS = ("noise_floor", "speckle", "step_regularity")
 
 @dataclass(frozen=True)
 class Bar:
-    """What a measure of generated images must reach.
+    """Limits that a measure of generated images must reach.
 
     Args:
         key: Name of the measure in the results; the value of real images has the same name and ``_real``.

@@ -121,7 +121,7 @@ class TableDifference(NamedTuple):
 
 @dataclass
 class LoadReport:
-    """How each tensor of a published file was used. Names are the published ones unless noted otherwise.
+    """Use of each tensor of a published file. Names are the published ones unless noted otherwise.
 
     Each name of the file is in exactly one of ``loaded``, ``computed``, ``not_compared``, ``tables_from_file``,
     ``differing``, ``dropped``, ``restarted``, ``mismatched``, ``unusable``, ``unexpected``.

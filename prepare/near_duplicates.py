@@ -13,13 +13,15 @@ from formats.images import read_rgb, resize_rgb
 _SIDE = 16  # of the thumbnail
 _LEAST_STEP = 2  # grey levels between adjacent pixels that count as a gradient
 MAX_DIFFERENCE = 0.06  # share of a thumbnail's gradients that may differ between near-duplicates
+MIN_DIFFERENCE = 4  # gradients that may differ in any case, where a thumbnail has few of them
 
 
 def near_duplicates(images: Sequence[Path]) -> dict[Path, Path]:
     """Find the images that look almost like an earlier one.
 
     Two images are near-duplicates if the signs of the horizontal gradients of their thumbnails of 16 × 16 pixels
-    agree but for 6 % of them; brightness and size do not matter, colours do only through their lightness.
+    agree but for a share of them, `MAX_DIFFERENCE`; brightness and size do not matter, colours do only through their
+    lightness.
 
     Args:
         images: Files, in the order in which the first of a kind is kept.
@@ -33,7 +35,7 @@ def near_duplicates(images: Sequence[Path]) -> dict[Path, Path]:
     for image in images:
         signature = _signature(image)
         differences = (signatures[: len(kept)] != signature).sum(1)
-        if kept and differences.min() <= max(4, MAX_DIFFERENCE * signature.sum()):
+        if kept and differences.min() <= max(MIN_DIFFERENCE, MAX_DIFFERENCE * signature.sum()):
             result[image] = kept[int(differences.argmin())]
         else:
             signatures[len(kept)] = signature

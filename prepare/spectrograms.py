@@ -16,6 +16,7 @@ from prepare.output_folder import claim_folder
 from prepare.recording_folders import find_recordings
 from simulators.radar.doppler import (
     COLORMAP,
+    DYNAMIC_RANGE_DB,
     Complex,
     ImageSettings,
     colour_table,
@@ -39,7 +40,7 @@ def spectrograms(
     overlap: float | None = None,
     low_speed: float | None = None,
     high_speed: float | None = None,
-    dynamic_range_db: float = 40.0,
+    dynamic_range_db: float = DYNAMIC_RANGE_DB,
     colormap: str = COLORMAP,
     image_size: int = 256,
     range_gate: list[int] | None = None,
@@ -189,7 +190,7 @@ def _image_settings(
 
 @dataclass(frozen=True)
 class _Cutting:
-    """How recordings are cut into the samples of images."""
+    """Cuts recordings into the samples of images."""
 
     settings: ImageSettings
     step: int

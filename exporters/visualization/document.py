@@ -154,8 +154,8 @@ def _html(block: Block) -> str:
         case Bullets(items):
             return "\n".join(["<ul>", *(f"<li>{_inline(item)}</li>" for item in items), "</ul>"])
         case Figure(caption, image, _):
-            picture = f'<img alt="{escape(caption)}" src="data:image/png;base64,{_base64(image)}">'
-            return f"<figure><figcaption>{escape(caption)}</figcaption>{picture}</figure>"
+            element = f'<img alt="{escape(caption)}" src="data:image/png;base64,{_base64(image)}">'
+            return f"<figure><figcaption>{escape(caption)}</figcaption>{element}</figure>"
         case Table(header, rows, numbers, marked):
             lines = ["<table>", _html_row("th", header, numbers)]
             for place, row in enumerate(rows):

@@ -89,7 +89,7 @@ def verdict_line(criteria: Sequence[Criterion]) -> str:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report says about a run.
+    """Texts of the report of a run.
 
     Args:
         record: Settings and data of the experiment, label and value.

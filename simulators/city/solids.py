@@ -67,7 +67,7 @@ class Solid:
 
 
 class SolidScene(Protocol):
-    """What rays can meet: a city, or any other scene of convex solids and ellipsoids."""
+    """Solids that rays can meet: a city, or any other scene of convex solids and ellipsoids."""
 
     @property
     def solids(self) -> tuple[Solid, ...]:

@@ -25,6 +25,7 @@ from formats.errors import InputError
 
 SPEED_OF_LIGHT = 299_792_458.0
 COLORMAP = "jet"  # of spectrogram images; any of matplotlib's
+DYNAMIC_RANGE_DB = 40.0  # of the colours, below the maximum
 TYPICAL_ACCELERATION = 12.0  # m/s², between the swinging foot's ≈ 50 and the torso's ≈ 2
 
 Array = NDArray[np.float64]
@@ -69,7 +70,7 @@ class ImageSettings:
     window_deviation: float
     low_speed: float = -1.5
     high_speed: float = 6.0
-    dynamic_range_db: float = 40.0
+    dynamic_range_db: float = DYNAMIC_RANGE_DB
     size: int = 256
     hop: int | None = None
 

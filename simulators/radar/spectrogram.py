@@ -22,6 +22,7 @@ from scipy.interpolate import CubicSpline
 from formats.errors import InputError
 from simulators.radar.doppler import (
     COLORMAP,
+    DYNAMIC_RANGE_DB,
     Complex,
     ImageSettings,
     doppler_image,
@@ -55,7 +56,7 @@ class Radar:
     duration: float = 2.5
     max_speed: float = 7.0
     snr_db: float = 18.0
-    dynamic_range_db: float = 40.0
+    dynamic_range_db: float = DYNAMIC_RANGE_DB
     low_speed: float = -1.5
     high_speed: float = 6.0
 

@@ -70,7 +70,7 @@ def test_the_record_of_the_experiment_is_whole(
     assert record["device and precision"] == "cpu, 32-true"
     assert {"grad_norm/aggregator", "grad_norm/depth_head"} <= report.history[0].keys()
     assert "grad_norm/camera_head" not in report.history[0]
-    assert "| largest gradient norm, aggregator |" in text
+    assert "| largest gradient norm after the first tenth, aggregator |" in text
     assert text.count("| `aggregator.") + text.count("| `depth_head.") == 10
     page = tmp_path / "run" / "version_0" / "report" / "report.html"
     assert "Over-fit test of one pair" in page.read_text(encoding="utf-8")

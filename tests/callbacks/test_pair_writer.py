@@ -1,4 +1,4 @@
-"""What is said of the confidence of a predicted scene."""
+"""Note on the confidence of a predicted scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--ckpt_path` means, which settings act on a resumed run, and damaged checkpoints."""
+"""Meanings of `--ckpt_path`, settings that act on a resumed run, and damaged checkpoints."""
 
 from __future__ import annotations
 

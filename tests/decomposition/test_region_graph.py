@@ -16,7 +16,7 @@ BACKGROUND, RING, INNER, BAR = range(4)
 
 
 def scene() -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """A blue disc with a red one in it on white; a black bar passes in front of the blue disc and beside the red."""
+    """A blue disc with a red one in it on white; a black bar passes in front of the blue disc and next to the red."""
     rows, columns = np.mgrid[:120, :120]
     labels = np.zeros((120, 120), np.int32)
     labels[np.hypot(rows - 60, columns - 60) < 40] = RING

@@ -37,6 +37,7 @@ def raises(error: BaseException) -> Callable[[Path], None]:
     [
         (OSError(errno.ENOSPC, "No space left on device"), "file.bin: cannot be written: no space left on the disk"),
         (RuntimeError("Error while serializing: I/O error: No space left (os error 28)"), "no space left on the disk"),
+        (OSError(errno.ENOSPC, "No space left on device", "source", None, "x.partial"), "file.bin: cannot be written"),
         (OSError(errno.EROFS, "Read-only file system"), "the file system is read-only"),
         (PermissionError(errno.EACCES, "Permission denied", "other.png"), "other.png: permission denied"),
     ],
