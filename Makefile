@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help demo docs weights test test-all test-faults lint format clean
+.PHONY: help demo docs weights bench test test-all test-faults lint format clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -33,6 +33,11 @@ weights: $(VENV)/installed-weights  ## make weights NAME=depth_simulated: train 
 
 docs: $(VENV)/installed-docs  ## the documentation as a site, in site/index.html
 	$(BIN)/python -m mkdocs build --strict
+
+bench: $(VENV)/installed  ## a short set of benchmarks: start-up, the micro-Doppler task, limits by hardware
+	$(BIN)/python -m benchmarks startup --json runs/benchmarks/startup.json
+	$(BIN)/python -m benchmarks microdoppler --json runs/benchmarks/microdoppler.json
+	$(BIN)/python -m benchmarks roofline --json runs/benchmarks/roofline.json
 
 test: $(VENV)/installed-dev  ## the fast tests, for daily work: under 4 minutes on 2 cores
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults"

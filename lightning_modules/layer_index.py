@@ -129,7 +129,7 @@ class LayerIndexModule(PretrainedMixin, EvaluationSteps):
             {"params": list(self.network.encoder_parameters()), "lr": h.encoder_learning_rate, "name": "encoder"},
             {"params": list(self.network.decoder_parameters()), "lr": h.decoder_learning_rate, "name": "decoder"},
         ]
-        fused = self.device.type == "cuda"  # otherwise a step holds one more copy of the trained parameters
+        fused = self.fused_optimizer
         optimizer = AdamW(groups, betas=tuple(h.betas), weight_decay=h.weight_decay, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, h.warmup_steps, h.final_learning_rate_ratio)

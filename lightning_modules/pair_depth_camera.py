@@ -190,7 +190,7 @@ class PairDepthCameraModule(PretrainedMixin, EvaluationSteps):
         """Return AdamW on the trained parameters; linear warm-up and cosine decay per step."""
         h: Any = self.hparams
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        fused = self.device.type == "cuda"  # otherwise a step holds one more copy of the trained parameters
+        fused = self.fused_optimizer
         optimizer = AdamW(trained, h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, round(steps * h.warmup_ratio), h.final_learning_rate_ratio)

@@ -205,7 +205,7 @@ class RegionOrderModule(SharingMixin, EvaluationSteps):
         matrices = [value for value in self.network.parameters() if value.ndim > 1]
         others = [value for value in self.network.parameters() if value.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": h.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimizer = AdamW(groups, lr=h.learning_rate, betas=(0.9, 0.98))
+        optimizer = AdamW(groups, lr=h.learning_rate, betas=(0.9, 0.98), fused=self.fused_optimizer)
         schedule = warmup_cosine(optimizer, int(self.trainer.estimated_stepping_batches), h.warmup_steps, 0.0)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

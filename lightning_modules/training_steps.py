@@ -115,6 +115,14 @@ class TrainingSteps(LightningModule):
         self.log_dict({f"train/{name}": value for name, value in terms.items()}, batch_size=batch_size)
         self.log(self.OBJECTIVE.removeprefix("loss_"), terms[self.OBJECTIVE], prog_bar=True, logger=False)
 
+    @property
+    def fused_optimizer(self) -> bool:
+        """Whether the optimiser updates all weights in one kernel, which also saves a copy of them.
+
+        On GPUs, except with 16-mixed, where Lightning cannot clip the gradients of such an optimiser.
+        """
+        return self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the objective of a batch, and log every term as its mean over the processes."""
         processes = Processes.all()

@@ -59,7 +59,7 @@ RANGES = {
     "direction_loss_weight": AT_LEAST_0,
     "noise_seed": AT_LEAST_0,
     "num_steps": or_none(AT_LEAST_1),
-    "time_shift": or_none(AT_LEAST_0),
+    "time_shift": AT_LEAST_0,
     "guidance_scale": AT_LEAST_0,
     "guidance_interval_start": SHARE,
     "guidance_interval_end": SHARE,
@@ -113,8 +113,7 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
         num_steps: Evaluations of the network per sample: one per interval of the grid, by heun two. None is 25 for
             multistep, and 250 for euler and heun; the published 250 grid points are 249 evaluations. While guidance is
             active, an evaluation has twice the batch.
-        time_shift: Shift of the grid towards the noise, 0 = none. None is 0.5 for multistep, and the published 0.3 for
-            euler and heun.
+        time_shift: Shift of the grid of euler and heun towards the noise; published 0.3, 0 = none.
         guidance_scale: Scale of classifier-free guidance; 1 = none. About 1.5…4 with all channels guided;
             published 6.7 or 10 with 3.
         guidance_interval_start: Time from which guidance acts; published 0.125.
@@ -160,7 +159,7 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
         noise_seed: int = 0,
         sampler: Sampler = "auto",
         num_steps: int | None = None,
-        time_shift: float | None = None,
+        time_shift: float = 0.3,
         guidance_scale: float = 4.0,
         guidance_interval_start: float = 0.125,
         guidance_interval_end: float = 1.0,
@@ -176,8 +175,7 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
         super().__init__()
         self.save_hyperparameters()
         check_ranges("--model", self.hparams, RANGES)
-        chosen = choose_sampling(sampler, num_steps, time_shift)
-        self.hparams.update(sampler=chosen.method, num_steps=chosen.num_steps, time_shift=chosen.shift)
+        self.hparams["sampler"], self.hparams["num_steps"] = choose_sampling(sampler, num_steps)
         self.network_config = config_from(LightningDiTConfig, network)
         self.hparams["network"] = asdict(self.network_config)  # plain values, so that checkpoints hold no classes
         self.network: LightningDiT | None = None
@@ -216,7 +214,7 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
             return
         datamodule: Any = getattr(trainer, "datamodule", None)
         if self.latent_space is None and self.hparams["shipped_weights"] and not trainer.ckpt_path:
-            self._load_shipped(self.hparams["shipped_weights"])
+            self.print(self.use_shipped(self.hparams["shipped_weights"]))
         # The network of a checkpoint that was trained with init_from is built; its users come with its weights.
         is_restored = self.hparams["init_from"] is not None and self.network is not None
         if self.latent_space is None and hasattr(datamodule, "latent_space") and not is_restored:
@@ -244,11 +242,11 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
         if self.hparams["compile"]:
             network.compile()
 
-    def _load_shipped(self, name: str) -> None:
-        """Take network, tokenizer and sampling settings of weights in the repository."""
+    def use_shipped(self, name: str) -> str:
+        """Take network, tokenizer and sampling settings of weights in the repository; return what they are."""
         weights = load_shipped(name)
         self._use(weights)
-        self.print(weights.summary())
+        return weights.summary()
 
     def _use(self, weights: ShippedWeights) -> None:
         self.network_config, state, self.latent_space, tokenizer = restore_generator(weights)
@@ -388,7 +386,8 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
         """Return AdamW with linear warm-up and cosine decay per step."""
         h: Any = self.hparams
         parameters = self.require_network().parameters()
-        optimizer = AdamW(parameters, h.learning_rate, betas=tuple(h.betas), weight_decay=h.weight_decay)
+        options = {"betas": tuple(h.betas), "weight_decay": h.weight_decay, "fused": self.fused_optimizer}
+        optimizer = AdamW(parameters, h.learning_rate, **options)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = warmup_cosine(optimizer, steps, h.warmup_steps, h.final_learning_rate_ratio)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -510,14 +509,16 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
         was_training, parts = network.training, []
         network.eval()
         for start in range(0, len(noise), size):
-            field, breaks = self._field(classes[start : start + size])
+            field, breaks = self.velocity(classes[start : start + size])
             rows = noise[start : start + size]
             parts.append(sample(field, rows, h.sampler, h.num_steps, h.time_shift, breaks))
         network.train(was_training)
         return space.denormalise(torch.cat(parts).float())
 
-    def _field(self, classes: Tensor) -> tuple[Velocity, list[float]]:
-        """Velocity field for samples of the classes (B,), and the times where it is discontinuous.
+    def velocity(
+        self, classes: Tensor, guidance: type[GuidedVelocity] = GuidedVelocity
+    ) -> tuple[Velocity, list[float]]:
+        """Return the velocity field for samples of the classes (B,), and the times where it is discontinuous.
 
         It is the mixture's, if there is one, and then the guided network's.
         """
@@ -525,7 +526,7 @@ class UserConditionedDiTModule(SharingMixin, TrainingSteps):
         network, mixture = self.require_network(), self.mixture
         no_label = network.no_label if h.guidance_scale != 1 else None
         interval = h.guidance_interval_start, h.guidance_interval_end
-        guided = GuidedVelocity(network, classes, no_label, h.guidance_scale, *interval, h.guided_channels)
+        guided = guidance(network, classes, no_label, h.guidance_scale, *interval, h.guided_channels)
         until = h.mixture_until if mixture is not None else 0.0
 
         def velocity(t: float, x: Tensor) -> Tensor:

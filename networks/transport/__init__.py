@@ -5,7 +5,6 @@ from networks.transport.guidance import GuidedVelocity
 from networks.transport.path import TimeDistribution, draw_times, evaluation_times, linear_path, seeded_noise
 from networks.transport.samplers import (
     Sampler,
-    SamplingSettings,
     Solver,
     Velocity,
     choose_sampling,
@@ -18,7 +17,6 @@ __all__ = [
     "GaussianMixtureVelocity",
     "GuidedVelocity",
     "Sampler",
-    "SamplingSettings",
     "Solver",
     "TimeDistribution",
     "Velocity",

@@ -20,8 +20,8 @@ class GuidedVelocity:
         no_label: The network's "no label" class; may be None only if ``scale`` is 1.
         scale: Guidance scale w.
         interval_start: Time from which guidance acts; published 0.125, 0 = from the noise on.
-        interval_end: Time from which it no longer acts; published 1, to the end. Guidance in the middle is cheaper,
-            and keeps more diversity (Kynkäänniemi et al. 2024).
+        interval_end: Time from which it no longer acts; published 1, to the end. Guidance in the middle only is
+            cheaper, and keeps more diversity (Kynkäänniemi et al. 2024).
         guided_channels: Number of leading channels to guide; None guides all. The published recipe guides 3, and
             its scales (6.7, 10) assume that; with all channels guided about 1.5…4 is usual.
 

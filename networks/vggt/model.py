@@ -135,7 +135,7 @@ class VGGT(nn.Module):
         _check(images)
         grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
         kept = self.aggregator(images, self.layers_read)
-        output = VGGTOutput()
+        output: VGGTOutput = {}  # torch.compile does not trace the call of a TypedDict
         with without_autocast(images):
             if self.camera_head is not None:
                 camera_tokens = kept[self.config.depth - 1][:, :, 0].to(self.camera_head.token_norm.weight.dtype)

@@ -78,7 +78,9 @@ def test_the_choice_of_bf16_is_one_line(
         assert Trainer(accelerator="cpu", precision="32-true", logger=False).precision == "32-true"
     lines = [record.getMessage() for record in caplog.records if "precision:" in record.getMessage()]
     assert len(lines) == 1
-    assert lines[0].startswith("precision: bf16-mixed, since the processor has avx512_bf16; --trainer.precision 32")
+    assert lines[0].startswith(
+        "precision: bf16-mixed, since the processor has avx512_bf16; --trainer.precision 32-true"
+    )
 
 
 def test_the_tests_compute_in_float32() -> None:

@@ -121,7 +121,9 @@ def test_decoding_undoes_the_normalisation(trained: Path, monkeypatch: pytest.Mo
 
 
 def test_the_mixture_leads_until_the_network_takes_over(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = UserConditionedDiTModule.load_from_checkpoint(trained, num_steps=10, time_shift=0.0, weights_only=True)
+    module = UserConditionedDiTModule.load_from_checkpoint(
+        trained, sampler="euler", num_steps=10, time_shift=0.0, weights_only=True
+    )
     module.hparams["mixture_until"] = 0.35
     network, mixture = module.require_network(), module.mixture
     assert mixture is not None
@@ -139,6 +141,11 @@ def test_the_mixture_leads_until_the_network_takes_over(trained: Path, monkeypat
     module.generate_latents(torch.tensor([5]), torch.tensor([0]))
     assert times["mixture"] == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert times["network"] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    times["mixture"], times["network"] = [], []
+    module.hparams.update(sampler="multistep", num_steps=8)
+    module.generate_latents(torch.tensor([5]), torch.tensor([0]))
+    assert len(times["mixture"] + times["network"]) == 8
+    assert times["network"][0] == pytest.approx(0.35)  # a grid point where the network takes over
     assert module._times_of_network(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0.35, 1.0])
 
 

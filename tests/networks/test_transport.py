@@ -80,19 +80,17 @@ def test_a_number_of_steps_is_a_number_of_evaluations(method: Solver, steps: int
 
 
 @pytest.mark.parametrize(
-    ("method", "steps", "shift", "expected"),
+    ("method", "steps", "expected"),
     [
-        ("auto", None, None, ("multistep", 25, 0.5)),
-        ("multistep", None, 0.0, ("multistep", 25, 0.0)),
-        ("euler", None, None, ("euler", 250, 0.3)),
-        ("heun", 20, None, ("heun", 20, 0.3)),
-        ("auto", 10, None, ("multistep", 10, 0.5)),
+        ("auto", None, ("multistep", 25)),
+        ("auto", 10, ("multistep", 10)),
+        ("multistep", None, ("multistep", 25)),
+        ("euler", None, ("euler", 250)),
+        ("heun", 20, ("heun", 20)),
     ],
 )
-def test_steps_and_grid_follow_the_solver(
-    method: Sampler, steps: int | None, shift: float | None, expected: tuple[str, int, float]
-) -> None:
-    assert choose_sampling(method, steps, shift) == expected
+def test_steps_follow_the_solver(method: Sampler, steps: int | None, expected: tuple[str, int]) -> None:
+    assert choose_sampling(method, steps) == expected
 
 
 def test_an_unknown_solver_is_refused() -> None:
@@ -107,7 +105,7 @@ def test_guidance_costs_nothing_outside_of_its_interval() -> None:
     assert guided.breaks == (0.2, 0.6)
     sample(guided, noise, "multistep", 25, breaks=guided.breaks)
     before, inside, after = (len(points) - 1 for points in segmented_grid(25, breaks=guided.breaks))
-    assert (before, inside, after) == (5, 10, 10)
+    assert (before, inside, after) == (8, 9, 8)
     assert network.evaluations == before + 2 * inside + after
     for t, expected in ((0.0, 1), (0.2, 2), (0.6, 1), (1.0, 1)):
         network.evaluations = 0
@@ -121,15 +119,14 @@ def test_guidance_costs_nothing_outside_of_its_interval() -> None:
 
 
 def test_segments_meet_at_the_breaks() -> None:
-    segments = segmented_grid(25, 0.5, breaks=(0.45, 0.125, 0.0, 1.0))
+    segments = segmented_grid(25, breaks=(0.45, 0.125, 0.0, 1.0))
     assert [segment[0] for segment in segments] == [0.0, 0.125, 0.45]
     assert [segment[-1] for segment in segments] == [0.125, 0.45, 1.0]
     points = [*segments[0], *segments[1][1:], *segments[2][1:]]
     assert len(points) == 26
     assert points == sorted(set(points))
     assert [len(segment) for segment in segmented_grid(2, breaks=(0.1, 0.2, 0.3))] == [2, 2]
-    assert segmented_grid(1, 0.5, breaks=(0.1,)) == [[0.0, 1.0]]
-    assert segmented_grid(49, 0.3)[0] == pytest.approx(time_grid(50, 0.3))
+    assert segmented_grid(1, breaks=(0.1,)) == [[0.0, 1.0]]
 
 
 def test_guided_channels() -> None:
@@ -147,7 +144,7 @@ def test_multistep_keeps_its_order_over_breaks() -> None:
 
     def end(steps: int, breaks: tuple[float, ...]) -> float:
         start = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-        return float(sample(lambda t, x: x if t < 0.3 else -2 * x, start, "multistep", steps, 0.5, breaks))
+        return float(sample(lambda t, x: x if t < 0.3 else -2 * x, start, "multistep", steps, breaks=breaks))
 
     errors = [abs(end(steps, (0.3,)) - math.exp(-1.1)) for steps in (320, 640)]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
@@ -157,7 +154,7 @@ def test_multistep_keeps_its_order_over_breaks() -> None:
 def test_multistep_is_exact_where_the_velocity_is_linear_in_time() -> None:
     """Every step but the first of a segment; the corrector mends that one."""
     start = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
-    end = sample(lambda t, x: torch.full_like(x, 1 + 6 * t), start, "multistep", 7, 0.4)
+    end = sample(lambda t, x: torch.full_like(x, 1 + 6 * t), start, "multistep", 7)
     assert end.item() == pytest.approx(4, rel=1e-12)
 
 
