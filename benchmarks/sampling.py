@@ -158,10 +158,9 @@ def compare(
         own_run("euler", 1000, 0.3)(field, noise, breaks),
         own_run("multistep", 400, 0.0)(field, noise, breaks),
     )
-    variance, rows, shown = float(exact.var()), {}, {"euler 1000, shift 0.3": euler, "exact": exact}
-    compared = runs()
+    variance, rows, shown = float(exact.var()), dict[str, Any](), dict[str, Tensor]()
+    compared: dict[str, Run] = {"euler 1000, shift 0.3": lambda *_: euler, "exact": lambda *_: exact, **runs()}
     todo: dict[str, tuple[Run, Velocity]] = {name: (run, field) for name, run in compared.items()}
-    todo = {"euler 1000, shift 0.3": (lambda *_: euler, field), "exact": (lambda *_: exact, field)} | todo
     if scale != 1:
         reused, _ = module.velocity(space.classes(users), ReusedGuidance)
         todo["multistep 25, guidance reused"] = compared["multistep 25"], reused
@@ -216,10 +215,9 @@ def main() -> None:
         for scale in arguments.scales:
             sheet = arguments.sheet / f"sampling_scale_{scale:g}.png" if arguments.sheet else None
             results[f"guidance scale {scale:g}"] = compare(module, judge, scale, arguments.per_user, sheet)
-    if arguments.out:
-        write_json(arguments.out, results)
-    else:
-        print(json.dumps(results, indent=2))
+            if arguments.out:
+                write_json(arguments.out, results)
+    print(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":
