@@ -4,7 +4,14 @@ import json
 import sys
 from pathlib import Path
 
-namespace: dict[str, object] = {"__name__": "__main__"}
-for cell in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["cells"]:
-    if cell["cell_type"] == "code":
-        exec(compile("".join(cell["source"]), f"{Path(sys.argv[1]).name}, {cell['id']}", "exec"), namespace)
+
+def run(path: Path) -> None:
+    """Run the cells of a notebook as a script."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"{path.name}, {cell['id']}", "exec"), namespace)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
