@@ -202,7 +202,8 @@ def main() -> None:
         module = UserConditionedDiTModule()
         module.use_shipped("spectrograms_simulated")
     module.eval()
-    words = [word for word in sys.argv[1:] if word != str(arguments.out) and word != "--out"]
+    files = {"--out", str(arguments.out), "--sheet", str(arguments.sheet)}
+    words = [word for word in sys.argv[1:] if word not in files]
     results: dict[str, Any] = {
         "device": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "command": " ".join(["python -m benchmarks sampling", *words]),

@@ -116,12 +116,13 @@ class TrainingSteps(LightningModule):
         self.log(self.OBJECTIVE.removeprefix("loss_"), terms[self.OBJECTIVE], prog_bar=True, logger=False)
 
     @property
-    def fused_optimizer(self) -> bool:
+    def fused_optimizer(self) -> bool | None:
         """Whether the optimiser updates all weights in one kernel, which also saves a copy of them.
 
-        On GPUs, except with 16-mixed, where Lightning cannot clip the gradients of such an optimiser.
+        On GPUs, except with 16-mixed, where Lightning cannot clip the gradients of such an optimiser. None leaves the
+        choice between a loop and batched kernels to torch.
         """
-        return self.device.type == "cuda" and self.trainer.precision != "16-mixed"
+        return True if self.device.type == "cuda" and self.trainer.precision != "16-mixed" else None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the objective of a batch, and log every term as its mean over the processes."""

@@ -53,6 +53,13 @@ def test_bf16_products_are_read_from_the_flags(cpuinfo: Path, text: str, expecte
     assert hardware_precision("cpu") == ("bf16-mixed" if expected else "32-true")
 
 
+def test_apples_gpu_computes_in_float32(cpuinfo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo.write_text(ARM.format(" bf16"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.mps, "is_available", lambda: True)
+    assert [hardware_precision(name) for name in ("auto", "mps", "cpu")] == ["32-true", "32-true", "bf16-mixed"]
+
+
 def test_limits_of_onednn_and_other_systems(cpuinfo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpuinfo.write_text(X86.format(" avx512_bf16"))
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx512_core_bf16")

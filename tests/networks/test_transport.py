@@ -111,6 +111,7 @@ def test_guidance_costs_nothing_outside_of_its_interval() -> None:
         network.evaluations = 0
         guided(t, noise)
         assert network.evaluations == expected
+    assert GuidedVelocity(network, torch.tensor([0]), 9, 1.0, interval_start=0.2).breaks == ()
     for always in (GuidedVelocity(network, torch.tensor([0]), 9, 4.0), GuidedVelocity(network, torch.tensor([0]), 9)):
         network.evaluations = 0
         assert always.breaks == ()
