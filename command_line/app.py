@@ -69,7 +69,7 @@ class Tasks:
         Raises:
             InputError: It cannot be read.
         """
-        (folder,) = self._outputs("decompose", image).iterdir()
+        (folder,) = (path for path in self._outputs("decompose", image).iterdir() if path.is_dir())
         layers = sorted(map(str, (folder / "layers").glob("*.png")))
         files = [str(folder / name) for name in LAYER_FILES]
         return Results([str(folder / "overview.png"), *layers], files, None, _note(folder / "weights.json"))

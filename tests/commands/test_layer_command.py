@@ -205,6 +205,7 @@ def decompose_words(trained: Path, images: Path, out: Path, *more: str) -> list[
         f"--data.images={images}",
         f"--data.output_dir={out}",
         "--trainer.accelerator=cpu",
+        "--trainer.report=false",  # holds the time
         "--trainer.devices=1",
         *more,
     ]

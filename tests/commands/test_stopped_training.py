@@ -33,8 +33,9 @@ class Started:
     def _run(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
         sys.stdout, sys.stderr = self.output.open("w", buffering=1), self.errors.open("w", buffering=1)
         os.environ.update(environment)
-        for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):  # nohup ignores SIGHUP
+            signal.signal(number, signal.SIG_DFL)
         exit_with_message(lambda: run(*arguments))
 
     def wait_for(self, line: str) -> None:

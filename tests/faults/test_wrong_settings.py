@@ -10,6 +10,7 @@ from cli import main
 from configs import FOLDER
 from formats.errors import InputError
 from formats.training_checkpoint import INSTANTIATOR
+from tests.support.tiny_tasks import write_latents
 
 DIT = f"--config={FOLDER / 'dit_microdoppler.yaml'}"
 REGIONS = f"--config={FOLDER / 'region_order.yaml'}"
@@ -26,9 +27,10 @@ REGIONS = f"--config={FOLDER / 'region_order.yaml'}"
         ([DIT, "--ckpt_path=registry"], "model registries are not supported"),
     ],
 )
-def test_settings_are_named(words: list[str], message: str) -> None:
+def test_settings_are_named(tmp_path: Path, words: list[str], message: str) -> None:
+    data = [f"--data.data_dir={write_latents(tmp_path)}"] if DIT in words else []
     with pytest.raises(InputError, match=message) as caught:
-        main(["fit", *words])
+        main(["fit", *words, *data])
     assert "\n" not in str(caught.value)
 
 

@@ -169,8 +169,7 @@ def test_images_of_another_size_are_resized_when_the_message_is_followed(tmp_pat
     words = ["pipeline", "microdoppler", "--data_dir=images", "--output_dir=out", "--devices=1"]
     failed = run_command(*words, cwd=tmp_path)
     assert failed.returncode == 1
-    assert "Pass --resize true, or" in failed.stderr
-    assert "--image_size" in failed.stderr
+    assert "Pass --resize squeeze to change its aspect to a square, or --resize pad" in failed.stderr
     assert "--data." not in failed.stderr
     again = run_command(*words, "--resize", "true", "--max_epochs=few", cwd=tmp_path)
     assert "--max_epochs: 'few' is not a valid value" in again.stderr
