@@ -13,7 +13,7 @@ from torch import Tensor
 Sampler = Literal["auto", "multistep", "euler", "heun", "dopri5"]
 Solver = Literal["multistep", "euler", "heun", "dopri5"]
 Velocity = Callable[[float, Tensor], Tensor]
-_GRID_EXPONENT, _SHARE_EXPONENT = 1.75, 0.75
+_EXPONENT_AT_NOISE, _EXPONENT_AFTER_BREAK, _SHARE_EXPONENT = 1.25, 1.75, 0.68
 
 
 def choose_sampling(method: Sampler, num_steps: int | None = None) -> tuple[Solver, int]:
@@ -59,7 +59,7 @@ def segmented_grid(num_intervals: int, breaks: Sequence[float] = ()) -> list[lis
 
     Within a segment, points are denser at the start, where a multistep method knows no slopes yet, and where the
     velocity changes most: next to the noise, and where guidance begins. The first segments have more of the intervals
-    than of the time. Both exponents were chosen by ``benchmarks/sampling.py``. Where there are fewer intervals than
+    than of the time. The exponents were chosen by ``benchmarks/sampling.py``. Where there are fewer intervals than
     segments, the last breaks are not on the grid.
 
     Args:
@@ -69,17 +69,18 @@ def segmented_grid(num_intervals: int, breaks: Sequence[float] = ()) -> list[lis
     Example::
 
         >>> [[round(time, 2) for time in segment] for segment in segmented_grid(5, breaks=[0.2])]
-        [[0.0, 0.06, 0.2], [0.2, 0.32, 0.59, 1.0]]
+        [[0.0, 0.08, 0.2], [0.2, 0.32, 0.59, 1.0]]
 
     """
     times = [0.0, *sorted({time for time in breaks if 0 < time < 1})[: num_intervals - 1], 1.0]
     lengths = [end**_SHARE_EXPONENT - start**_SHARE_EXPONENT for start, end in itertools.pairwise(times)]
     counts = [1] * len(lengths)
     while sum(counts) < num_intervals:
-        counts[max(range(len(lengths)), key=lambda segment: lengths[segment] / counts[segment])] += 1
+        counts[max(range(len(lengths)), key=lambda segment: lengths[segment] / (counts[segment] + 0.5))] += 1
     segments = []
     for (start, end), count in zip(itertools.pairwise(times), counts, strict=True):
-        inner = [start + (end - start) * (k / count) ** _GRID_EXPONENT for k in range(1, count)]
+        exponent = _EXPONENT_AFTER_BREAK if start > 0 else _EXPONENT_AT_NOISE
+        inner = [start + (end - start) * (k / count) ** exponent for k in range(1, count)]
         segments.append([start, *inner, end])
     return segments
 
