@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -84,18 +85,18 @@ def _antialiased(colours: NDArray[np.int16]) -> NDArray[np.bool_]:
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
         first = padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
         second = padded[1 - down : 1 - down + height, 1 - right : 1 - right + width]
-        differs = (_step(colours, first) > FLAT_STEP) & (_step(colours, second) > FLAT_STEP)
-        differs &= _step(first, second) > EDGE_STEP
+        differs = (largest_step(colours, first) > FLAT_STEP) & (largest_step(colours, second) > FLAT_STEP)
+        differs &= largest_step(first, second) > EDGE_STEP
         low, high = np.minimum(first, second) - 2, np.maximum(first, second) + 2
         between = (colours >= low) & (colours <= high)
         result |= differs & between[..., 0] & between[..., 1] & between[..., 2]
     return result
 
 
-def _step(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return the largest difference of a channel; ``max(-1)`` takes several times as long."""
-    red, green, blue = (np.abs(first[..., c] - second[..., c]) for c in range(3))
-    return np.asarray(np.maximum(np.maximum(red, green), blue))
+def largest_step(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the largest difference of a channel, (H, W), of (H, W, C); ``max(-1)`` takes several times as long."""
+    steps = (np.abs(first[..., channel] - second[..., channel]) for channel in range(first.shape[-1]))
+    return np.asarray(functools.reduce(np.maximum, steps))
 
 
 def _components(
@@ -108,7 +109,7 @@ def _components(
     if diagonal:
         sides += [(np.s_[:-1, :-1], np.s_[1:, 1:]), (np.s_[:-1, 1:], np.s_[1:, :-1])]
     for first, second in sides:
-        joined = mask[first] & mask[second] & (_step(colours[first], colours[second]) <= step)
+        joined = mask[first] & mask[second] & (largest_step(colours[first], colours[second]) <= step)
         ends.append((numbers[first][joined], numbers[second][joined]))
     rows, columns = (np.concatenate(pair) for pair in zip(*ends, strict=True))
     graph = sparse.coo_array((np.ones(rows.size, np.bool_), (rows, columns)), shape=(mask.size, mask.size))
