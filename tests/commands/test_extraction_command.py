@@ -105,6 +105,7 @@ def test_a_repeated_extraction_makes_missing_shards_only(spectrograms: Path, tmp
     assert shard.latents_flip.shape == shard.latents.shape
 
 
+@pytest.mark.slow
 def test_other_settings_or_images_are_refused(tmp_path: Path) -> None:
     data = write_spectrograms(tmp_path / "images", train=12, val=1)
     main(extraction_words(data, tmp_path / "out"))

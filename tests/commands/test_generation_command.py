@@ -67,6 +67,7 @@ def test_generation_with_short_names(trained: Path, tmp_path: Path) -> None:
     assert (settings["guidance_scale"], settings["num_steps"]) == (2.5, 3)
 
 
+@pytest.mark.slow
 def test_all_users_by_default_with_any_number_of_threads(trained: Path, tmp_path: Path, two_threads: None) -> None:
     main(words(trained, tmp_path / "two threads"))
     assert len(samples(tmp_path / "two threads")) == 6

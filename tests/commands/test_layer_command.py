@@ -168,6 +168,7 @@ def test_the_full_size_configuration_names_its_missing_data() -> None:
         main(["fit", f"--config={CONFIGS / 'layer_index.yaml'}", *NETWORK, *SMALLEST, "--trainer.accelerator=cpu"])
 
 
+@pytest.mark.slow
 def test_a_full_size_configuration_tests_a_small_checkpoint(
     illustrations: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +221,7 @@ def over(canvas: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.slow
 def test_an_image_becomes_files_for_other_programs(trained: Path, tmp_path: Path, mode: str) -> None:
     path = draw_image(tmp_path / "my.png", mode=mode)
     main(decompose_words(trained, path, tmp_path / "out", "--data.num_layers=3"))

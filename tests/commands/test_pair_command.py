@@ -305,6 +305,7 @@ def test_missing_data_errors_explain_how_to_get_some() -> None:
         main(["fit", f"--config={CONFIGS / 'pair_aerialmd.yaml'}"])
 
 
+@pytest.mark.slow
 def test_random_weights_are_refused_and_published_ones_predict(trained: Path, published: Path, tmp_path: Path) -> None:
     write_png(tmp_path / "images" / "a.png", np.full((60, 80, 3), 128, np.uint8))
     without = [
