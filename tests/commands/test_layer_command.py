@@ -327,6 +327,7 @@ def test_training_starts_from_published_weights(
     assert after["state_dict"]["network.head.4.bias"].item() == bias
 
 
+@pytest.mark.slow
 def test_missing_images_are_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.png: no such file"):
         main(decompose_words(trained, tmp_path / "none.png", tmp_path / "out"))
@@ -363,6 +364,7 @@ def test_a_process_without_an_image_is_refused(trained: Path, tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_output_folder_that_is_a_file_is_named(trained: Path, tmp_path: Path) -> None:
     path = draw_image(tmp_path / "my.png")
     with pytest.raises(InputError, match="is a file where a folder should be"):
